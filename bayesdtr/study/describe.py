@@ -1,0 +1,103 @@
+"""What `print(study)` shows: the timeline, each model as an equation, every prior, the embedded regimes."""
+
+import textwrap
+
+from ..errors import StudyError
+from .models import Saturated, UserModel
+from .predictor import default_predictor, saturated_cells
+from .study import Study
+from .timeline import Baseline, Decision, Response
+
+WIDTH = 98
+SHOWN_REGIMES = 12
+
+
+def _wrap(text: str, indent: int) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=" " * (indent - 2), subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+def timeline_lines(study: Study) -> list[str]:
+    """One line per variable in time order."""
+    lines = []
+    for number, node in enumerate(study.timeline, 1):
+        if isinstance(node, Baseline):
+            what = f"one of {', '.join(node.levels)}" if node.levels else "a number"
+            lines.append(f"{number}. baseline  {node.name}: {what}")
+        elif isinstance(node, Decision):
+            stage = study.stage(node.name)
+            how = "observed, not randomised" if node.assigned == "observed" else "randomised" + (
+                "" if node.probability is None else f", probabilities in column {node.probability!r}" if isinstance(node.probability, str)
+                else ", " + ", ".join(f"{o} {p:g}" for o, p in node.probability))
+            lines.append(f"{number}. decision {stage}  {node.name} ({how})")
+            lines += [f"     {'' if not c.tests else f'if {c}: '}{' | '.join(options)}" for c, options in node.choices]
+        else:
+            values = "user-written" if node.family is None else f"{node.family.name}" + (f" {node.support}" if node.support else "")
+            lines.append(f"{number}. response  {node.name}: {values}")
+    return lines
+
+
+def equation(study: Study, response: Response) -> list[str]:
+    """A response's model as an equation, a list of lines."""
+    if isinstance(response.model, UserModel):
+        return [f"{response.name} ~ {response.model.address} (user-written PyMC model, source hash {response.model.digest})"]
+    assert response.family is not None
+    logit = response.family.link == "logit"
+    if isinstance(response.model, Saturated):
+        cells = saturated_cells(study, response)
+        given = f"[{', '.join(cells.names)}]"
+        law = f"Bernoulli(probability{given})" if logit else f"Normal(mean{given}, sigma)"
+        return [f"{response.name} ~ {law}", f"one parameter for each of {len(cells.labels)} cells"]
+    p = default_predictor(study, response)
+    law = "Bernoulli(p), logit p = eta" if logit else "Normal(eta, sigma)"
+    lines = [f"{response.name} ~ {law}", "eta = intercept"]
+    for name, columns in (("beta", p.main), ("tau-shrunk", p.treatment), ("interaction", p.interaction)):
+        if columns:
+            lines.append(f"+ {name}: " + " + ".join(c.label for c in columns))
+    if study.cluster:
+        lines.append(f"+ {study.cluster} level" + "".join(f" + {study.cluster} × {c.label}" for c in p.latest))
+    return lines
+
+
+def prior_lines(study: Study, response: Response) -> list[str]:
+    """One line per prior: address, distribution with numbers, source and reason."""
+    rows = [(f"{response.name}.{a}", row.text, f"[{row.source}] {row.reason}") for a, row in study.priors(response.name).items()]
+    if isinstance(response.model, Saturated) and response.family is not None and response.family.link == "identity":
+        law = str(response.model.conjugate) if response.model.conjugate else "p(mean, sigma^2) ∝ 1/sigma^2"
+        source = "user" if response.model.conjugate else "default"
+        rows.append((f"{response.name}.(mean, sigma)", law, f"[{source}] in place of the two above when engine='exact'"))
+    if not rows:
+        return [f"{response.name}: priors stand in the model function"]
+    return [f"{address:<32} {text}  {why}" for address, text, why in rows]
+
+
+def regime_lines(study: Study, limit: int | None = SHOWN_REGIMES) -> list[str]:
+    """The embedded regimes, one per line."""
+    try:
+        regimes = study.embedded()
+    except StudyError as error:
+        return [str(error)]
+    shown = [f"{i}. {r.label}" for i, r in enumerate(regimes[:limit], 1)]
+    return shown + ([f"... and {len(regimes) - limit} more"] if limit and len(regimes) > limit else [])
+
+
+def describe(study: Study) -> str:
+    """Assemble the whole description, at most 98 columns wide."""
+    parts = ["Timeline"] + [_wrap(line, 8) if not line.startswith("     ") else _wrap(line.strip(), 11) for line in timeline_lines(study)]
+    parts += [f"  utility: {study.utility}" + (f" (differences below {study.mcid:g} do not matter)" if study.mcid else "")]
+    if study.cluster:
+        parts.append(f"  clusters: {study.cluster}, partially pooled")
+    if study.reference:
+        parts.append(_wrap(f"reference regime: {study.reference.label}", 4))
+    for event, sentence in study.estimand:
+        parts.append(_wrap(f"{event}: {sentence}", 4))
+    parts.append("Models")
+    for response in study.responses:
+        first, *rest = equation(study, response)
+        parts.append(_wrap(first, 6))
+        parts += [_wrap(line, 10) for line in rest]
+    parts.append("Priors")
+    for response in study.responses:
+        parts += [_wrap(line, 6) for line in prior_lines(study, response)]
+    regimes = regime_lines(study)
+    parts.append(f"Embedded regimes ({len(study.embedded()) if not regimes[0].startswith('There are') else 'too many'})")
+    return "\n".join(parts + [_wrap(line, 7) for line in regimes])

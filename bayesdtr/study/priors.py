@@ -1,0 +1,207 @@
+"""Priors as declarations: which distribution, which numbers, where they came from.
+
+`Prior` uses NumPyro's names of distributions and arguments and checks them against a static table,
+so that a declaration needs neither JAX nor PyMC. `DEFAULTS` holds the default of every address of
+every built-in model, with its reason; nothing else in the package spells a prior's number.
+"""
+
+import math
+from dataclasses import dataclass
+
+from ..errors import StudyError, did_you_mean, listing
+
+DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
+    "Normal": ("loc", "scale"),
+    "StudentT": ("df", "loc", "scale"),
+    "Cauchy": ("loc", "scale"),
+    "HalfNormal": ("scale",),
+    "HalfCauchy": ("scale",),
+    "LogNormal": ("loc", "scale"),
+    "Exponential": ("rate",),
+    "Gamma": ("concentration", "rate"),
+    "InverseGamma": ("concentration", "rate"),
+    "Beta": ("concentration1", "concentration0"),
+    "Uniform": ("low", "high"),
+}
+ON_THE_LINE = ("Normal", "StudentT", "Cauchy", "Uniform")
+POSITIVE = ("HalfNormal", "HalfCauchy", "LogNormal", "Exponential", "Gamma", "InverseGamma")
+UNIT_INTERVAL = ("Beta",)
+UNRESTRICTED = ("loc", "low", "high")
+SCALED = ("loc", "scale", "low", "high")
+"""Arguments that are multiplied by the response's SD when a prior is stated in SD units."""
+
+
+@dataclass(frozen=True, init=False)
+class Prior:
+    """A prior distribution with its numbers.
+
+    Parameters
+    ----------
+    distribution : str
+        One of ``Normal``, ``StudentT``, ``Cauchy``, ``HalfNormal``, ``HalfCauchy``, ``LogNormal``,
+        ``Exponential``, ``Gamma``, ``InverseGamma``, ``Beta``, ``Uniform``.
+    reason : str, optional
+        Why; printed beside the prior.
+    **parameters : float
+        The arguments by NumPyro's names, all of them: ``Prior("Normal", loc=0, scale=1)``.
+        On the response's own scale.
+
+    Raises
+    ------
+    StudyError
+        For an unknown distribution or argument, a missing one, or an impossible number.
+    """
+
+    distribution: str
+    parameters: tuple[tuple[str, float], ...]
+    reason: str | None
+
+    def __init__(self, distribution: str, /, *, reason: str | None = None, **parameters: float):
+        if distribution not in DISTRIBUTIONS:
+            raise StudyError(
+                f"Prior: no distribution {distribution!r}; allowed: {listing(DISTRIBUTIONS, 20)}"
+                f"{did_you_mean(distribution, DISTRIBUTIONS)}"
+            )
+        expected = DISTRIBUTIONS[distribution]
+        for name in parameters:
+            if name not in expected:
+                raise StudyError(
+                    f"Prior: {distribution} takes no argument {name!r}; it takes {listing(expected)}{did_you_mean(name, expected)}"
+                )
+        if missing := [name for name in expected if name not in parameters]:
+            raise StudyError(f"Prior: {distribution} also needs {listing(missing)}.")
+        for name, value in parameters.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise StudyError(f"Prior: {distribution}({name}={value!r}) needs a finite number.")
+            if name not in UNRESTRICTED and value <= 0:
+                raise StudyError(f"Prior: {distribution}({name}={value:g}) must be above 0.")
+        if distribution == "Uniform" and parameters["low"] >= parameters["high"]:
+            raise StudyError(f"Prior: Uniform needs low < high, got {parameters['low']:g} and {parameters['high']:g}.")
+        object.__setattr__(self, "distribution", distribution)
+        object.__setattr__(self, "parameters", tuple((name, float(parameters[name])) for name in expected))
+        object.__setattr__(self, "reason", reason)
+
+    def __getitem__(self, name: str) -> float:
+        return dict(self.parameters)[name]
+
+    def __str__(self) -> str:
+        return f"{self.distribution}({', '.join(f'{value:g}' for _, value in self.parameters)})"
+
+
+@dataclass(frozen=True)
+class NormalInverseGamma:
+    """Conjugate prior of saturated Normal cells under ``engine="exact"``.
+
+    ``sigma^2 ~ InverseGamma(shape, rate)`` and, for each cell, ``mean | sigma ~ Normal(mean,
+    sigma / sqrt(strength))``: `strength` is the number of patients that the prior mean is worth.
+    """
+
+    mean: float
+    strength: float
+    shape: float
+    rate: float
+
+    def __post_init__(self):
+        for name in ("strength", "shape", "rate"):
+            if not getattr(self, name) > 0:
+                raise StudyError(f"NormalInverseGamma: {name} must be above 0, got {getattr(self, name)!r}.")
+
+    def __str__(self) -> str:
+        return f"NormalInverseGamma({self.mean:g}, {self.strength:g}, {self.shape:g}, {self.rate:g})"
+
+
+@dataclass(frozen=True)
+class Address:
+    """One place where a prior stands: which values it may take, its default, and why that default."""
+
+    name: str
+    kinds: tuple[str, ...]
+    default: Prior
+    reason: str
+    sd_units: bool = False
+    """Whether the default is stated in units of the response's SD (and located at its mean)."""
+
+
+def _address(name: str, kinds: tuple[str, ...], default: Prior, reason: str, sd_units: bool = False) -> Address:
+    return Address(name, kinds, default, reason, sd_units)
+
+
+def hierarchical_addresses(link: str, clustered: bool) -> dict[str, Address]:
+    """Addresses of the default hierarchical model on a given link, in printing order."""
+    sd = link == "identity"
+    rows = [
+        _address("intercept", ON_THE_LINE, Prior("Normal", loc=0, scale=2.5 if sd else 1.5),
+                 "weakly informative: any plausible level of the response", sd),
+        _address("beta", ON_THE_LINE, Prior("Normal", loc=0, scale=1), "per SD of a covariate, an effect of one unit is large", sd),
+        _address("tau", POSITIVE, Prior("HalfNormal", scale=0.5), "scale of treatment contrasts: most effects are below half a unit", sd),
+        _address("tau_interaction", POSITIVE, Prior("HalfNormal", scale=0.25),
+                 "scale of treatment-by-history interactions: smaller than main effects", sd),
+    ]
+    if clustered:
+        rows += [
+            _address("cluster_sd", POSITIVE, Prior("HalfNormal", scale=0.5), "spread of the clusters' levels", sd),
+            _address("cluster_treatment_sd", POSITIVE, Prior("HalfNormal", scale=0.25), "spread of treatment effects over clusters", sd),
+        ]
+    if sd:
+        rows.append(_address("sigma", POSITIVE, Prior("HalfNormal", scale=1), "residual SD: at most about the SD of the response", sd))
+    return {row.name: row for row in rows}
+
+
+def saturated_addresses(link: str) -> dict[str, Address]:
+    """Addresses of the saturated cell model on a given link."""
+    if link == "logit":
+        row = _address("probability", UNIT_INTERVAL, Prior("Beta", concentration1=1, concentration0=1), "uniform on each cell's probability")
+        return {row.name: row}
+    rows = [
+        _address("mean", ON_THE_LINE, Prior("Normal", loc=0, scale=10), "wide: no shrinkage between cells", True),
+        _address("sigma", POSITIVE, Prior("HalfCauchy", scale=5), "wide: residual SD common to the cells", True),
+    ]
+    return {row.name: row for row in rows}
+
+
+@dataclass(frozen=True)
+class PriorInForce:
+    """One line of the table of priors: an address, the prior there, and where it came from."""
+
+    response: str
+    address: str
+    prior: Prior
+    source: str
+    reason: str
+    sd_units: bool
+
+    @property
+    def text(self) -> str:
+        """The prior with its numbers and its unit."""
+        if not self.sd_units:
+            return str(self.prior)
+        if self.prior.distribution in ON_THE_LINE and self.address in ("intercept", "mean"):
+            return f"{self.prior} x sd({self.response}) around mean({self.response})"
+        return f"{self.prior} x sd({self.response})"
+
+
+def resolve(response: str, addresses: dict[str, Address], given: tuple[tuple[str, Prior], ...]) -> dict[str, PriorInForce]:
+    """Merge user's priors into the defaults of a model.
+
+    Raises
+    ------
+    StudyError
+        For an address the model does not have, or a distribution with the wrong support.
+    """
+    mine = dict(given)
+    for name, prior in mine.items():
+        if name not in addresses:
+            raise StudyError(
+                f"Response {response!r}: no prior address {name!r}; this model has {listing(addresses)}{did_you_mean(name, addresses)}"
+            )
+        if prior.distribution not in addresses[name].kinds:
+            raise StudyError(
+                f"Response {response!r}: the prior of {name!r} must be one of {listing(addresses[name].kinds)}, got {prior}."
+            )
+    table = {}
+    for name, row in addresses.items():
+        if name in mine:
+            table[name] = PriorInForce(response, name, mine[name], "user", mine[name].reason or "as declared", False)
+        else:
+            table[name] = PriorInForce(response, name, row.default, "default", row.reason, row.sd_units)
+    return table

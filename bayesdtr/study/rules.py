@@ -1,0 +1,188 @@
+"""Regimes as declarations: a rule written by a person, and the embedded regimes of a study, enumerated."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import StudyError, did_you_mean, listing
+from .conditions import ALWAYS, Condition, Equals, OneOf, Test, check_condition
+from .timeline import Decision, Options, Response, finite_values
+
+if TYPE_CHECKING:
+    from .study import History, Study
+
+LARGEST_ENUMERATION = 4096
+
+Branch = tuple[Condition, str]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A rule per decision: the first condition that holds names the option.
+
+    Where a history leaves a single feasible option, that option is taken whatever the rule says.
+    """
+
+    decisions: tuple[tuple[str, tuple[Branch, ...]], ...]
+
+    def option(self, study: "Study", decision: str, history: "History") -> np.ndarray:
+        """Codes of the options chosen, shape (n,); -1 where no branch applies.
+
+        Parameters
+        ----------
+        study : Study
+        decision : str
+        history : mapping of str to array, shape (n,)
+        """
+        feasible = study.feasible(decision, history)
+        chosen = np.full(len(feasible), -1)
+        for condition, option in reversed(dict(self.decisions).get(decision, ())):
+            chosen[condition.mask(history, study.code)] = int(study.code(decision, option))
+        return np.where(feasible.sum(axis=1) == 1, feasible.argmax(axis=1), chosen)
+
+    @property
+    def label(self) -> str:
+        """One line: ``therapy; stay if improved = 0, switch if improved = 1``."""
+        return "; ".join(_branches(branches) for _, branches in self.decisions if branches)
+
+    def lines(self) -> list[str]:
+        """One readable line per decision and branch."""
+        return [
+            f"{name}: {option}" if condition == ALWAYS else f"{name}: if {condition}, {option}"
+            for name, branches in self.decisions
+            for condition, option in branches
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def _branches(branches: tuple[Branch, ...]) -> str:
+    if len({option for _, option in branches}) == 1:
+        return branches[0][1]
+    return ", ".join(option if condition == ALWAYS else f"{option} if {condition}" for condition, option in branches)
+
+
+def written(study: "Study", choices: Mapping[str, Any], what: str = "regime") -> Rules:
+    """Turn a mapping of decisions to options (or to conditions with options) into checked rules.
+
+    Raises
+    ------
+    StudyError
+        For an unknown decision, option or variable, or a decision left out that offers a choice.
+    """
+    names = [d.name for d in study.decisions]
+    for name in choices:
+        if name not in names:
+            raise StudyError(f"{what}: no decision {name!r}; decisions: {listing(names)}{did_you_mean(name, names)}")
+    result = []
+    for decision in study.decisions:
+        if decision.name not in choices:
+            if all(len(s) == 1 for s in decision.sets):
+                continue
+            raise StudyError(f"{what}: decision {decision.name!r} is missing; options: {listing(decision.options)}.")
+        value = choices[decision.name]
+        table = {ALWAYS: value} if isinstance(value, str) else value
+        if not isinstance(table, Mapping) or not table:
+            raise StudyError(f"{what}: {decision.name!r} takes an option or a mapping of conditions to options, got {value!r}.")
+        for condition, option in table.items():
+            if not isinstance(condition, Condition):
+                raise StudyError(f"{what}: the keys for {decision.name!r} are conditions such as when(improved=0), got {condition!r}.")
+            check_condition(condition, {n.name: finite_values(n) for n in study.before(decision.name)}, f"{what}, {decision.name!r}")
+            if option not in decision.options:
+                raise StudyError(
+                    f"{what}: {option!r} is not an option of {decision.name!r}; options: {listing(decision.options)}"
+                    f"{did_you_mean(option, decision.options)}"
+                )
+        result.append((decision.name, tuple(table.items())))
+    return Rules(tuple(result))
+
+
+# ---- embedded regimes ---------------------------------------------------------------------------
+
+
+def tailoring_variables(study: "Study", decision: Decision) -> tuple[str, ...]:
+    """The discrete variables that the embedded regimes tailor a decision to."""
+    if decision.tailoring is not None:
+        return decision.tailoring
+    since = itertools.takewhile(lambda node: isinstance(node, Response), reversed(study.before(decision.name)))
+    return tuple(node.name for node in reversed(list(since)) if finite_values(node) is not None)
+
+
+def situations(study: "Study", decision: Decision) -> list[tuple[Condition, Options]]:
+    """The situations an embedded regime tells apart at a decision, each with its feasible set."""
+    names = tailoring_variables(study, decision)
+    levels = [[v for v in finite_values(study[name]) or ()] for name in names]
+    found: dict[Condition, Options] = {}
+    for values in itertools.product(*levels):
+        known = dict(zip(names, values, strict=True))
+        for condition, options in decision.choices:
+            rest = tuple((n, t) for n, t in condition.tests if n not in known)
+            if all(_admits(study, n, t, known[n]) for n, t in condition.tests if n in known):
+                found[Condition(tuple((n, Equals(v)) for n, v in known.items()) + rest)] = options
+    return list(found.items())
+
+
+def _admits(study: "Study", name: str, test: Test, value: Any) -> bool:
+    column = np.array([study.code(name, value)])
+    return bool(test.holds(column, lambda level: study.code(name, level))[0])
+
+
+def _compatible(a: Condition, b: Condition) -> bool:
+    """Whether two conditions could hold together, judging by the finite tests they share."""
+    other = dict(b.tests)
+    for name, test in a.tests:
+        if name in other:
+            mine, theirs = test, other[name]
+            if isinstance(mine, (Equals, OneOf)) and isinstance(theirs, (Equals, OneOf)) and not set(mine.labels) & set(theirs.labels):
+                return False
+    return True
+
+
+def _under(prefix: dict[str, tuple[Branch, ...]], condition: Condition) -> Condition | None:
+    """What is left of a condition once earlier decisions are ruled by a prefix; None when it cannot arise."""
+    rest = []
+    for name, test in condition.tests:
+        if name not in prefix:
+            rest.append((name, test))
+            continue
+        taken = [option for c, option in prefix[name] if _compatible(c, condition)]
+        agreeing = [option for option in taken if option in test.labels]
+        if not agreeing:
+            return None
+        if len(agreeing) < len(taken):
+            rest.append((name, test))
+    return Condition(tuple(rest))
+
+
+def embedded_regimes(study: "Study") -> tuple[Rules, ...]:
+    """Enumerate the embedded regimes of a study.
+
+    Returns
+    -------
+    tuple of Rules
+        In lexicographic order of the options as declared.
+
+    Raises
+    ------
+    StudyError
+        When there are more than 4096 of them; name fewer tailoring variables.
+    """
+    prefixes: list[dict[str, tuple[Branch, ...]]] = [{}]
+    for decision in study.decisions:
+        grown = []
+        for prefix in prefixes:
+            arising = [(left, options) for c, options in situations(study, decision) if (left := _under(prefix, c)) is not None]
+            for chosen in itertools.product(*(options for _, options in arising)):
+                branches = tuple((condition, option) for (condition, _), option in zip(arising, chosen, strict=True))
+                grown.append({**prefix, decision.name: branches})
+        if len(grown) > LARGEST_ENUMERATION:
+            raise StudyError(
+                f"There are more than {LARGEST_ENUMERATION} embedded regimes; name fewer tailoring variables, "
+                f"for example Decision({decision.name!r}, ..., tailoring=[])."
+            )
+        prefixes = grown
+    return tuple(Rules(tuple(p.items())) for p in prefixes)

@@ -1,0 +1,314 @@
+"""`Study`: the whole declaration, checked once when it is made."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import StudyError, did_you_mean, listing
+from .conditions import Level, check_condition, representatives
+from .models import Hierarchical, Saturated, UserModel
+from .predictor import saturated_variables
+from .priors import PriorInForce, hierarchical_addresses, resolve, saturated_addresses
+from .rules import Rules, embedded_regimes, written
+from .timeline import Baseline, Decision, Node, Options, Response, code_of, finite_values
+from .utility import Utility
+
+History = Mapping[str, np.ndarray]
+"""Columns of equal length: numbers, and codes for decisions and labelled covariates."""
+
+LARGEST_PARTITION_CHECK = 200_000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Location and SD of a continuous variable: covariates are standardised by it, priors stated in it."""
+
+    location: float
+    sd: float
+
+    def __post_init__(self):
+        if not (np.isfinite(self.location) and np.isfinite(self.sd) and self.sd > 0):
+            raise StudyError(f"A scale needs a finite location and an SD above 0, got {self.location!r} and {self.sd!r}.")
+
+
+@dataclass(frozen=True, init=False)
+class Study:
+    """A study of dynamic treatment regimes.
+
+    Parameters
+    ----------
+    *timeline : Baseline, Decision or Response
+        In the order in which they are observed.
+    utility : Utility or str
+        What is to be maximised; a string names one response.
+    cluster : str, optional
+        Column of the clusters (sites) over which levels and treatment effects are partially pooled.
+    id : str, optional
+        Column of patient identifiers; otherwise rows are numbered from 1.
+    reference : mapping of str to str, or to mapping of Condition to str, optional
+        The standard-of-care regime that contrasts are taken against: an option per decision, or
+        one per condition.
+    mcid : float, optional
+        Smallest difference in utility that matters; by default 0.1 SD of the utility.
+    estimand : mapping of str to str, optional
+        A sentence per intercurrent event: how non-adherence, death, dropout are handled.
+    scales : mapping of str to Scale, float or (location, SD), optional
+        The SDs that priors are stated in and covariates divided by. What is not declared is
+        fixed at the first fit, stored with the posterior and reused.
+
+    Raises
+    ------
+    StudyError
+        When the declaration contradicts itself; the message names the value and what is allowed.
+
+    Examples
+    --------
+    >>> Study(Decision("arm", ["a", "b"]), Response("y", Normal()), utility="y")
+    """
+
+    timeline: tuple[Node, ...]
+    utility: Utility
+    cluster: str | None
+    id: str | None
+    reference: Rules | None
+    mcid: float | None
+    estimand: tuple[tuple[str, str], ...]
+    scales: tuple[tuple[str, Scale], ...]
+
+    def __init__(self, *timeline: Node, utility: Utility | str, cluster: str | None = None, id: str | None = None,
+                 reference: Mapping[str, Any] | Rules | None = None, mcid: float | None = None,
+                 estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None):
+        put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
+        put("timeline", tuple(timeline))
+        put("utility", Utility(utility) if isinstance(utility, str) else utility)
+        put("cluster", cluster)
+        put("id", id)
+        put("estimand", tuple((estimand or {}).items()))
+        _check_order(self)
+        if mcid is not None and (isinstance(mcid, bool) or not isinstance(mcid, (int, float)) or not mcid > 0):
+            raise StudyError(f"Study: mcid must be a number above 0, got {mcid!r}.")
+        put("mcid", None if mcid is None else float(mcid))
+        put("scales", _scales(self, scales or {}))
+        _check_utility(self)
+        for decision in self.decisions:
+            _check_decision(self, decision)
+        for response in self.responses:
+            _check_response(self, response)
+        put("reference", reference if isinstance(reference, Rules) or reference is None else written(self, reference, "reference"))
+
+    # ---- looking things up -----------------------------------------------------------------
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Baseline covariates."""
+        return tuple(node for node in self.timeline if isinstance(node, Baseline))
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Decisions in time order."""
+        return tuple(node for node in self.timeline if isinstance(node, Decision))
+
+    @property
+    def responses(self) -> tuple[Response, ...]:
+        """Responses in time order."""
+        return tuple(node for node in self.timeline if isinstance(node, Response))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variables in time order."""
+        return tuple(node.name for node in self.timeline)
+
+    def __getitem__(self, name: str) -> Node:
+        for node in self.timeline:
+            if node.name == name:
+                return node
+        raise StudyError(f"The study has no variable {name!r}; it has {listing(self.names)}{did_you_mean(name, self.names)}")
+
+    def before(self, name: str) -> tuple[Node, ...]:
+        """The variables observed before a named one, in time order."""
+        return self.timeline[: self.names.index(self[name].name)]
+
+    def after(self, decision: str) -> tuple[Response, ...]:
+        """The responses between a decision and the next one."""
+        rest = self.timeline[self.names.index(self[decision].name) + 1 :]
+        return tuple(itertools.takewhile(lambda node: isinstance(node, Response), rest))  # type: ignore[arg-type]
+
+    def stage(self, name: str) -> int:
+        """Number (from 1) of the decision that a variable belongs to; 0 for baseline covariates."""
+        position = self.names.index(self[name].name)
+        return sum(isinstance(node, Decision) for node in self.timeline[: position + 1])
+
+    def weight(self, response: str) -> float:
+        """Discounted weight of a response in the utility; 0 when it has none."""
+        weight = dict(self.utility.weights).get(response, 0.0)
+        return weight * self.utility.discount ** (self.stage(response) - 1) if weight else 0.0
+
+    def code(self, name: str, label: Level) -> float:
+        """The number that stands for a label of a variable in a history."""
+        return code_of(self[name], label)
+
+    # ---- feasible sets ---------------------------------------------------------------------
+
+    def stratum(self, decision: str, history: History) -> np.ndarray:
+        """Which of a decision's conditions each history meets.
+
+        Returns
+        -------
+        array of int, shape (n,)
+            Index into ``Decision.choices``; -1 where none holds, -2 where several do.
+        """
+        node = self._decision(decision)
+        met = np.stack([condition.mask(history, self.code) for condition, _ in node.choices])
+        index, count = met.argmax(axis=0), met.sum(axis=0)
+        return np.where(count == 1, index, np.where(count == 0, -1, -2))
+
+    def feasible(self, decision: str, history: History) -> np.ndarray:
+        """Which options are feasible for each history.
+
+        Returns
+        -------
+        array of bool, shape (n, options)
+            Columns in the order of ``Decision.options``.
+        """
+        node = self._decision(decision)
+        table = np.array([[o in options for o in node.options] for _, options in node.choices] + [[False] * len(node.options)])
+        return table[np.maximum(self.stratum(decision, history), -1)]
+
+    def _decision(self, name: str) -> Decision:
+        node = self[name]
+        if not isinstance(node, Decision):
+            raise StudyError(f"{name!r} is not a decision; decisions: {listing(d.name for d in self.decisions)}.")
+        return node
+
+    # ---- what follows from the declaration ----------------------------------------------------
+
+    def priors(self, response: str) -> dict[str, PriorInForce]:
+        """Every prior in force for a response, by address; empty for a user's model."""
+        node = self[response]
+        assert isinstance(node, Response)
+        if isinstance(node.model, UserModel) or node.family is None:
+            return {}
+        link = node.family.link
+        table = saturated_addresses(link) if isinstance(node.model, Saturated) else hierarchical_addresses(link, self.cluster is not None)
+        return resolve(response, table, node.priors)
+
+    def embedded(self) -> tuple[Rules, ...]:
+        """The embedded regimes: one option per decision and level of its tailoring variables."""
+        return embedded_regimes(self)
+
+    def __str__(self) -> str:
+        from .describe import describe
+
+        return describe(self)
+
+
+def _check_order(study: Study) -> None:
+    for node in study.timeline:
+        if not isinstance(node, (Baseline, Decision, Response)):
+            raise StudyError(f"Study takes Baseline, Decision and Response in time order, got {node!r}.")
+    names = [node.name for node in study.timeline]
+    if repeated := [n for i, n in enumerate(names) if n in names[:i]]:
+        raise StudyError(f"Study: the name {repeated[0]!r} is used twice.")
+    for role, column in (("cluster", study.cluster), ("id", study.id)):
+        if column is not None and (not isinstance(column, str) or column in names):
+            raise StudyError(f"Study: {role}={column!r} must name a column that is not part of the timeline.")
+    if not study.decisions:
+        raise StudyError("Study: at least one Decision is needed.")
+    kinds = [type(node) for node in study.timeline]
+    first = kinds.index(Decision)
+    for node in study.timeline[:first]:
+        if isinstance(node, Response):
+            raise StudyError(f"Study: {node.name!r} comes before the first decision, so it is a Baseline, not a Response.")
+    for node in study.timeline[first:]:
+        if isinstance(node, Baseline):
+            raise StudyError(f"Study: baseline {node.name!r} comes after a decision; move it to the front or declare it as a Response.")
+    for decision in study.decisions:
+        if not study.after(decision.name):
+            raise StudyError(f"Study: no Response follows decision {decision.name!r} before the next one; nothing could be learned about it.")
+
+
+def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], ...]:
+    continuous = [n.name for n in study.timeline if finite_values(n) is None]
+    result = []
+    for name, value in given.items():
+        if name not in continuous:
+            raise StudyError(f"Study: scales names {name!r}; continuous variables: {listing(continuous) or 'none'}{did_you_mean(name, continuous)}")
+        pair = value if isinstance(value, Scale) else Scale(*map(float, value)) if isinstance(value, (tuple, list)) else Scale(0.0, float(value))
+        result.append((name, pair))
+    return tuple(result)
+
+
+def _check_utility(study: Study) -> None:
+    if not isinstance(study.utility, Utility):
+        raise StudyError(f"Study: utility is a Utility or the name of a response, got {study.utility!r}.")
+    names = [r.name for r in study.responses]
+    for name, _ in study.utility.weights:
+        if name not in names:
+            raise StudyError(f"Utility names {name!r}; responses: {listing(names)}{did_you_mean(name, names)}")
+    last = study.decisions[-1].name
+    if not any(study.weight(r.name) for r in study.after(last)):
+        raise StudyError(f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response.")
+
+
+def _check_decision(study: Study, decision: Decision) -> None:
+    where = f"Decision {decision.name!r}"
+    known = {n.name: finite_values(n) for n in study.before(decision.name)}
+    for condition, _ in decision.choices:
+        check_condition(condition, known, where)
+    for name in decision.tailoring or ():
+        if name not in known:
+            raise StudyError(f"{where}: tailoring names {name!r}; observed before it: {listing(known) or 'nothing'}{did_you_mean(name, known)}")
+        if known[name] is None:
+            raise StudyError(f"{where}: tailoring variable {name!r} is continuous; let the decision's conditions cut it with at_least() or below().")
+    _check_partition(study, decision)
+
+
+def _check_partition(study: Study, decision: Decision) -> None:
+    """The conditions of a decision must be disjoint and exhaustive over every reachable history.
+
+    Regions that thresholds cut out of the line are represented by one number each, so the check is
+    exact; it is left to the data door where the number of regions is very large.
+    """
+    if all(not condition.tests for condition, _ in decision.choices):
+        return
+    involved = [decision, *(d for d in study.decisions if d.name in {n.name for n in study.before(decision.name)})]
+    tests: dict[str, list] = {}
+    for d in involved:
+        for condition, _ in d.choices:
+            for name, test in condition.tests:
+                tests.setdefault(name, []).append(test)
+    wanted = [n for n in study.before(decision.name) if n.name in tests or isinstance(n, Decision)]
+    values = [
+        representatives(tests.get(n.name, [])) if (finite := finite_values(n)) is None else [code_of(n, v) for v in finite] for n in wanted
+    ]
+    if np.prod([len(v) for v in values], dtype=float) > LARGEST_PARTITION_CHECK:
+        return
+    grid = np.array(list(itertools.product(*values)), dtype=float).reshape(-1, len(wanted))
+    history = {n.name: grid[:, j] for j, n in enumerate(wanted)}
+    reachable = np.ones(len(grid), dtype=bool)
+    for n in wanted:
+        if isinstance(n, Decision):
+            reachable &= study.feasible(n.name, history)[np.arange(len(reachable)), history[n.name].astype(int)]
+    stratum = study.stratum(decision.name, history)
+    for code, problem in ((-1, "no condition holds"), (-2, "more than one condition holds")):
+        if (bad := np.flatnonzero(reachable & (stratum == code))).size:
+            example = ", ".join(f"{n.name} = {_label(n, history[n.name][bad[0]])}" for n in wanted if n.name in tests) or "every history"
+            raise StudyError(f"Decision {decision.name!r}: {problem} for {example}; the conditions must be disjoint and cover every history.")
+
+
+def _label(node: Node, value: float) -> object:
+    finite = finite_values(node)
+    return f"{value:g}" if finite is None or isinstance(node, Response) else finite[int(value)]
+
+
+def _check_response(study: Study, response: Response) -> None:
+    study.priors(response.name)  # raises on an unknown address
+    if isinstance(response.model, Saturated):
+        saturated_variables(study, response)  # raises on a continuous cell variable
+        if response.model.conjugate is not None and response.family is not None and response.family.link != "identity":
+            raise StudyError(f"Response {response.name!r}: conjugate= belongs to a Normal response; a Bernoulli one uses its Beta prior.")
+    elif isinstance(response.model, Hierarchical) and response.family is None:
+        raise StudyError(f"Response {response.name!r} needs a family.")

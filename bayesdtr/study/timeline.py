@@ -1,0 +1,222 @@
+"""The declaration of a study: baseline covariates, then decisions and responses in time order, then a utility."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import StudyError, did_you_mean, listing
+from .conditions import ALWAYS, Condition, Level
+from .families import Family
+from .models import Hierarchical, ResponseModel, Saturated, UserModel
+from .priors import Prior
+
+Options = tuple[str, ...]
+
+
+def _name(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise StudyError(f"{what} needs a name (text), got {value!r}.")
+    for bad in ("::", "/"):
+        if bad in value:
+            raise StudyError(f"{what} {value!r}: a name must not contain {bad!r}.")
+    return value
+
+
+def _labels(values: object, what: str, least: int = 1) -> Options:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise StudyError(f"{what} needs a list of labels, got {values!r}.")
+    labels = tuple(values)
+    if len(labels) < least:
+        raise StudyError(f"{what} needs at least {least} label{'s' if least > 1 else ''}, got {list(labels)!r}.")
+    for label in labels:
+        if not isinstance(label, str) or not label.strip():
+            raise StudyError(f"{what}: labels are text, got {label!r}; write {str(label)!r}.")
+    if repeated := [x for i, x in enumerate(labels) if x in labels[:i]]:
+        raise StudyError(f"{what}: {repeated[0]!r} is listed twice.")
+    return labels
+
+
+@dataclass(frozen=True, init=False)
+class Baseline:
+    """A covariate known before the first decision.
+
+    Parameters
+    ----------
+    name : str
+        Its column in the data.
+    levels : sequence of str, optional
+        The labels of a categorical covariate; without them the covariate is a number.
+    """
+
+    name: str
+    levels: Options | None
+
+    def __init__(self, name: str, *, levels: Sequence[str] | None = None):
+        object.__setattr__(self, "name", _name(name, "Baseline"))
+        object.__setattr__(self, "levels", None if levels is None else _labels(levels, f"Baseline {name!r}: levels", 2))
+
+
+def _check_probability(name: str, choices: tuple[tuple[Condition, Options], ...], table: Mapping[str, float]) -> None:
+    known = {o for _, options in choices for o in options}
+    for option, p in table.items():
+        if option not in known:
+            raise StudyError(f"Decision {name!r}: probability names {option!r}; options: {listing(sorted(known))}{did_you_mean(option, known)}")
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 < p <= 1:
+            raise StudyError(f"Decision {name!r}: the probability of {option!r} must lie in (0, 1], got {p!r}.")
+    for _, options in choices:
+        if len(options) == 1:
+            continue
+        if missing := [o for o in options if o not in table]:
+            raise StudyError(f"Decision {name!r}: probability lacks {listing(missing)}.")
+        if abs((total := sum(table[o] for o in options)) - 1) > 1e-9:
+            raise StudyError(f"Decision {name!r}: the probabilities of {listing(options)} add up to {total:g}, not 1.")
+
+
+@dataclass(frozen=True, init=False)
+class Decision:
+    """A point in time at which one of several options is chosen.
+
+    Parameters
+    ----------
+    name : str
+        Its column in the data, which holds option labels.
+    options : sequence of str, or mapping of Condition to sequence of str
+        The options that are feasible for everyone, or for each condition on the history.
+    assigned : {"randomized", "observed"}, default "randomized"
+        How the options in the data came about. "observed" makes exchangeability the analyst's claim.
+    probability : None, mapping of str to float, or str
+        Randomisation probabilities: None for equal among the feasible, one number per option, or
+        the name of a column that holds each patient's probability of the option received.
+    tailoring : sequence of str, optional
+        The discrete variables to whose levels the embedded regimes tailor this decision; by
+        default the discrete responses observed since the previous decision.
+    """
+
+    name: str
+    choices: tuple[tuple[Condition, Options], ...]
+    assigned: str
+    probability: tuple[tuple[str, float], ...] | str | None
+    tailoring: tuple[str, ...] | None
+
+    def __init__(self, name: str, options: Sequence[str] | Mapping[Condition, Sequence[str]], *,
+                 assigned: str = "randomized", probability: Mapping[str, float] | str | None = None,
+                 tailoring: Sequence[str] | None = None):
+        _name(name, "Decision")
+        if isinstance(options, Mapping):
+            if not options:
+                raise StudyError(f"Decision {name!r}: options is empty; give at least one condition with its options.")
+            for condition in options:
+                if not isinstance(condition, Condition):
+                    raise StudyError(f"Decision {name!r}: the keys of options are conditions such as when(improved=0), got {condition!r}.")
+            choices = tuple((c, _labels(o, f"Decision {name!r}, {c}")) for c, o in options.items())
+        else:
+            choices = ((ALWAYS, _labels(options, f"Decision {name!r}: options")),)
+        if assigned not in ("randomized", "observed"):
+            raise StudyError(f"Decision {name!r}: assigned must be 'randomized' or 'observed', got {assigned!r}.")
+        if probability is not None and assigned == "observed":
+            raise StudyError(f"Decision {name!r}: probability belongs to a randomized decision; propensities of observed ones are estimated.")
+        if isinstance(probability, Mapping):
+            _check_probability(name, choices, probability)
+            probability = tuple((str(o), float(p)) for o, p in probability.items())
+        elif probability is not None and not isinstance(probability, str):
+            raise StudyError(f"Decision {name!r}: probability is None, a mapping of options to numbers, or a column's name, got {probability!r}.")
+        if isinstance(tailoring, str):
+            raise StudyError(f"Decision {name!r}: tailoring needs a list of names, for example [{tailoring!r}].")
+        for field, value in (("name", name), ("choices", choices), ("assigned", assigned), ("probability", probability),
+                             ("tailoring", None if tailoring is None else tuple(tailoring))):
+            object.__setattr__(self, field, value)
+
+    @property
+    def options(self) -> Options:
+        """All options under any condition, in the order of declaration; codes count along it."""
+        return tuple(dict.fromkeys(o for _, options in self.choices for o in options))
+
+    @property
+    def sets(self) -> tuple[Options, ...]:
+        """The distinct feasible sets, in the order of declaration."""
+        return tuple(dict.fromkeys(options for _, options in self.choices))
+
+    def randomization(self, feasible: Options) -> dict[str, float] | None:
+        """Declared probabilities within a feasible set; None where a column holds them or nobody randomised."""
+        if len(feasible) == 1:
+            return {feasible[0]: 1.0}
+        if self.assigned != "randomized" or isinstance(self.probability, str):
+            return None
+        if self.probability is None:
+            return {o: 1 / len(feasible) for o in feasible}
+        return {o: dict(self.probability)[o] for o in feasible}
+
+
+@dataclass(frozen=True, init=False)
+class Response:
+    """An intermediate or final outcome, observed after a decision.
+
+    Parameters
+    ----------
+    name : str
+        Its column in the data.
+    family : Family, optional
+        ``Normal()`` or ``Bernoulli()``; may be left out when `model` is a function.
+    model : None, Saturated, or callable
+        None for the hierarchical default, ``Saturated()``, or a function ``f(history)`` that builds
+        the response's PyMC model and returns its random variable.
+    priors : mapping of str to Prior, optional
+        Priors that replace defaults, by address (``print(study)`` lists the addresses); on the
+        response's own scale.
+    """
+
+    name: str
+    family: Family | None
+    model: ResponseModel
+    priors: tuple[tuple[str, Prior], ...]
+
+    def __init__(self, name: str, family: Family | None = None, *,
+                 model: Saturated | Hierarchical | UserModel | Callable[..., Any] | None = None,
+                 priors: Mapping[str, Prior] | None = None):
+        _name(name, "Response")
+        if isinstance(family, type) and issubclass(family, Family):
+            raise StudyError(f"Response {name!r}: write {family.__name__}() with brackets.")
+        if family is not None and not isinstance(family, Family):
+            raise StudyError(f"Response {name!r}: the second argument is a family such as Normal() or Bernoulli(), got {family!r}.")
+        if model is None:
+            model = Hierarchical()
+        elif model is Saturated:
+            raise StudyError(f"Response {name!r}: write Saturated() with brackets.")
+        elif not isinstance(model, (Hierarchical, Saturated, UserModel)):
+            if not callable(model):
+                raise StudyError(f"Response {name!r}: model is None, Saturated() or a function of the history, got {model!r}.")
+            model = UserModel.of(model)
+        if family is None and not isinstance(model, UserModel):
+            raise StudyError(f"Response {name!r} needs a family, for example Normal() or Bernoulli().")
+        if priors and isinstance(model, UserModel):
+            raise StudyError(f"Response {name!r}: its priors stand in the model function; priors= does not apply.")
+        for address, prior in (priors or {}).items():
+            if not isinstance(prior, Prior):
+                raise StudyError(f"Response {name!r}: priors[{address!r}] must be a Prior, got {prior!r}.")
+        for field, value in (("name", name), ("family", family), ("model", model), ("priors", tuple((priors or {}).items()))):
+            object.__setattr__(self, field, value)
+
+    @property
+    def support(self) -> tuple[int, ...] | None:
+        """The finite values of the response, or None when it is continuous or not declared."""
+        return self.family.support if self.family else None
+
+
+Node = Baseline | Decision | Response
+
+
+def finite_values(node: Node) -> tuple[Level, ...] | None:
+    """The values a variable can take, or None for any number."""
+    if isinstance(node, Decision):
+        return node.options
+    return node.levels if isinstance(node, Baseline) else node.support
+
+
+def code_of(node: Node, label: Level) -> float:
+    """The number that stands for a label in a history; a number stands for itself; NaN for an unknown label."""
+    labels = node.options if isinstance(node, Decision) else node.levels if isinstance(node, Baseline) else None
+    if labels is None:
+        return float(label)
+    return float(labels.index(label)) if label in labels else np.nan

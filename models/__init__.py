@@ -1,0 +1,1 @@
+"""The gallery: one worked study a file, imported as `bayesdtr.gallery`."""
