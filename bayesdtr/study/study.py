@@ -13,7 +13,7 @@ from .models import Hierarchical, Saturated, UserModel
 from .predictor import saturated_variables
 from .priors import PriorInForce, hierarchical_addresses, resolve, saturated_addresses
 from .rules import Rules, embedded_regimes, written
-from .timeline import Baseline, Decision, Node, Options, Response, code_of, finite_values
+from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Utility
 
 History = Mapping[str, np.ndarray]
