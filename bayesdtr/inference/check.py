@@ -1,0 +1,134 @@
+"""Doubt a posterior: convergence, positivity by cell, posterior predictive; a verdict with reasons."""
+
+import warnings
+
+import numpy as np
+import xarray as xr
+
+from ..data import CellCount, Trajectories, cell_counts
+from ..schema import CHAIN, DRAW, SAMPLE_STATS
+from ..study.study import Study
+from ..study.timeline import Decision, Response
+from .posterior import Posterior
+from .verdict import Convergence, PredictiveCheck, Verdict
+
+RHAT_WARN, RHAT_FAIL = 1.01, 1.05
+ESS_WARN, ESS_FAIL = 400, 100
+DIVERGENT_FAIL = 0.01
+SPARSE = 5
+"""A cell with fewer patients on an option than this cannot carry a recommendation by itself."""
+PREDICTIVE_WARN = 0.01
+
+
+def check(posterior: Posterior) -> Verdict:
+    """Convergence, positivity and posterior predictive checks of a posterior.
+
+    Parameters
+    ----------
+    posterior : Posterior
+
+    Returns
+    -------
+    Verdict
+        "fail" when chains have not converged (R-hat above 1.05, an effective sample size below 100,
+        more than 1 % divergent draws); "warn" when they nearly have, when a cell has fewer than
+        five patients on an option, when treatments were not randomised, or when the data lie in the
+        tails of what the model predicts; otherwise "ok".
+    """
+    return posterior.verdict
+
+
+def convergence(posterior: xr.Dataset, stats: xr.Dataset | None) -> Convergence:
+    """The worst R-hat and effective sample sizes (Vehtari et al. 2021) over all variables of a dataset."""
+    from arviz_stats import ess, rhat
+
+    draws = int(np.prod([posterior.sizes.get(d, 1) for d in (CHAIN, DRAW)]))
+    divergences = int(stats["diverging"].sum()) if stats is not None and "diverging" in stats else 0
+    varying = posterior[[name for name, v in posterior.data_vars.items() if v.size and float(v.std()) > 0]]
+    if not varying.data_vars:
+        return Convergence(float("nan"), "no parameter", float("nan"), float("nan"), "no parameter", divergences, draws)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        r, bulk, tail = rhat(varying), ess(varying, method="bulk"), ess(varying, method="tail")
+    worst_r = {n: float(v.max()) for n, v in r.data_vars.items()}
+    worst_bulk = {n: float(v.min()) for n, v in bulk.data_vars.items()}
+    top, low = max(worst_r, key=worst_r.__getitem__), min(worst_bulk, key=worst_bulk.__getitem__)
+    return Convergence(worst_r[top], str(top), worst_bulk[low], min(float(v.min()) for v in tail.data_vars.values()), str(low), divergences, draws)
+
+
+def convergence_reasons(c: Convergence) -> tuple[str, list[str]]:
+    """Status and sentences that follow from convergence diagnostics."""
+    reasons, status = [], "ok"
+    smallest = min(c.ess_bulk, c.ess_tail)
+    share = c.divergences / max(c.draws, 1)
+    if c.rhat > RHAT_WARN:
+        reasons.append(f"R-hat of {c.rhat_variable} is {c.rhat:.3f} (should be below {RHAT_WARN}): the chains disagree; draw more.")
+    if smallest < ESS_WARN:
+        reasons.append(f"Effective sample size of {c.ess_variable} is {smallest:.0f} (should be above {ESS_WARN}): draw more.")
+    if c.divergences:
+        reasons.append(f"{c.divergences} of {c.draws} draws diverged ({share:.2%}): part of the posterior may not have been explored.")
+    if reasons:
+        status = "fail" if c.rhat > RHAT_FAIL or smallest < ESS_FAIL or share > DIVERGENT_FAIL else "warn"
+    return status, reasons
+
+
+def positivity_reasons(study: Study, cells: list[CellCount]) -> list[str]:
+    """One sentence per cell and option that too few patients received, and one per decision that nobody randomised."""
+    reasons = []
+    for cell in cells:
+        for option, count in zip(cell.options, cell.counts, strict=True):
+            if count < SPARSE:
+                who = "nobody" if count == 0 else f"{count} patient{'s' if count > 1 else ''}"
+                where = f" after {cell.label}" if cell.label else ""
+                reasons.append(f"Positivity: {option!r} at {cell.decision!r}{where} was received by {who} (fewer than {SPARSE}).")
+    if observed := [d.name for d in study.decisions if d.assigned == "observed" and any(len(s) > 1 for s in d.sets)]:
+        reasons.append(f"Treatments at {', '.join(observed)} were observed, not randomised: exchangeability is the analyst's claim.")
+    return reasons
+
+
+def _groups(study: Study, response: Response, trajectories: Trajectories) -> list[tuple[str, np.ndarray]]:
+    """Rows to summarise a response over: everyone, and each option of the decision before it."""
+    seen = trajectories.observed(response.name)
+    decision = [n for n in study.before(response.name) if isinstance(n, Decision)][-1]
+    codes = trajectories.columns[decision.name]
+    groups = [("all patients", np.flatnonzero(seen))]
+    groups += [(f"{decision.name} = {o}", np.flatnonzero(seen & (codes == i))) for i, o in enumerate(decision.options)]
+    return [(label, rows) for label, rows in groups if len(rows) >= SPARSE]
+
+
+def predictive_checks(study: Study, trajectories: Trajectories, replicates: dict[str, np.ndarray], ci_prob: float = 0.95) -> list[PredictiveCheck]:
+    """Means and SDs of each response, overall and by option, beside replicated data.
+
+    Parameters
+    ----------
+    replicates : mapping of str to array, shape (replicate, patient)
+    """
+    found = []
+    for response in study.responses:
+        y = trajectories.columns[response.name]
+        for label, rows in _groups(study, response, trajectories):
+            for name, statistic in (("mean", np.mean), ("SD", np.std)):
+                if name == "SD" and response.support is not None:
+                    continue
+                observed, drawn = float(statistic(y[rows])), statistic(replicates[response.name][:, rows], axis=1)
+                low, high = np.quantile(drawn, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
+                p = 2 * min((drawn <= observed).mean(), (drawn >= observed).mean())
+                found.append(PredictiveCheck(response.name, f"{name}, {label}", observed, float(low), float(high), float(min(p, 1.0))))
+    return found
+
+
+def examine(study: Study, trajectories: Trajectories, tree: xr.DataTree, replicates: dict[str, np.ndarray]) -> Verdict:
+    """Carry out all checks and word the verdict."""
+    stats = tree[SAMPLE_STATS].to_dataset() if SAMPLE_STATS in tree.children else None
+    found = convergence(tree["posterior"].to_dataset(), stats)
+    status, reasons = convergence_reasons(found)
+    cells = cell_counts(study, trajectories)
+    softer = positivity_reasons(study, cells)
+    predictive = predictive_checks(study, trajectories, replicates)
+    softer += [
+        f"Posterior predictive: {c.statistic} of {c.response!r} is {c.observed:.4g}, outside most replicated data ({c.lower:.4g} to {c.upper:.4g})."
+        for c in predictive if c.p < PREDICTIVE_WARN
+    ]
+    if softer and status == "ok":
+        status = "warn"
+    return Verdict(status, tuple(reasons + softer), found, tuple(cells), tuple(predictive))

@@ -1,0 +1,122 @@
+"""Posteriors on disk: NetCDF with a versioned schema, written whole or not at all, read without pickle."""
+
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..data import Trajectories
+from ..errors import FileError
+from ..schema import FORMAT, SCHEMA_VERSION, TRAJECTORIES
+from ..study import from_json, to_json
+from ..study.models import UserModel
+from ..study.study import Scale
+from .posterior import Posterior
+from .verdict import Verdict
+
+PACKAGES = ("bayesdtr", "pymc", "pytensor", "jax", "numpyro", "arviz", "xarray", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that an answer depends on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def attributes(posterior: Posterior) -> dict[str, Any]:
+    """Root attributes: everything but the numbers that is needed to read the file and to re-run it."""
+    return {
+        "format": FORMAT, "schema_version": SCHEMA_VERSION, "kind": "posterior", "study": to_json(posterior.study),
+        "seed": posterior.seed, "engine": posterior.engine, "versions": json.dumps(versions()), "data_hash": posterior.trajectories.hash,
+        "scales": json.dumps({n: [s.location, s.sd] for n, s in posterior.scales.items()}), "verdict": posterior.verdict.to_json(),
+        "notice": "This file holds patients' data.",
+    }
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write a file beside its place and move it there when it is complete.
+
+    Raises
+    ------
+    FileError
+        When the folder is not there or cannot be written to; nothing is left behind.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileError(f"Cannot write {path}: the folder {path.parent} does not exist.")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error.strerror}.") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def save(posterior: Posterior, path: str | Path, *, kind: str = "posterior", extra: Mapping[str, xr.Dataset] | None = None,
+         more: Mapping[str, Any] | None = None) -> Path:
+    """Write a posterior, with further groups and attributes if given. See :meth:`Posterior.save`."""
+    for response in posterior.study.responses:
+        if isinstance(response.model, UserModel) and (why := response.model.why_not_saved):
+            raise FileError(f"The posterior cannot be saved: the model of response {response.name!r} could not be found again, because {why}.")
+    groups = {name.strip("/"): node.to_dataset() for name, node in posterior.tree.children.items()} | dict(extra or {})
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs = {**attributes(posterior), **(more or {}), "kind": kind}
+    encoding = {
+        f"/{name}": {v: {"zlib": True, "complevel": 1} for v, a in ds.data_vars.items() if a.dtype.kind == "f"} for name, ds in groups.items()
+    }
+    return write_whole(Path(path), lambda target: tree.to_netcdf(target, engine="h5netcdf", encoding=encoding))
+
+
+def read_tree(path: str | Path) -> xr.DataTree:
+    """Read one of our files into memory.
+
+    Raises
+    ------
+    FileError
+        When it is not there, is cut short, is not one of ours, or comes from a newer release.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"No file {path}.")
+    try:
+        tree = xr.load_datatree(path, engine="h5netcdf")
+    except Exception as error:  # h5py raises OSError, KeyError or RuntimeError for damaged files
+        raise FileError(f"{path} cannot be read: it is cut short, damaged, or not a file that bayesdtr wrote ({error}).") from error
+    if tree.attrs.get("format") != FORMAT:
+        raise FileError(f"{path} was not written by bayesdtr: its attribute 'format' is {tree.attrs.get('format')!r}, not {FORMAT!r}.")
+    version = int(tree.attrs.get("schema_version", 0))
+    if version > SCHEMA_VERSION:
+        raise FileError(f"{path} has file version {version}; this release reads up to {SCHEMA_VERSION}. Install a newer bayesdtr.")
+    return tree
+
+
+def posterior_from(tree: xr.DataTree, models: Mapping[str, Callable[..., Any]] | None = None) -> Posterior:
+    """Rebuild a posterior from a tree read by :func:`read_tree`."""
+    a = tree.attrs
+    try:
+        study = from_json(a["study"], models)
+        scales = {n: Scale(*pair) for n, pair in json.loads(a["scales"]).items()}
+        trajectories = Trajectories.from_dataset(study, tree[TRAJECTORIES].to_dataset())
+        verdict = Verdict.from_json(a["verdict"])
+    except KeyError as error:
+        raise FileError(f"The file lacks {error}; it is damaged.") from error
+    if trajectories.hash != a["data_hash"]:
+        raise FileError("The patients' data in the file do not match the hash stored with them; the file has been changed.")
+    groups = {name: node.to_dataset() for name, node in tree.children.items()}
+    return Posterior(study, trajectories, xr.DataTree.from_dict(groups), scales, int(np.asarray(a["seed"])), str(a["engine"]), verdict)

@@ -1,0 +1,167 @@
+"""`fit`: from a study and a data frame to a posterior."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..data import Trajectories, fix_scales, read
+from ..errors import InferenceError, did_you_mean, listing
+from ..model import CompiledResponse, compile_response, evaluate_paired, make_inputs
+from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, variable
+from ..study.study import Scale, Study
+from . import exact, nuts
+from .check import examine
+from .posterior import Posterior
+
+ENGINES = ("nuts", "exact")
+EXACT_DRAWS = 100_000
+REPLICATES = 400
+"""Posterior predictive replicates kept for checks and plots, over all chains."""
+
+
+def _check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any, chains: Any) -> None:
+    if not isinstance(study, Study):
+        raise InferenceError(f"fit takes a Study first, got {type(study).__name__}.")
+    if engine not in ENGINES:
+        raise InferenceError(f"fit: no engine {engine!r}; engines: {listing(ENGINES)}{did_you_mean(engine, ENGINES)}")
+    for name, value, least in (("seed", seed, 0), ("draws", draws, 4), ("warmup", warmup, 10), ("chains", chains, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise InferenceError(f"fit: {name} must be a whole number of at least {least}, got {value!r}.")
+
+
+def fit(
+    study: Study, data: Any, *, seed: int, engine: str = "nuts", draws: int | None = None, warmup: int = 1000, chains: int = 4,
+    progress: str | bool = "auto",
+) -> Posterior:
+    """Sample the posterior of every response's model.
+
+    Parameters
+    ----------
+    study : Study
+    data : pandas, polars or pyarrow frame
+        One row per patient; never changed.
+    seed : int
+        The same seed gives the same draws.
+    engine : {"nuts", "exact"}
+        NUTS for any model; "exact" draws independently from the conjugate posterior of saturated cells.
+    draws : int, optional
+        Per chain for "nuts" (default 1000); independent draws in all for "exact" (default 100,000).
+    warmup, chains : int
+        Warm-up iterations per chain, and chains.
+    progress : {"auto", True, False}
+        "auto" shows a bar in a terminal or a notebook.
+
+    Returns
+    -------
+    Posterior
+
+    Raises
+    ------
+    DataError
+        When the frame does not fit the study.
+    InferenceError
+        When the engine does not apply or an argument is out of range.
+    """
+    draws = (1000 if engine == "nuts" else EXACT_DRAWS) if draws is None else draws
+    _check_arguments(study, seed, engine, draws, warmup, chains)
+    if engine == "exact":
+        exact.refuse(study)
+    trajectories = read(study, data)
+    scales = fix_scales(study, trajectories)
+    compiled = {r.name: compile_response(study, r.name, trajectories.cluster_labels) for r in study.responses}
+    if engine == "exact":
+        results = _exact(study, trajectories, draws, seed, chains)
+    else:
+        blocks = [_block(c, trajectories, scales) for c in compiled.values()]
+        results = nuts.sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
+    return assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
+
+
+def _block(compiled: CompiledResponse, trajectories: Trajectories, scales: dict[str, Scale]) -> nuts.Block:
+    """A response's data: every patient a row, those without the response of weight 0."""
+    seen = trajectories.observed(compiled.name)
+    inputs = make_inputs(compiled, trajectories.history(compiled.history), trajectories.cluster, scales)
+    y = np.nan_to_num(trajectories.columns[compiled.name].astype(float), nan=0.0)
+    if compiled.distribution in ("lognormal", "gamma", "exponential", "beta") and not seen.all():
+        y = np.where(seen, y, 0.5)  # inside the support, so that a row of weight 0 has a finite gradient
+    return nuts.Block(compiled, inputs, y, seen.astype(float))
+
+
+def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int) -> list[nuts.Draws]:
+    """Independent draws, dealt out to chains so that the same tools read them."""
+    per_chain = -(-draws // chains)
+    results = []
+    for response in study.responses:
+        drawn = exact.draw(study, trajectories, response, size=per_chain * chains, seed=seed)
+        results.append(nuts.Draws({n: v.reshape(chains, per_chain, *v.shape[1:]) for n, v in drawn.items()}, {}))
+    return results
+
+
+def _posterior_dataset(compiled: dict[str, CompiledResponse], results: dict[str, nuts.Draws]) -> xr.Dataset:
+    """One flat dataset; a response's own dims and coordinates carry its name."""
+    variables, coords = {}, {}
+    for name, model in compiled.items():
+        for parameter, values in results[name].values.items():
+            dims = model.dims.get(parameter, ())
+            named = tuple(variable(name, d) for d in dims) or tuple(variable(name, f"{parameter}_{i}") for i in range(values.ndim - 2))
+            variables[variable(name, parameter)] = ((CHAIN, DRAW, *named), values)
+            coords |= {variable(name, d): np.array(model.coords[d], dtype=np.str_) for d in dims}
+    sizes = next((v[1].shape[:2] for v in variables.values()), (1, 1))
+    return xr.Dataset(variables, coords={CHAIN: np.arange(sizes[0]), DRAW: np.arange(sizes[1]), **coords})
+
+
+def _stats_dataset(results: dict[str, nuts.Draws]) -> xr.Dataset | None:
+    """Sampler statistics: over all blocks under the usual names, and per response."""
+    blocks = {name: r.stats for name, r in results.items() if r.stats}
+    if not blocks:
+        return None
+    stack = {s: np.stack([b[s] for b in blocks.values()]) for s in next(iter(blocks.values()))}
+    joint = {
+        "diverging": stack["diverging"].any(axis=0), "n_steps": stack["n_steps"].sum(axis=0), "lp": stack["lp"].sum(axis=0),
+        "energy": stack["energy"].sum(axis=0), "acceptance_rate": stack["acceptance_rate"].mean(axis=0),
+        "tree_depth": np.ceil(np.log2(stack["n_steps"].max(axis=0) + 1)).astype(int),
+    }
+    single = {variable(name, s): v for name, b in blocks.items() for s, v in b.items()}
+    return xr.Dataset({n: ((CHAIN, DRAW), v) for n, v in {**joint, **single}.items()})
+
+
+def replicate(
+    compiled: CompiledResponse, draws: dict[str, np.ndarray], trajectories: Trajectories, scales: dict[str, Scale], seed: int
+) -> np.ndarray:
+    """Replicated data of one response given each patient's own history, shape (draw, patient)."""
+    inputs = make_inputs(compiled, trajectories.history(compiled.history), trajectories.cluster, scales)
+    size = len(next(iter(draws.values()))) if draws else 1
+    rng = np.random.default_rng([seed, zlib.crc32(compiled.name.encode()), 1])
+    rows = {n: np.broadcast_to(v, (size, *v.shape)) if v.ndim else v for n, v in inputs.items()}
+    return evaluate_paired(compiled, draws, rows, "sample", rng.random((size, trajectories.n)))
+
+
+def assemble(
+    study: Study, trajectories: Trajectories, scales: dict[str, Scale], compiled: dict[str, CompiledResponse], results: dict[str, nuts.Draws],
+    *, seed: int, engine: str,
+) -> Posterior:
+    """Put draws of every response together: label, replicate, check."""
+    dataset = _posterior_dataset(compiled, results)
+    chains, per_chain = dataset.sizes[CHAIN], dataset.sizes[DRAW]
+    step = max(1, per_chain * chains // REPLICATES)
+    kept = range(0, per_chain, step)
+    replicates = {}
+    for name, model in compiled.items():
+        some = {p: results[name].values[p][:, ::step].reshape(-1, *results[name].values[p].shape[2:]) for p in model.parameters}
+        drawn = replicate(model, some, trajectories, scales, seed)
+        replicates[name] = np.broadcast_to(drawn, (chains * len(kept), trajectories.n)) if not model.parameters else drawn
+    groups = {
+        POSTERIOR: dataset,
+        PREDICTIVE: xr.Dataset(
+            {n: ((CHAIN, DRAW, PATIENT), np.where(trajectories.observed(n), v.reshape(chains, len(kept), -1), np.nan)) for n, v in replicates.items()},
+            coords={CHAIN: np.arange(chains), DRAW: np.array(kept), PATIENT: trajectories.ids},
+        ),
+        OBSERVED: xr.Dataset({n: (PATIENT, trajectories.columns[n]) for n in compiled}, coords={PATIENT: trajectories.ids}),
+        TRAJECTORIES: trajectories.to_dataset(study),
+    }
+    if (stats := _stats_dataset(results)) is not None:
+        groups[SAMPLE_STATS] = stats.assign_coords({CHAIN: dataset[CHAIN], DRAW: dataset[DRAW]})
+    tree = xr.DataTree.from_dict(groups)
+    return Posterior(study, trajectories, tree, scales, int(seed), engine, examine(study, trajectories, tree, replicates))

@@ -1,0 +1,103 @@
+"""`Posterior`: the draws, with the study, the patients and the verdict they belong to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..data import Trajectories
+from ..model import CompiledResponse, compile_response, make_inputs
+from ..schema import CHAIN, DRAW, POSTERIOR, variable
+from ..study.study import Scale, Study
+from .verdict import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Posterior draws of every response's model.
+
+    Attributes
+    ----------
+    study : Study
+    trajectories : Trajectories
+        The patients, as read at the data door.
+    tree : xarray.DataTree
+        Flat groups; ``az.summary(posterior.tree)`` and every ``az.plot_*`` work on it. Variables
+        are named ``response::parameter``.
+    scales : mapping of str to Scale
+        Locations and SDs that priors and covariates are stated in; fixed at this fit.
+    seed : int
+    engine : {"nuts", "exact"}
+    verdict : Verdict
+        What :func:`check` found.
+    """
+
+    study: Study
+    trajectories: Trajectories
+    tree: xr.DataTree
+    scales: Mapping[str, Scale]
+    seed: int
+    engine: str
+    verdict: Verdict
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chains and draws per chain."""
+        sizes = self.tree[POSTERIOR].sizes
+        return sizes.get(CHAIN, 1), sizes.get(DRAW, 1)
+
+    @property
+    def size(self) -> int:
+        """Draws over all chains."""
+        return self.shape[0] * self.shape[1]
+
+    def compiled(self, response: str) -> CompiledResponse:
+        """The compiled model of a response."""
+        return compile_response(self.study, response, self.trajectories.cluster_labels)
+
+    def draws(self, response: str, thin: int = 1) -> dict[str, np.ndarray]:
+        """A response's parameters, chains end to end.
+
+        Returns
+        -------
+        dict of str to array, shape (draw, ...)
+        """
+        group = self.tree[POSTERIOR]
+        compiled = self.compiled(response)
+        return {p: group[variable(response, p)].values.reshape(self.size, *group[variable(response, p)].shape[2:])[::thin] for p in compiled.parameters}
+
+    def inputs(self, response: str, history: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Inputs of a response's compiled model for given histories."""
+        return make_inputs(self.compiled(response), history, cluster, self.scales)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the posterior to a NetCDF file, whole or not at all.
+
+        The file holds the patients' data: treat it as such.
+
+        Raises
+        ------
+        FileError
+            When the folder cannot be written to, or a user's model cannot be found again by name.
+        """
+        from .files import save
+
+        return save(self, path)
+
+    def __str__(self) -> str:
+        chains, draws = self.shape
+        lines = [f"Posterior of {self.trajectories.n} patients: {chains} x {draws} draws, engine {self.engine}, seed {self.seed}"]
+        lines += [f"  scale of {n}: location {s.location:.6g}, SD {s.sd:.6g}" for n, s in self.scales.items()]
+        for response in self.study.responses:
+            for address, row in self.study.priors(response.name).items():
+                scale = self.scales.get(response.name)
+                number = f" = {scale.sd:.4g} SD units" if row.sd_units and scale else ""
+                lines.append(f"  {response.name}.{address} ~ {row.text}{number.replace(' = ', ', one unit is ').replace(' SD units', '')}")
+        return "\n".join([*lines, str(self.verdict)])
+
+    def _replace(self, **changes: Any) -> "Posterior":
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Posterior(**{**fields, **changes})

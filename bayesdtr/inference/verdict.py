@@ -1,0 +1,83 @@
+"""The verdict of `check`: ok, warn or fail, with the reasons and the numbers behind them."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from ..data import CellCount
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The worst of the sampler's diagnostics over all parameters.
+
+    `rhat` and the effective sample sizes are NaN where there is no parameter; independent draws of
+    the exact engine have no divergences.
+    """
+
+    rhat: float
+    rhat_variable: str
+    ess_bulk: float
+    ess_tail: float
+    ess_variable: str
+    divergences: int
+    draws: int
+
+
+@dataclass(frozen=True)
+class PredictiveCheck:
+    """One statistic of the data beside its posterior predictive distribution.
+
+    `p` is the two-sided posterior predictive tail probability.
+    """
+
+    response: str
+    statistic: str
+    observed: float
+    lower: float
+    upper: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found: status, reasons, and the tables they rest on.
+
+    Attributes
+    ----------
+    status : {"ok", "warn", "fail"}
+    reasons : tuple of str
+    convergence : Convergence
+    positivity : tuple of CellCount
+        Patients per option in every cell of the discrete history that offers a choice.
+    predictive : tuple of PredictiveCheck
+    """
+
+    status: str
+    reasons: tuple[str, ...]
+    convergence: Convergence
+    positivity: tuple[CellCount, ...]
+    predictive: tuple[PredictiveCheck, ...]
+
+    def __str__(self) -> str:
+        c = self.convergence
+        lines = [
+            f"Verdict: {self.status}",
+            f"  R-hat {c.rhat:.3f} at most ({c.rhat_variable}); ESS {c.ess_bulk:.0f} bulk, {c.ess_tail:.0f} tail at least ({c.ess_variable}); "
+            f"{c.divergences} divergences in {c.draws} draws",
+        ]
+        return "\n".join(lines + [f"  - {reason}" for reason in self.reasons])
+
+    def to_json(self) -> str:
+        """Write as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Verdict":
+        """Inverse of :meth:`to_json`."""
+        made = json.loads(text)
+        cells = tuple(
+            CellCount(**{**c, "cell": tuple(tuple(x) for x in c["cell"]), "options": tuple(c["options"]), "counts": tuple(c["counts"])})
+            for c in made["positivity"]
+        )
+        checks = tuple(PredictiveCheck(**p) for p in made["predictive"])
+        return cls(made["status"], tuple(made["reasons"]), Convergence(**made["convergence"]), cells, checks)

@@ -1,0 +1,157 @@
+"""Evaluate compiled responses at many draws and many histories, in blocks of bounded shape.
+
+Rows are padded to a power of two and draws to whole blocks, so that a handful of compiled shapes
+serves every call. All answers are NumPy arrays, ``[draw, row, ...]``.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from ..runtime import in_double_precision
+from .compile import CLUSTER_INPUT, CompiledResponse
+
+BLOCK = 2**21
+"""Numbers in one block ``draws x rows``: 16 MiB in 64 bits."""
+
+
+def _moments(d: dist.Distribution, _: jax.Array) -> jax.Array:
+    return jnp.stack([d.mean, jnp.sqrt(d.variance)], axis=-1)
+
+
+def _mean(d: dist.Distribution, _: jax.Array) -> jax.Array:
+    return d.mean
+
+
+def _density(d: dist.Distribution, points: jax.Array) -> jax.Array:
+    return jnp.exp(d.log_prob(points.T)).T
+
+
+def _sample(d: dist.Distribution, uniforms: jax.Array) -> jax.Array:
+    """One outcome per row, a function of the row's uniform number, so that options share their luck."""
+    if isinstance(d, (dist.BernoulliProbs, dist.BernoulliLogits)):
+        return jnp.where(uniforms < d.mean, 1.0, 0.0)
+    try:
+        return d.icdf(uniforms)
+    except NotImplementedError:  # no quantile function: the first uniform seeds ordinary sampling
+        seed = jax.lax.bitcast_convert_type(uniforms[0].astype(jnp.float32), jnp.uint32)
+        return d.sample(jax.random.key(seed)).astype(float)
+
+
+_SUMMARIES: dict[str, Callable[[dist.Distribution, jax.Array], jax.Array]] = {
+    "mean": _mean, "moments": _moments, "density": _density, "sample": _sample,
+}
+
+
+@functools.lru_cache(maxsize=256)
+def _function(compiled: CompiledResponse, what: str, paired: bool) -> Callable[..., Any]:
+    summary = _SUMMARIES[what]
+
+    def one(parameters, inputs, extra):
+        return summary(compiled.predict(parameters, inputs), extra)
+
+    def many(parameters, rows, shared, extra):
+        axis = 0 if paired else None
+        return jax.vmap(lambda p, r, e: one(p, {**shared, **r}, e), in_axes=(0, axis, axis))(parameters, rows, extra)
+
+    return jax.jit(many)
+
+
+def _pad(array: np.ndarray, size: int, axis: int = 0) -> np.ndarray:
+    short = size - array.shape[axis]
+    if short <= 0:
+        return array
+    width = [(0, 0)] * array.ndim
+    width[axis] = (0, short)
+    return np.pad(array, width, mode="edge")
+
+
+def _bucket(n: int) -> int:
+    return max(16, 1 << (n - 1).bit_length())
+
+
+def _split(compiled: CompiledResponse, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Inputs with one value per row, and those shared by all rows."""
+    by_row = {n: v for n, v in inputs.items() if n in compiled.history or n == CLUSTER_INPUT}
+    return by_row, {n: v for n, v in inputs.items() if n not in by_row}
+
+
+@in_double_precision
+def evaluate(
+    compiled: CompiledResponse, draws: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], what: str, extra: np.ndarray | None = None
+) -> np.ndarray:
+    """Summaries of a response's distribution for every draw and every row.
+
+    Parameters
+    ----------
+    compiled : CompiledResponse
+    draws : mapping of str to array, shape (draw, ...)
+        Empty for a model without parameters, which counts as one draw.
+    inputs : mapping of str to array, shape (row,) or ()
+    what : {"mean", "moments", "density", "sample"}
+        Mean; mean and SD on a last axis; density (or probability) at points; one simulated outcome.
+    extra : array, shape (row, point) or (row,), optional
+        Points of "density", uniform numbers of "sample".
+
+    Returns
+    -------
+    array, shape (draw, row) or (draw, row, point) or (draw, row, 2)
+    """
+    by_row, shared = _split(compiled, inputs)
+    n_rows = len(next(iter(by_row.values())))
+    parameters = {n: np.asarray(draws[n]) for n in compiled.parameters} or {"": np.zeros(1)}
+    n_draws = len(next(iter(parameters.values())))
+    extra = np.zeros(n_rows) if extra is None else extra
+    width = extra.shape[1] if extra.ndim == 2 else 1
+    rows = _bucket(min(n_rows, max(16, BLOCK // (width * min(n_draws, 64)))))
+    step = max(1, min(_bucket(n_draws), BLOCK // (rows * width)))
+    run = _function(compiled, what, False)
+    whole = []
+    for first in range(0, n_rows, rows):
+        piece = slice(first, min(first + rows, n_rows))
+        some = {n: _pad(v[piece], rows) for n, v in by_row.items()}
+        more = _pad(extra[piece], rows)
+        parts = []
+        for begin in range(0, n_draws, step):
+            block = {n: _pad(v[begin : begin + step], step) for n, v in parameters.items()}
+            out = np.asarray(run(block, some, shared, more))
+            parts.append(out[: min(step, n_draws - begin), : piece.stop - piece.start])
+        whole.append(np.concatenate(parts))
+    return np.concatenate(whole, axis=1)
+
+
+@in_double_precision
+def evaluate_paired(
+    compiled: CompiledResponse, draws: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], what: str, extra: np.ndarray | None = None
+) -> np.ndarray:
+    """As :func:`evaluate`, but each draw has rows of its own.
+
+    Parameters
+    ----------
+    inputs : mapping of str to array, shape (draw, row) or ()
+    extra : array, shape (draw, row), optional
+
+    Returns
+    -------
+    array, shape (draw, row) or (draw, row, 2)
+    """
+    by_row, shared = _split(compiled, inputs)
+    n_draws, n_rows = next(iter(by_row.values())).shape
+    parameters = {n: np.asarray(draws[n]) for n in compiled.parameters} or {"": np.zeros(n_draws)}
+    extra = np.zeros((n_draws, n_rows)) if extra is None else extra
+    rows = _bucket(n_rows)
+    step = max(1, min(_bucket(n_draws), BLOCK // rows))
+    run = _function(compiled, what, True)
+    parts = []
+    for begin in range(0, n_draws, step):
+        piece = slice(begin, begin + step)
+        some = {n: _pad(_pad(v[piece], rows, 1), step) for n, v in by_row.items()}
+        block = {n: _pad(v[piece], step) for n, v in parameters.items()}
+        out = np.asarray(run(block, some, shared, _pad(_pad(extra[piece], rows, 1), step)))
+        parts.append(out[: min(step, n_draws - begin), :n_rows])
+    return np.concatenate(parts)

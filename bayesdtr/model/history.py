@@ -1,0 +1,81 @@
+"""What a response's model sees of a patient: symbolic columns, one row per patient."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytensor.tensor as pt
+
+from ..errors import ModelError, did_you_mean, listing
+from ..study.timeline import Decision, Node
+
+
+@dataclass(frozen=True)
+class History:
+    """The variables observed before a response, as symbolic columns on dim ``patient``.
+
+    Attributes
+    ----------
+    coords : mapping of str to tuple of str
+        Labels of every decision and labelled covariate, and of the clusters.
+
+    Examples
+    --------
+    >>> def cd4(history):
+    ...     effect = pm.Normal("effect", 0, 1, shape=2)
+    ...     mu = history["age"] + effect[history.code("first")]
+    ...     return pm.StudentT("cd4", nu=4, mu=mu, sigma=pm.HalfNormal("sigma", 5))
+    """
+
+    coords: Mapping[str, tuple[str, ...]]
+    _nodes: Mapping[str, Node]
+    _columns: Mapping[str, pt.TensorVariable]
+    _scales: Mapping[str, tuple[pt.TensorVariable, pt.TensorVariable]]
+    _cluster: pt.TensorVariable | None
+
+    def _column(self, name: str) -> pt.TensorVariable:
+        if name not in self._columns:
+            raise ModelError(
+                f"history has no {name!r} at this point of the timeline; it has {listing(self._columns)}{did_you_mean(name, self._columns)}"
+            )
+        return self._columns[name]
+
+    def __getitem__(self, name: str) -> pt.TensorVariable:
+        """Values of a numeric variable, shape (patient,)."""
+        column = self._column(name)
+        if name in self.coords:
+            raise ModelError(f"{name!r} has labels, not values; use history.code({name!r}) for its integer codes along {self.coords[name]}.")
+        return column
+
+    def code(self, name: str) -> pt.TensorVariable:
+        """Integer codes of a decision or labelled covariate (or of a 0/1 response), shape (patient,)."""
+        column = self._column(name)
+        return column if name in self.coords else pt.cast(column, "int64")
+
+    def standardized(self, name: str) -> pt.TensorVariable:
+        """Values of a numeric variable by its scale; a 0/1 response becomes -1/+1. Shape (patient,)."""
+        column = self[name]
+        if name in self._scales:
+            location, sd = self._scales[name]
+            return (column - location) / sd
+        return 2.0 * column - 1.0
+
+    def scale(self, response: str) -> tuple[pt.TensorVariable, pt.TensorVariable]:
+        """Location and SD that a continuous response's priors are stated in, scalars."""
+        return self._scales[response]
+
+    @property
+    def cluster(self) -> pt.TensorVariable:
+        """Integer code of each patient's cluster, shape (patient,); the last code is a cluster never seen."""
+        if self._cluster is None:
+            raise ModelError("The study declares no cluster=, so history.cluster is not there.")
+        return self._cluster
+
+    @property
+    def zeros(self) -> pt.TensorVariable:
+        """A column of zeros, shape (patient,), to give a constant predictor one row per patient."""
+        return pt.zeros_like(next(iter(self._columns.values())), dtype="float64")
+
+    def options(self, name: str) -> tuple[str, ...]:
+        """Labels of a decision or labelled covariate."""
+        node = self._nodes[name]
+        return node.options if isinstance(node, Decision) else self.coords[name]

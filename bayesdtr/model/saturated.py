@@ -1,0 +1,34 @@
+"""The saturated model: one mean or probability per cell of a discrete history, one residual SD."""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from ..study.predictor import Cells, saturated_cells
+from ..study.study import Study
+from ..study.timeline import Response
+from .history import History
+from .priors import place
+
+
+def cell_codes(cells: Cells, history: History) -> pt.TensorVariable:
+    """Cell of each patient, shape (patient,); an impossible combination reads cell 0, and no patient has one."""
+    table = pt.constant(np.maximum(cells.lookup, 0).astype("int64"))
+    return table[tuple(history.code(name) for name in cells.names)]
+
+
+def build(study: Study, response: Response, history: History) -> pt.TensorVariable:
+    """Build the saturated model inside the current ``pm.Model`` and return the response's variable.
+
+    Free variables: ``probability`` (dim ``cell``), or ``mean`` (dim ``cell``) and ``sigma``.
+    """
+    assert response.family is not None
+    cells = saturated_cells(study, response)
+    priors = study.priors(response.name)
+    pm.modelcontext(None).add_coord("cell", list(cells.labels))
+    code = cell_codes(cells, history)
+    if response.family.link == "logit":
+        return pm.Bernoulli(response.name, p=place(priors["probability"], pt.constant(1.0), dims="cell")[code])
+    location, sd = history.scale(response.name)
+    mean = place(priors["mean"], sd, location=location, dims="cell")
+    return pm.Normal(response.name, mean[code], place(priors["sigma"], sd))
