@@ -18,6 +18,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_expression
 from pytensor.graph.replace import clone_replace
+from pytensor.graph.traversal import ancestors
 
 from ..errors import ModelError
 from ..runtime import bridge
@@ -48,9 +49,12 @@ class CompiledResponse:
         Parameters and deterministic quantities, in the order of :meth:`constrain`.
     dims : mapping of str to tuple of str
         Dims of what is reported; coords give their labels.
-    support : tuple of int, or None
-        Finite values of the response.
-    continuous : bool
+    inputs, history : tuple of str
+        Names of all inputs, and of the columns of the history among them.
+    uses : frozenset of str
+        The inputs that the response's distribution depends on.
+    distribution : str
+        Name of the operation that the model ends in.
     """
 
     name: str
@@ -60,6 +64,7 @@ class CompiledResponse:
     coords: Mapping[str, tuple[str, ...]]
     inputs: tuple[str, ...]
     history: tuple[str, ...]
+    uses: frozenset[str]
     distribution: str
     _value_names: tuple[str, ...]
     _density: Callable[..., Any]
@@ -216,6 +221,7 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
     given = {v: pt.tensor(f"given_{i}", dtype=v.dtype, shape=(None,) * v.ndim) for i, v in enumerate(free)}
     parameters = clone_replace(list(variable.owner.op.dist_params(variable.owner)), replace={**given, **symbols}, rebuild_strict=False)
     ordered = [symbols[data[n]] for n in inputs]
+    reached = set(ancestors(parameters))
     return CompiledResponse(
         name=name,
         parameters=tuple(v.name for v in free),
@@ -224,6 +230,7 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
         coords={d: tuple(map(str, c)) for d, c in model.coords.items() if d != PATIENT and c is not None},
         inputs=inputs,
         history=tuple(n.name for n in study.before(name)),
+        uses=frozenset(n for n in inputs if symbols[data[n]] in reached),
         distribution=distribution,
         _value_names=tuple(v.name for v in values),
         _density=jaxify(inputs=[*values, *ordered, observed], outputs=density),

@@ -83,7 +83,8 @@ def _split(compiled: CompiledResponse, inputs: Mapping[str, np.ndarray]) -> tupl
 
 @in_double_precision
 def evaluate(
-    compiled: CompiledResponse, draws: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], what: str, extra: np.ndarray | None = None
+    compiled: CompiledResponse, draws: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], what: str, extra: np.ndarray | None = None,
+    *, average: bool = False,
 ) -> np.ndarray:
     """Summaries of a response's distribution for every draw and every row.
 
@@ -97,10 +98,13 @@ def evaluate(
         Mean; mean and SD on a last axis; density (or probability) at points; one simulated outcome.
     extra : array, shape (row, point) or (row,), optional
         Points of "density", uniform numbers of "sample".
+    average : bool
+        Average over draws block by block, so that memory does not grow with their number.
 
     Returns
     -------
     array, shape (draw, row) or (draw, row, point) or (draw, row, 2)
+        Without the first axis when averaged.
     """
     by_row, shared = _split(compiled, inputs)
     n_rows = len(next(iter(by_row.values())))
@@ -120,9 +124,10 @@ def evaluate(
         for begin in range(0, n_draws, step):
             block = {n: _pad(v[begin : begin + step], step) for n, v in parameters.items()}
             out = np.asarray(run(block, some, shared, more))
-            parts.append(out[: min(step, n_draws - begin), : piece.stop - piece.start])
-        whole.append(np.concatenate(parts))
-    return np.concatenate(whole, axis=1)
+            out = out[: min(step, n_draws - begin), : piece.stop - piece.start]
+            parts.append(out.sum(axis=0) / n_draws if average else out)
+        whole.append(sum(parts) if average else np.concatenate(parts))
+    return np.concatenate(whole, axis=0 if average else 1)
 
 
 @in_double_precision

@@ -1,0 +1,225 @@
+"""Backward induction on the tree of histories: enumeration of discrete responses, quadrature of continuous ones.
+
+One tree of histories is grown from the rows asked about. `settle` walks it backwards with
+posterior-averaged probabilities and fixes the committed rule at every decision; `values` walks it
+again draw by draw under any rule. For models with separate parameters per response the posterior
+average of a product is the product of averages, so `settle` is exact (g-formula, dynamic
+programming on the posterior predictive).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import DecisionError
+from ..study.rules import Rules
+from .world import Rows, World
+
+MOST_LEAVES = 4096
+"""A tree with more leaves per patient than this is left to regression."""
+BUDGET = 2**23
+"""Numbers held at once, ``draws x leaves``: 64 MiB in 64 bits."""
+
+
+@dataclass(eq=False)
+class ResponseNode:
+    """A response at given histories; `points` is None when only its mean counts."""
+
+    name: str
+    rows: Rows
+    weight: float
+    points: np.ndarray | None
+    child: "Node"
+
+
+@dataclass(eq=False)
+class DecisionNode:
+    """A decision at given histories: the feasible pairs of row and option, and what follows each.
+
+    `qbar` ``[row, option]`` (``-inf`` where infeasible) and `choice` ``[row]`` are set by :func:`settle`.
+    """
+
+    name: str
+    rows: Rows
+    feasible: np.ndarray
+    row: np.ndarray
+    option: np.ndarray
+    child: "Node"
+    qbar: np.ndarray = field(default_factory=lambda: np.empty(0))
+    choice: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
+
+    def table(self, pairs: np.ndarray) -> np.ndarray:
+        """Values of pairs ``[..., pair]`` as a table ``[..., row, option]``, ``-inf`` where infeasible."""
+        out = np.full((*pairs.shape[:-1], *self.feasible.shape), -np.inf)
+        out[..., self.row, self.option] = pairs
+        return out
+
+
+Node = ResponseNode | DecisionNode | None
+Chooser = Callable[[DecisionNode, np.ndarray], np.ndarray]
+"""From a decision node and ``q [draw, row, option]`` to the value ``[draw, row]`` of what is done there."""
+
+
+def leaves(world: World, stage: int) -> float:
+    """Leaves per patient of the tree that starts at a decision (0 for the first)."""
+    count = 1.0
+    for decision in world.study.decisions[stage:]:
+        count *= max(len(s) for s in decision.sets)
+        for response in world.study.after(decision.name):
+            count *= world.width(response.name)
+    return count
+
+
+def grow(world: World, stage: int, rows: Rows) -> DecisionNode:
+    """Grow the tree of histories from a decision on.
+
+    Raises
+    ------
+    DecisionError
+        When a history meets none or several of a decision's conditions.
+    """
+    decision = world.study.decisions[stage]
+    feasible = world.study.feasible(decision.name, rows.columns) if rows.columns else np.ones((rows.n, len(decision.options)), dtype=bool)
+    if not feasible.any(axis=1).all():
+        raise DecisionError(f"Decision {decision.name!r}: some histories meet none, or several, of its conditions; make them disjoint and exhaustive.")
+    row, option = np.nonzero(feasible)
+    child = _responses(world, stage, rows.take(row).put(decision.name, option), 0)
+    return DecisionNode(decision.name, rows, feasible, row, option, child)
+
+
+def _responses(world: World, stage: int, rows: Rows, index: int) -> Node:
+    responses = world.study.after(world.study.decisions[stage].name)
+    if index == len(responses):
+        return grow(world, stage + 1, rows) if stage + 1 < len(world.study.decisions) else None
+    name = responses[index].name
+    weight = world.study.weight(name)
+    if not world.matters(name):
+        return ResponseNode(name, rows, weight, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1))
+    points = world.points(name, rows)
+    spread = rows.take(np.repeat(np.arange(rows.n), points.shape[1])).put(name, points.ravel())
+    return ResponseNode(name, rows, weight, points, _responses(world, stage, spread, index + 1))
+
+
+def settle(world: World, node: Node) -> np.ndarray | float:
+    """Fix the committed rule on a tree; return the posterior-expected utility of its rows, shape (row,)."""
+    if node is None:
+        return 0.0
+    if isinstance(node, DecisionNode):
+        node.qbar = node.table(np.broadcast_to(settle(world, node.child), node.row.shape))
+        node.choice = node.qbar.argmax(axis=1)
+        return node.qbar.max(axis=1)
+    after = settle(world, node.child)
+    if node.points is None:
+        return after + (node.weight * world.look(node.name, node.rows, "mean", average=True) if node.weight else 0.0)
+    p = world.probabilities(node.name, node.rows, node.points, average=True)
+    return (p * (node.weight * node.points + np.reshape(np.broadcast_to(after, node.points.size), node.points.shape))).sum(axis=-1)
+
+
+def tables(world: World, node: Node) -> dict[int, np.ndarray]:
+    """What every response node of a tree says under each draw: probabilities ``[draw, row, point]`` or means."""
+    found: dict[int, np.ndarray] = {}
+    while node is not None:
+        if isinstance(node, ResponseNode):
+            if node.points is not None:
+                found[id(node)] = world.probabilities(node.name, node.rows, node.points)
+            elif node.weight:
+                found[id(node)] = world.look(node.name, node.rows, "mean")
+        node = node.child
+    return found
+
+
+def _value(node: Node, known: dict[int, np.ndarray], choose: Chooser) -> np.ndarray | float:
+    if node is None:
+        return 0.0
+    if isinstance(node, DecisionNode):
+        return choose(node, options(node, known, choose))
+    after = _value(node.child, known, choose)
+    if node.points is None:
+        return after + (node.weight * known[id(node)] if node.weight else 0.0)
+    p = known[id(node)]
+    inner = np.reshape(np.broadcast_to(after, (len(p), node.points.size)), p.shape)
+    return (p * (node.weight * node.points + inner)).sum(axis=-1)
+
+
+def options(node: DecisionNode, known: dict[int, np.ndarray], choose: Chooser) -> np.ndarray:
+    """Value of every option at a decision, later decisions made by `choose`; ``[draw, row, option]``."""
+    pairs = _value(node.child, known, choose)
+    return node.table(np.asarray(pairs))
+
+
+def committed(node: DecisionNode, q: np.ndarray) -> np.ndarray:
+    """The committed rule: the option of highest posterior-expected utility, whatever the draw says."""
+    return np.take_along_axis(q, node.choice[None, :, None], axis=2)[..., 0]
+
+
+def clairvoyant(node: DecisionNode, q: np.ndarray) -> np.ndarray:
+    """The best option of each draw. An ingredient of regret and of Thompson sampling, never a rule's value."""
+    del node
+    return q.max(axis=2)
+
+
+def following(world: World, rules: Rules) -> Chooser:
+    """A written or embedded regime."""
+
+    def choose(node: DecisionNode, q: np.ndarray) -> np.ndarray:
+        option = rules.option(world.study, node.name, node.rows.columns) if node.rows.columns else _unconditional(world, rules, node)
+        if (bad := (option < 0) | ~node.feasible[np.arange(len(option)), option]).any():
+            raise DecisionError(
+                f"The regime {rules.label!r} names no feasible option at {node.name!r} for some histories ({int(bad.sum())} of {len(bad)} rows)."
+            )
+        return np.take_along_axis(q, option[None, :, None], axis=2)[..., 0]
+
+    return choose
+
+
+def _unconditional(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
+    """A rule's option before anything is observed."""
+    branches = dict(rules.decisions).get(node.name, ())
+    code = int(world.study.code(node.name, branches[0][1])) if branches else 0
+    return np.full(node.rows.n, code)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Values of every option at one decision for a chunk of histories.
+
+    Attributes
+    ----------
+    begin : int
+        Position of the first row of the chunk.
+    qbar : array, shape (row, option)
+        Posterior-expected utility with committed continuation; ``-inf`` where infeasible.
+    values : tuple of array, shape (draw, row, option)
+        Per draw, for each chooser that was asked for.
+    """
+
+    begin: int
+    qbar: np.ndarray
+    values: tuple[np.ndarray, ...]
+
+
+def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> Iterator[Answer]:
+    """Answer for given histories at one decision, chunk by chunk, in bounded memory.
+
+    Parameters
+    ----------
+    world : World
+    stage : int
+        Index of the decision, 0 for the first.
+    rows : Rows
+        Distinct histories before that decision.
+    choosers : sequence of Chooser
+        How later decisions are made.
+    """
+    size = leaves(world, stage)
+    chunk = max(1, int(BUDGET // (size * min(world.size, 4096))))
+    for begin in range(0, rows.n, chunk):
+        root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))))
+        settle(world, root)
+        step = max(1, int(BUDGET // (size * root.rows.n)))
+        parts = []
+        for first in range(0, world.size if choosers else 0, step):
+            known = tables(world.block(first, first + step), root)
+            parts.append([options(root, known, choose) for choose in choosers])
+        yield Answer(begin, root.qbar, tuple(np.concatenate(p) for p in zip(*parts, strict=True)))

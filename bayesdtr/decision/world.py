@@ -1,0 +1,161 @@
+"""What the decision layer knows of a posterior: predictive distributions of responses, draw by draw."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..inference import Posterior
+from ..model import CompiledResponse, evaluate, evaluate_paired, make_inputs
+from ..study.rules import tailoring_variables
+from ..study.study import Scale, Study
+
+GRID = 96
+"""Points along one continuous response."""
+REACH = 7.0
+"""Half-width of the grid in residual SDs beyond the means of the draws."""
+RANGE_DRAWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Histories as columns of equal length, with the clusters they belong to.
+
+    Attributes
+    ----------
+    columns : mapping of str to array, shape (n,)
+    cluster : array of int, shape (n,), or None
+    n : int
+    """
+
+    columns: Mapping[str, np.ndarray]
+    cluster: np.ndarray | None
+    n: int
+
+    def take(self, index: np.ndarray) -> "Rows":
+        """Rows by index, repeats allowed."""
+        return Rows({k: v[index] for k, v in self.columns.items()}, None if self.cluster is None else self.cluster[index], len(index))
+
+    def put(self, name: str, values: np.ndarray) -> "Rows":
+        """Add a column."""
+        return Rows({**self.columns, name: values}, self.cluster, self.n)
+
+    def unique(self) -> tuple["Rows", np.ndarray]:
+        """Distinct rows, and for each row the index of its distinct one."""
+        columns = [np.asarray(v, dtype=float) for v in self.columns.values()]
+        if self.cluster is not None:
+            columns.append(self.cluster.astype(float))
+        if not columns:
+            return Rows({}, None, 1), np.zeros(self.n, dtype=int)
+        _, first, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True)
+        return self.take(first), inverse.ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A study's responses as predictive distributions under posterior (or prior) draws.
+
+    Attributes
+    ----------
+    study : Study
+    compiled : mapping of str to CompiledResponse
+    scales : mapping of str to Scale
+    draws : mapping of str to mapping of str to array, shape (draw, ...)
+    size : int
+        Number of draws.
+    """
+
+    study: Study
+    compiled: Mapping[str, CompiledResponse]
+    scales: Mapping[str, Scale]
+    draws: Mapping[str, Mapping[str, np.ndarray]]
+    size: int
+
+    @classmethod
+    def of(cls, posterior: Posterior) -> "World":
+        """The world of a posterior, all draws."""
+        names = [r.name for r in posterior.study.responses]
+        draws = {n: posterior.draws(n) for n in names}
+        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size)
+
+    def thinned(self, most: int) -> "World":
+        """At most so many draws, evenly spaced."""
+        step = -(-self.size // most)
+        if step <= 1:
+            return self
+        draws = {n: {p: v[::step] for p, v in d.items()} for n, d in self.draws.items()}
+        return World(self.study, self.compiled, self.scales, draws, len(range(0, self.size, step)))
+
+    def block(self, begin: int, end: int) -> "World":
+        """A run of consecutive draws."""
+        draws = {n: {p: v[begin:end] for p, v in d.items()} for n, d in self.draws.items()}
+        return World(self.study, self.compiled, self.scales, draws, min(end, self.size) - begin)
+
+    def look(self, response: str, rows: Rows, what: str, extra: np.ndarray | None = None, *, average: bool = False) -> np.ndarray:
+        """Summaries of a response at given histories; see :func:`bayesdtr.model.evaluate`.
+
+        A model without parameters answers once for all draws.
+
+        Returns
+        -------
+        array, shape (draw, row, ...), or (row, ...) when averaged
+        """
+        compiled = self.compiled[response]
+        inputs = make_inputs(compiled, rows.columns, rows.cluster, self.scales)
+        out = evaluate(compiled, self.draws[response], inputs, what, extra, average=average)
+        return out if average or compiled.parameters else np.broadcast_to(out, (self.size, *out.shape[1:]))
+
+    def simulate(self, response: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, what: str, extra: np.ndarray | None = None) -> np.ndarray:
+        """As :meth:`look` with rows of their own for each draw: every column ``(draw, row)``."""
+        compiled = self.compiled[response]
+        inputs = make_inputs(compiled, columns, cluster, self.scales)
+        return evaluate_paired(compiled, self.draws[response], inputs, what, extra)
+
+    def matters(self, response: str) -> bool:
+        """Whether anything later depends on a response: another response, a feasible set, a tailored decision."""
+        later = self.study.timeline[self.study.names.index(response) + 1 :]
+        for node in later:
+            if node.name in self.compiled and response in self.compiled[node.name].uses:
+                return True
+        return any(
+            response in condition.variables for d in self.study.decisions if d in later for condition, _ in d.choices
+        ) or any(response in tailoring_variables(self.study, d) for d in self.study.decisions if d in later)
+
+    def width(self, response: str) -> float:
+        """Number of points a response is expanded to; infinite where it can only be simulated."""
+        compiled = self.compiled[response]
+        if not self.matters(response):
+            return 1
+        if compiled.support is not None:
+            return len(compiled.support)
+        return GRID if compiled.continuous else np.inf
+
+    def points(self, response: str, rows: Rows) -> np.ndarray:
+        """Points that carry a response's predictive distribution at given histories.
+
+        The finite support, or a uniform grid wide enough for every draw: on it the midpoint rule
+        integrates a smooth density to machine precision and a kink to the square of the spacing.
+
+        Returns
+        -------
+        array, shape (row, point)
+        """
+        support = self.compiled[response].support
+        if support is not None:
+            return np.broadcast_to(np.array(support, dtype=float), (rows.n, len(support)))
+        moments = self.thinned(RANGE_DRAWS).look(response, rows, "moments")
+        mean, sd = moments[..., 0], moments[..., 1]
+        low, high = (mean - REACH * sd).min(axis=0), (mean + REACH * sd).max(axis=0)
+        fraction = (np.arange(GRID) + 0.5) / GRID
+        return low[:, None] + (high - low)[:, None] * fraction
+
+    def probabilities(self, response: str, rows: Rows, points: np.ndarray, *, average: bool = False) -> np.ndarray:
+        """Probability of each point, normalised per draw; shape (draw, row, point) or (row, point)."""
+        if self.compiled[response].support is not None:
+            return self.look(response, rows, "density", points, average=average)
+        if not average:
+            density = self.look(response, rows, "density", points)
+            return density / density.sum(axis=-1, keepdims=True)
+        # Grid points are equally spaced and cover every draw, so normalising after averaging is the same to rounding.
+        density = self.look(response, rows, "density", points, average=True)
+        return density / density.sum(axis=-1, keepdims=True)
