@@ -1,1 +1,9 @@
-"""To be written."""
+"""The door in: any data frame becomes arrays with codes, once."""
+
+from .cells import CellCount, cell_counts
+from .door import read, read_new
+from .frames import backend, like
+from .scales import fix_scales
+from .trajectories import Trajectories, due
+
+__all__ = ["CellCount", "Trajectories", "backend", "cell_counts", "due", "fix_scales", "like", "read", "read_new"]

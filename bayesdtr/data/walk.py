@@ -1,0 +1,186 @@
+"""Along the timeline: what must be there is there, what could not be chosen was not chosen, what was no choice is filled in."""
+
+from collections.abc import Mapping
+
+import narwhals as nw
+import numpy as np
+
+from ..errors import DataError, listing
+from ..schema import NOT_YET
+from ..study import Decision, Study
+from .columns import Who, cells, numbers
+
+Columns = Mapping[str, np.ndarray]
+
+
+def seen(column: np.ndarray) -> np.ndarray:
+    """Whether each entry is observed: a code that is not NOT_YET, or a number that is not NaN."""
+    return column != NOT_YET if column.dtype.kind == "i" else ~np.isnan(column)
+
+
+def later_observed(study: Study, columns: Columns) -> dict[str, np.ndarray]:
+    """For each variable, whether something after it is observed; arrays of bool, shape (n,)."""
+    result, running = {}, np.zeros(len(columns[study.names[0]]), dtype=bool)
+    for name in reversed(study.names):
+        result[name] = running
+        running = running | seen(columns[name])
+    return result
+
+
+def walk(study: Study, columns: Columns, view: nw.DataFrame, who: Who) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], tuple[str, ...]]:
+    """Check each patient's history in time order.
+
+    Parameters
+    ----------
+    study : Study
+    columns : mapping of str to array, shape (n,)
+        Numbers and codes as read.
+    view : narwhals.DataFrame
+        Where probability columns are found; one that is absent gives NaN.
+    who : Who
+
+    Returns
+    -------
+    columns : dict of str to array, shape (n,)
+        With the decisions that left a single option filled in where something later is observed.
+    assignment : dict of str to array of float, shape (n,)
+        Probability of the option received, per decision.
+    notes : tuple of str
+        What was filled in.
+
+    Raises
+    ------
+    DataError
+    """
+    columns = dict(columns)
+    later = later_observed(study, columns)
+    complete = np.ones(len(who.labels), dtype=bool)  # everything so far is observed
+    assignment, notes = {}, []
+    for node in study.timeline:
+        if isinstance(node, Decision):
+            feasible = _feasible(study, node, columns, complete, who)
+            filled = _fill(node, columns, feasible, later[node.name])
+            if filled:
+                entries = "entry was" if filled == 1 else "entries were"
+                notes.append(f"{node.name!r}: {filled} empty {entries} filled in with the only feasible option.")
+            _check_choice(study, node, columns, feasible, later[node.name], who)
+            assignment[node.name] = _assignment(node, columns[node.name], feasible, view, who)
+        elif (lost := np.flatnonzero(~seen(columns[node.name]) & later[node.name])).size:
+            raise DataError(
+                f"Column {node.name!r}: the response is missing ({who(lost)}) although {_next_seen(study, node.name, columns, lost[0])!r}, "
+                "which comes later, is observed; enter it, or leave these patients out."
+            )
+        complete &= seen(columns[node.name])
+    return columns, assignment, tuple(notes)
+
+
+def _next_seen(study: Study, name: str, columns: Columns, row: int) -> str:
+    return next(n for n in study.names[study.names.index(name) + 1 :] if seen(columns[n])[row])
+
+
+def _feasible(study: Study, decision: Decision, columns: Columns, complete: np.ndarray, who: Who) -> np.ndarray:
+    """Feasible options, shape (n, options); none where the history before the decision is not complete."""
+    rows = np.flatnonzero(complete)
+    result = np.zeros((len(complete), len(decision.options)), dtype=bool)
+    if not rows.size:
+        return result
+    history = {name: column[rows] for name, column in columns.items()}
+    stratum = study.stratum(decision.name, history)
+    for code, problem in ((-1, "none of its conditions holds"), (-2, "more than one of its conditions holds")):
+        if (bad := rows[stratum == code]).size:
+            names = dict.fromkeys(name for condition, _ in decision.choices for name in condition.variables)
+            values = ", ".join(f"{name} = {_shown(study, name, columns[name][bad[0]])}" for name in names)
+            raise DataError(
+                f"Decision {decision.name!r}: {problem} for {values} ({who(bad)}); conditions: "
+                f"{'; '.join(str(c) for c, _ in decision.choices)}. They must be disjoint and cover every history."
+            )
+    result[rows] = study.feasible(decision.name, history)
+    return result
+
+
+def _shown(study: Study, name: str, value: float) -> str:
+    node = study[name]
+    labels = node.options if isinstance(node, Decision) else getattr(node, "levels", None)
+    return f"{value:g}" if labels is None else labels[int(value)]
+
+
+def _fill(decision: Decision, columns: dict[str, np.ndarray], feasible: np.ndarray, later: np.ndarray) -> int:
+    """Fill in the option that was no choice, where life went on; the last decision of a history stays open, it is due."""
+    fill = (feasible.sum(axis=1) == 1) & ~seen(columns[decision.name]) & later
+    if fill.any():
+        columns[decision.name] = np.where(fill, feasible.argmax(axis=1), columns[decision.name])
+    return int(fill.sum())
+
+
+def _check_choice(study: Study, decision: Decision, columns: Columns, feasible: np.ndarray, later: np.ndarray, who: Who) -> None:
+    """Raise for a decision that is missing where it was due, and for an option that was not feasible."""
+    column, name = columns[decision.name], decision.name
+    made = seen(column)
+
+    def offered(row: int) -> str:
+        return listing(o for o, there in zip(decision.options, feasible[row], strict=True) if there)
+
+    if (lost := np.flatnonzero(~made & later)).size:
+        raise DataError(
+            f"Column {name!r}: the decision is missing ({who(lost)}) although {_next_seen(study, name, columns, lost[0])!r}, "
+            f"which comes later, is observed; enter the option received, one of {offered(lost[0])}."
+        )
+    rows = np.flatnonzero(made)
+    wrong = rows[~feasible[rows, column[rows]]]
+    if wrong.size:
+        first = wrong[0]
+        same = wrong[(column[wrong] == column[first]) & (feasible[wrong] == feasible[first]).all(axis=1)]
+        index = int(study.stratum(name, {n: c[[first]] for n, c in columns.items()})[0])
+        condition = decision.choices[index][0]
+        raise DataError(
+            f"Column {name!r}: {decision.options[column[first]]!r} is not feasible{f' under {condition}' if condition.tests else ''} ({who(same)}); "
+            f"feasible there: {offered(first)}. Correct the data or the options of decision {name!r}."
+        )
+
+
+def _assignment(decision: Decision, column: np.ndarray, feasible: np.ndarray, view: nw.DataFrame, who: Who) -> np.ndarray:
+    """Probability of the option received, shape (n,)."""
+    result = np.full(len(column), np.nan)
+    made = seen(column)
+    single = feasible.sum(axis=1) == 1
+    result[made & single] = 1.0
+    chosen = made & ~single
+    if decision.assigned == "observed":
+        return result
+    if isinstance(decision.probability, str):
+        if decision.probability not in view.columns:
+            return result
+        given = numbers(cells(view, decision.probability), decision.probability, "a column of probabilities", who)
+        wrong = np.flatnonzero(chosen & ~((given > 0) & (given <= 1)))  # NaN is wrong too
+        if wrong.size:
+            value = given[wrong[0]]
+            problem = "the probability is missing" if np.isnan(value) else f"{value:g} is no probability"
+            raise DataError(
+                f"Column {decision.probability!r}: {problem} ({who(wrong)}); "
+                f"it holds the probability with which the option received at {decision.name!r} was assigned, above 0 and at most 1."
+            )
+        result[chosen] = given[chosen]
+        return result
+    for options in decision.sets:
+        table = decision.randomization(options)
+        assert table is not None
+        here = chosen & (feasible == np.isin(decision.options, options)).all(axis=1)
+        by_code = np.array([table.get(o, np.nan) for o in decision.options])
+        result[here] = by_code[column[here]]
+    return result
+
+
+def still_on_study(study: Study, columns: Columns) -> tuple[str, ...]:
+    """One sentence about the patients whose history is not at its end yet, if there are any."""
+    waiting: dict[str, int] = {}
+    open_ = np.ones(len(columns[study.names[0]]), dtype=bool)
+    for node in study.timeline:
+        here = open_ & ~seen(columns[node.name])
+        if here.any():
+            waiting[f"{'decision' if isinstance(node, Decision) else 'response'} {node.name!r}"] = int(here.sum())
+        open_ &= ~here
+    if not waiting:
+        return ()
+    total = sum(waiting.values())
+    parts = ", ".join(f"{count} before {what}" for what, count in waiting.items())
+    return (f"{total} patient{' is' if total == 1 else 's are'} still on study: {parts}.",)
