@@ -56,6 +56,8 @@ class DecisionNode:
         return out
 
 
+GRID_NOTE = "enumeration of discrete and quadrature of continuous responses"
+
 Node = ResponseNode | DecisionNode | None
 Chooser = Callable[[DecisionNode, np.ndarray], np.ndarray]
 """From a decision node and ``q [draw, row, option]`` to the value ``[draw, row]`` of what is done there."""
@@ -71,18 +73,27 @@ def leaves(world: World, stage: int) -> float:
     return count
 
 
-def grow(world: World, stage: int, rows: Rows) -> DecisionNode:
-    """Grow the tree of histories from a decision on.
+def feasible_at(world: World, stage: int, rows: Rows) -> np.ndarray:
+    """Feasible options at a decision, shape (row, option).
 
     Raises
     ------
     DecisionError
-        When a history meets none or several of a decision's conditions.
+        When a history meets none or several of the decision's conditions.
     """
     decision = world.study.decisions[stage]
-    feasible = world.study.feasible(decision.name, rows.columns) if rows.columns else np.ones((rows.n, len(decision.options)), dtype=bool)
+    if not rows.columns:
+        return np.ones((rows.n, len(decision.options)), dtype=bool)
+    feasible = world.study.feasible(decision.name, rows.columns)
     if not feasible.any(axis=1).all():
         raise DecisionError(f"Decision {decision.name!r}: some histories meet none, or several, of its conditions; make them disjoint and exhaustive.")
+    return feasible
+
+
+def grow(world: World, stage: int, rows: Rows) -> DecisionNode:
+    """Grow the tree of histories from a decision on."""
+    decision = world.study.decisions[stage]
+    feasible = feasible_at(world, stage, rows)
     row, option = np.nonzero(feasible)
     child = _responses(world, stage, rows.take(row).put(decision.name, option), 0)
     return DecisionNode(decision.name, rows, feasible, row, option, child)

@@ -78,9 +78,8 @@ class World:
         draws = {n: posterior.draws(n) for n in names}
         return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size)
 
-    def thinned(self, most: int) -> "World":
-        """At most so many draws, evenly spaced."""
-        step = -(-self.size // most)
+    def every(self, step: int) -> "World":
+        """Every `step`-th draw."""
         if step <= 1:
             return self
         draws = {n: {p: v[::step] for p, v in d.items()} for n, d in self.draws.items()}
@@ -143,7 +142,7 @@ class World:
         support = self.compiled[response].support
         if support is not None:
             return np.broadcast_to(np.array(support, dtype=float), (rows.n, len(support)))
-        moments = self.thinned(RANGE_DRAWS).look(response, rows, "moments")
+        moments = self.every(-(-self.size // RANGE_DRAWS)).look(response, rows, "moments")
         mean, sd = moments[..., 0], moments[..., 1]
         low, high = (mean - REACH * sd).min(axis=0), (mean + REACH * sd).max(axis=0)
         fraction = (np.arange(GRID) + 0.5) / GRID

@@ -1,0 +1,116 @@
+"""Assess every option for given patients at one decision: expected utility, interval, probabilities, regret."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..inference import Posterior
+from .induction import clairvoyant, committed, solve
+from .regression import StageFit
+from .values import affordable, batch_error, chains_of
+from .world import Rows, World
+
+NEAR_SE = 3.0
+"""Two options closer than this many Monte Carlo standard errors are a Monte Carlo tie."""
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What is known about each option, shape (row, option) unless said otherwise; NaN where infeasible.
+
+    Attributes
+    ----------
+    expected, lower, upper : array
+        Posterior-expected utility with committed later decisions, and its equal-tailed interval.
+    p_best : array
+        Probability that the option has the highest committed value.
+    p_starts_best : array
+        Probability that it starts the optimum of a draw (clairvoyant later decisions).
+    choice : array of int, shape (row,)
+        The recommended option.
+    regret : array, shape (row,)
+        Expected loss against knowing the parameters: the clairvoyant optimum minus the committed value.
+    margin, margin_error : array, shape (row,)
+        Lead over the next option and its Monte Carlo standard error; infinite lead for a single option.
+    """
+
+    expected: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    p_best: np.ndarray
+    p_starts_best: np.ndarray
+    choice: np.ndarray
+    regret: np.ndarray
+    margin: np.ndarray
+    margin_error: np.ndarray
+
+    @property
+    def mc_tie(self) -> np.ndarray:
+        """Whether Monte Carlo error could have decided the recommendation, shape (row,)."""
+        return self.margin < NEAR_SE * np.nan_to_num(self.margin_error)
+
+    def take(self, index: np.ndarray) -> "Assessment":
+        """Rows by index."""
+        return Assessment(**{n: getattr(self, n)[index] for n in self.__dataclass_fields__})
+
+
+def summarize_options(posterior: Posterior, qbar: np.ndarray, q: np.ndarray, best: np.ndarray, ci_prob: float) -> Assessment:
+    """Summaries of per-draw values.
+
+    Parameters
+    ----------
+    qbar : array, shape (row, option)
+        Defines the recommendation.
+    q, best : array, shape (draw, row, option)
+        Committed and clairvoyant values; ``-inf`` where infeasible.
+    """
+    rows = np.arange(len(qbar))
+    feasible = np.isfinite(qbar)
+    choice = qbar.argmax(axis=1)
+    finite = np.where(feasible, q, 0.0)
+    low, high = np.quantile(finite, [(1 - ci_prob) / 2, (1 + ci_prob) / 2], axis=0)
+    ranked = np.sort(qbar, axis=1)
+    single = feasible.sum(axis=1) == 1
+    second = np.where(single, choice, np.argsort(qbar, axis=1, kind="stable")[:, -2] if qbar.shape[1] > 1 else choice)
+    lead = finite[:, rows, choice] - finite[:, rows, second]
+    blank = lambda a: np.where(feasible, a, np.nan)  # noqa: E731
+    return Assessment(
+        expected=blank(qbar), lower=blank(low), upper=blank(high),
+        p_best=blank((q.argmax(axis=2)[..., None] == np.arange(qbar.shape[1])).mean(axis=0)),
+        p_starts_best=blank((best.argmax(axis=2)[..., None] == np.arange(qbar.shape[1])).mean(axis=0)),
+        choice=choice,
+        regret=np.maximum((best.max(axis=2) - q[:, rows, choice]).mean(axis=0), 0.0),
+        margin=np.where(single, np.inf, ranked[:, -1] - ranked[:, -2] if qbar.shape[1] > 1 else np.inf),
+        margin_error=batch_error(chains_of(posterior, lead)),
+    )
+
+
+def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *, ci_prob: float = 0.95) -> Assessment:
+    """Assess every option at one decision for given histories.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    stage : int
+        Index of the decision.
+    rows : Rows
+        Histories before it.
+    fit : StageFit or None
+        The fitted values where the tree of histories would be too large.
+    ci_prob : float
+    """
+    distinct, inverse = rows.unique()
+    world = World.of(posterior)
+    parts = []
+    if fit is None:
+        world = affordable(world, posterior, distinct.n, stage)
+        for answer in solve(world, stage, distinct, [committed, clairvoyant]):
+            parts.append(summarize_options(posterior, answer.qbar, *answer.values, ci_prob))
+    else:
+        name = posterior.study.decisions[stage].name
+        for begin in range(0, distinct.n, 256):
+            some = distinct.take(np.arange(begin, min(begin + 256, distinct.n)))
+            q, best = fit.tables(posterior.study, name, some.columns, some.n)
+            parts.append(summarize_options(posterior, fit.qbar(posterior.study, name, some.columns, some.n), q, best, ci_prob))
+    joined = Assessment(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in Assessment.__dataclass_fields__})
+    return joined.take(inverse)

@@ -1,0 +1,192 @@
+"""`compare`: the embedded regimes of a study side by side, with P(best) and the set of best."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..errors import DecisionError, did_you_mean, listing
+from ..inference import Convergence, Posterior
+from ..inference.check import convergence
+from ..schema import CHAIN, DRAW, REGIME
+from ..study.rules import Rules
+from ..study.timeline import Response
+from .bestset import best_set
+from .values import Summary, batch_error, summarize, values_of
+
+SCALES = ("auto", "identity", "log-odds")
+
+
+@dataclass(frozen=True)
+class EmbeddedValue:
+    """One regime of a comparison.
+
+    Attributes
+    ----------
+    rules : Rules
+    value : Summary
+    p_best, p_best_error : float
+        Probability of the highest value among the regimes compared, and its Monte Carlo standard error.
+    upper_limit : float
+        Simultaneous upper limit of its difference to the best, on the comparison's scale.
+    in_best_set : bool
+    patients : int
+        Patients whose treatments so far agree with the regime throughout.
+    contrast : Summary or None
+        Difference to the reference regime.
+    """
+
+    rules: Rules
+    value: Summary
+    p_best: float
+    p_best_error: float
+    upper_limit: float
+    in_best_set: bool
+    patients: int
+    contrast: Summary | None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The embedded regimes of a posterior.
+
+    Attributes
+    ----------
+    rows : tuple of EmbeddedValue
+        In the order of the study's declaration.
+    best : int
+        Index of the regime with the highest posterior mean.
+    draws : xarray.Dataset
+        Variable ``value`` on (chain, draw, regime).
+    alpha : float
+        One minus the simultaneous probability of the set of best.
+    scale : str
+        Scale of the upper limits.
+    method : str
+        How the values were computed.
+    reference : Rules or None
+    convergence : Convergence
+        Diagnostics of the values themselves.
+    """
+
+    rows: tuple[EmbeddedValue, ...]
+    best: int
+    draws: xr.Dataset
+    alpha: float
+    scale: str
+    method: str
+    reference: Rules | None
+    convergence: Convergence
+
+    def frame(self) -> Any:
+        """The comparison as a pandas frame, one row per regime."""
+        import pandas as pd
+
+        prob = self.rows[0].value.ci_prob
+        table = {
+            "regime": [r.rules.label for r in self.rows],
+            "mean": [r.value.mean for r in self.rows], "sd": [r.value.sd for r in self.rows],
+            f"lower_{prob:g}": [r.value.lower for r in self.rows], f"upper_{prob:g}": [r.value.upper for r in self.rows],
+            "p_best_regime": [r.p_best for r in self.rows], "p_best_mcse": [r.p_best_error for r in self.rows],
+            "upper_limit": [r.upper_limit for r in self.rows], "in_best_set": [r.in_best_set for r in self.rows],
+            "patients": [r.patients for r in self.rows],
+        }
+        if self.reference is not None:
+            table["minus_reference"] = [r.contrast.mean if r.contrast else np.nan for r in self.rows]
+        return pd.DataFrame(table)
+
+    def __str__(self) -> str:
+        prob = self.rows[0].value.ci_prob
+        width = min(max(len(r.rules.label) for r in self.rows), 46)
+        lines = [f"{'regime':<{width}} {'mean':>9} {'sd':>8} {f'{prob:.0%} interval':>20} {'P(best)':>8} {'n':>4}  set of best"]
+        for r in self.rows:
+            v = r.value
+            first, *rest = _folded(r.rules.label, width)
+            lines.append(
+                f"{first:<{width}} {v.mean:>9.4g} {v.sd:>8.3g} {f'{v.lower:.4g} to {v.upper:.4g}':>20} {r.p_best:>8.4f} {r.patients:>4}  "
+                f"{'yes' if r.in_best_set else 'no'}"
+            )
+            lines += rest
+        error = max(r.p_best_error for r in self.rows)
+        lines.append(f"Equal-tailed intervals; P(best) by draws, Monte Carlo error at most {error:.4f}; n: patients who followed the regime.")
+        lines.append(f"Set of best: simultaneous {1 - self.alpha:.0%}, {self.scale} scale. Computed by {self.method}.")
+        return "\n".join(lines)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=True) or [""]
+
+
+def _scale(posterior: Posterior, scale: str) -> str:
+    if scale not in SCALES:
+        raise DecisionError(f"compare: no scale {scale!r}; allowed: {listing(SCALES)}{did_you_mean(scale, SCALES)}")
+    if scale != "auto":
+        return scale
+    weights = posterior.study.utility.weights
+    node = posterior.study[weights[0][0]]
+    binary = isinstance(node, Response) and node.support == (0, 1) and posterior.study.weight(node.name) == 1
+    return "log-odds" if len(weights) == 1 and binary else "identity"
+
+
+def followers(posterior: Posterior, rules: Rules) -> int:
+    """Number of patients whose every recorded decision agrees with a regime, the last decision included."""
+    t, study = posterior.trajectories, posterior.study
+    agrees = np.ones(t.n, dtype=bool)
+    for decision in study.decisions:
+        made = t.observed(decision.name)
+        rows = np.flatnonzero(agrees & made)
+        agrees &= made
+        if rows.size:
+            history = t.history([n.name for n in study.before(decision.name)], rows) or {"": np.zeros(rows.size)}
+            agrees[rows] &= rules.option(study, decision.name, history) == t.columns[decision.name][rows]
+    return int(agrees.sum())
+
+
+def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95, scale: str = "auto") -> Comparison:
+    """Values of the embedded regimes, P(each is best), and the simultaneous set of best.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    alpha : float
+        One minus the simultaneous probability of the set of best.
+    ci_prob : float
+        Probability of the equal-tailed intervals.
+    scale : {"auto", "identity", "log-odds"}
+        Scale of the differences to the best; "auto" takes log-odds for a single 0/1 utility.
+
+    Returns
+    -------
+    Comparison
+    """
+    if not isinstance(posterior, Posterior):
+        raise DecisionError(f"compare takes a Posterior, got {type(posterior).__name__}; fit a study first.")
+    for name, number in (("alpha", alpha), ("ci_prob", ci_prob)):
+        if not 0 < number < 1:
+            raise DecisionError(f"compare: {name} must lie between 0 and 1, got {number!r}.")
+    scale = _scale(posterior, scale)
+    study = posterior.study
+    regimes = study.embedded()
+    asked = [*regimes, study.reference] if study.reference else list(regimes)
+    found = values_of(posterior, asked, posterior.seed)
+    draws = found.draws[..., : len(regimes)]
+    reference = found.draws[..., -1] if study.reference else None
+    flat = draws.reshape(-1, len(regimes))
+    chosen = best_set(flat, alpha=alpha, scale=scale)
+    wins = (draws.argmax(axis=-1)[..., None] == np.arange(len(regimes))).astype(float)
+    errors = batch_error(wins)
+    rows = tuple(
+        EmbeddedValue(
+            rules, summarize(draws[..., e], ci_prob), float(wins[..., e].mean()), float(errors[e]), float(chosen.upper[e]), bool(chosen.member[e]),
+            followers(posterior, rules), None if reference is None else summarize(draws[..., e] - reference, ci_prob),
+        )
+        for e, rules in enumerate(regimes)
+    )
+    labels = np.array([r.label for r in regimes], dtype=np.str_)
+    dataset = xr.Dataset(
+        {"value": ((CHAIN, DRAW, REGIME), draws)}, coords={CHAIN: np.arange(draws.shape[0]), DRAW: np.arange(draws.shape[1]), REGIME: labels}
+    )
+    return Comparison(rows, chosen.best, dataset, alpha, scale, found.method, study.reference, convergence(dataset, None))

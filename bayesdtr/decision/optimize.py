@@ -1,0 +1,98 @@
+"""`optimize`: from a posterior to its optimal regime."""
+
+import numpy as np
+
+from ..errors import DecisionError, did_you_mean, listing
+from ..inference import Posterior
+from .induction import GRID_NOTE, MOST_LEAVES, committed, leaves, solve
+from .regime import Regime
+from .regression import MOST_DRAWS, StageFit, fit_stages
+from .rollout import DRAWS, Policy, rollout
+from .values import affordable, any_grid, baseline_rows, chains_of, population_weights, thin_to
+from .world import World
+
+METHODS = ("auto", "tree", "regression")
+
+
+def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
+    """The regime that maximises posterior-expected utility, by backward induction with committed later decisions.
+
+    At each decision the utility to come is worked out on the tree of histories (discrete responses
+    enumerated, continuous ones on a grid) where that has at most 4096 leaves per patient, and by
+    regression Monte Carlo otherwise.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    method : {"auto", "tree", "regression"}
+        Force one of the two.
+
+    Returns
+    -------
+    Regime
+
+    Raises
+    ------
+    DecisionError
+        For an unknown method, or "tree" where a response can only be simulated.
+
+    Notes
+    -----
+    The average over draws is taken at every decision before the best option is chosen there
+    (``E`` before ``max``); the larger ``max`` before ``E`` is never reported as a value.
+    """
+    if not isinstance(posterior, Posterior):
+        raise DecisionError(f"optimize takes a Posterior, got {type(posterior).__name__}; fit a study first.")
+    if method not in METHODS:
+        raise DecisionError(f"optimize: no method {method!r}; allowed: {listing(METHODS)}{did_you_mean(method, METHODS)}")
+    world = World.of(posterior)
+    rows = baseline_rows(posterior)
+    methods = {}
+    for stage, decision in enumerate(posterior.study.decisions):
+        size = leaves(world, stage)
+        if method == "tree" and not np.isfinite(size):
+            raise DecisionError(f"optimize(method='tree'): a response after {decision.name!r} can only be simulated; use 'auto' or 'regression'.")
+        tree = method == "tree" or (method == "auto" and size <= MOST_LEAVES)
+        methods[decision.name] = (GRID_NOTE if any_grid(world, stage) else "enumeration") if tree else f"regression on {MOST_DRAWS} draws at most"
+    fits: dict[str, StageFit] = {}
+    if any(m.startswith("regression") for m in methods.values()):
+        fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
+    first = posterior.study.decisions[0].name
+    value = _simulated_value(posterior, world, fits) if methods[first].startswith("regression") else _tree_value(posterior, world)
+    return Regime(posterior, methods, fits, value)
+
+
+def _tree_value(posterior: Posterior, world: World) -> np.ndarray:
+    """Value of the committed rule under each draw, on the tree; shape (chain, draw)."""
+    distinct, inverse = baseline_rows(posterior).unique()
+    world = affordable(world, posterior, distinct.n, 0)
+    weights = population_weights(world, inverse, distinct.n, posterior.seed)
+    total = np.zeros(world.size)
+    for answer in solve(world, 0, distinct, [committed]):
+        choice = answer.qbar.argmax(axis=1)
+        q = answer.values[0][:, np.arange(len(choice)), choice]
+        total += (weights[:, answer.begin : answer.begin + len(choice)] * q).sum(axis=1)
+    return chains_of(posterior, total)
+
+
+def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
+    """The committed rule of fitted values as a policy for rollouts."""
+
+    def policy(stage, columns, cluster):
+        del cluster
+        name = world.study.decisions[stage].name
+        known = {n.name: columns[n.name] for n in world.study.before(name)}
+        n = len(next(iter(columns.values())))
+        out = np.empty(n, dtype=int)
+        for begin in range(0, n, 65_536):
+            part = {c: v[begin : begin + 65_536] for c, v in known.items()}
+            out[begin : begin + 65_536] = fits[name].qbar(world.study, name, part, min(65_536, n - begin)).argmax(axis=1)
+        return out
+
+    return policy
+
+
+def _simulated_value(posterior: Posterior, world: World, fits: dict[str, StageFit]) -> np.ndarray:
+    """Value of the fitted rule under each draw by fresh rollouts, never by the fit; shape (chain, draw)."""
+    some = thin_to(world, posterior, DRAWS)
+    return chains_of(posterior, rollout(some, baseline_rows(posterior), fitted_policy(some, fits), posterior.seed + 1))

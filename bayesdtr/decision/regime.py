@@ -1,0 +1,201 @@
+"""`Regime`: the committed rule, its recommendations, its value, its readable form."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Trajectories, backend, like, read_new
+from ..errors import DecisionError, VerdictWarning
+from ..inference import Posterior
+from ..study.timeline import Decision
+from .assess import Assessment, assess
+from .regression import StageFit
+from .values import Summary, batch_error, summarize
+from .world import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Regime:
+    """The optimal regime of a posterior: at every decision the option of highest posterior-expected utility.
+
+    Later decisions follow the same committed rule, so its value is the value of something that can be done.
+
+    Attributes
+    ----------
+    posterior : Posterior
+    methods : mapping of str to str
+        How each decision's look-ahead is computed: by the tree of histories or by regression.
+    fits : mapping of str to StageFit
+        Fitted values of the decisions that use regression.
+    value_draws : array, shape (chain, draw)
+        Posterior of the regime's value, averaged over the observed patients.
+    """
+
+    posterior: Posterior
+    methods: Mapping[str, str]
+    fits: Mapping[str, StageFit]
+    value_draws: np.ndarray
+
+    # ---- recommendations -------------------------------------------------------------------------
+
+    def assess(self, decision: str, rows: Rows, *, ci_prob: float = 0.95) -> Assessment:
+        """Assess every option at a decision for given histories (codes, not labels)."""
+        names = [d.name for d in self.posterior.study.decisions]
+        fit = self.fits[decision] if self.methods[decision].startswith("regression") else None
+        return assess(self.posterior, names.index(decision), rows, fit, ci_prob=ci_prob)
+
+    def recommend(self, patients: Any, *, every_option: bool = False, ci_prob: float = 0.95) -> Any:
+        """Recommend an option to each patient at the decision that is due next.
+
+        Parameters
+        ----------
+        patients : pandas, polars or pyarrow frame
+            Any prefix of the timeline; later columns may be absent. A cluster never seen is integrated out.
+        every_option : bool
+            One row per feasible option instead of one per patient.
+        ci_prob : float
+            Probability of the equal-tailed intervals.
+
+        Returns
+        -------
+        frame of the caller's kind
+            Columns: the patient's identifier, ``decision``, ``option``, ``expected_utility``,
+            ``lower``, ``upper`` (they bound the expected utility, not the patient's outcome),
+            ``p_best``, ``regret``, ``near_tie`` (another option within `mcid`), ``mc_tie`` (Monte
+            Carlo error could have decided), ``verdict``; with `every_option` also ``recommended``
+            and ``p_starts_best``. Patients with no decision due have no row.
+
+        Warns
+        -----
+        VerdictWarning
+            When the posterior's checks fail: the rows are then no recommendation.
+        """
+        if not 0 < ci_prob < 1:
+            raise DecisionError(f"recommend: ci_prob must lie between 0 and 1, got {ci_prob!r}.")
+        study, verdict = self.posterior.study, self.posterior.verdict
+        if verdict.status == "fail":
+            warnings.warn(VerdictWarning("The posterior's checks fail, so these rows are no recommendation: " + verdict.reasons[0]), stacklevel=2)
+        new = read_new(study, patients, cluster_labels=self.posterior.trajectories.cluster_labels)
+        waiting = next_decision(self.posterior, new)
+        table: dict[str, list[Any]] = {}
+        for stage, decision in enumerate(study.decisions):
+            index = np.flatnonzero(waiting == stage)
+            if index.size:
+                found = self.assess(decision.name, rows_before(self.posterior, new, decision.name, index), ci_prob=ci_prob)
+                for line in self._lines(decision, found, index, every_option):
+                    for name, value in line.items():
+                        table.setdefault(name, []).append(value)
+        order = np.argsort(table.get("row", []), kind="stable")
+        rows = np.asarray(table.pop("row", []), dtype=int)[order]
+        columns: dict[str, Any] = {study.id or "patient": [str(x) for x in new.ids[rows]]}
+        columns |= {n: [v[i] for i in order] for n, v in (table or {n: [] for n in self._empty(every_option)}).items()}
+        return like(backend(patients), columns)
+
+    def _empty(self, every_option: bool) -> list[str]:
+        names = ["decision", "option", "expected_utility", "lower", "upper", "p_best", "regret", "near_tie", "mc_tie", "verdict"]
+        return names + (["recommended", "p_starts_best"] if every_option else [])
+
+    def _lines(self, decision: Decision, a: Assessment, index: np.ndarray, every_option: bool):
+        tie, within = a.mc_tie, a.margin < mcid_of(self.posterior)
+        for i, row in enumerate(index):
+            shown = np.flatnonzero(np.isfinite(a.expected[i])) if every_option else [a.choice[i]]
+            for o in shown:
+                line = {
+                    "row": int(row), "decision": decision.name, "option": decision.options[o], "expected_utility": float(a.expected[i, o]),
+                    "lower": float(a.lower[i, o]), "upper": float(a.upper[i, o]), "p_best": float(a.p_best[i, o]),
+                    "regret": float(a.regret[i]), "near_tie": bool(within[i]), "mc_tie": bool(tie[i]), "verdict": self.posterior.verdict.status,
+                }
+                if every_option:
+                    line |= {"recommended": bool(o == a.choice[i]), "p_starts_best": float(a.p_starts_best[i, o])}
+                    best = a.expected[i, a.choice[i]]
+                    line["regret"] = float(a.regret[i] + best - a.expected[i, o])
+                yield line
+
+    # ---- value and words ---------------------------------------------------------------------------
+
+    def value(self, *, ci_prob: float = 0.95) -> Summary:
+        """Posterior of the regime's value under the model, averaged over the observed patients.
+
+        This is the committed value; a model's value of a rule chosen on the same data is optimistic
+        on average, which the honest value (not provided by this release) corrects.
+        """
+        return summarize(self.value_draws, ci_prob)
+
+    @property
+    def value_error(self) -> float:
+        """Monte Carlo standard error of the mean value."""
+        return float(batch_error(self.value_draws))
+
+    def rules(self) -> list[str]:
+        """The regime as a readable if-then list, one line per branch."""
+        from .readable import rule_lines
+
+        return rule_lines(self)
+
+    def cells(self) -> list[Any]:
+        """What is recommended in each cell of the discrete history; see :class:`bayesdtr.decision.readable.Cell`."""
+        from .readable import decision_cells
+
+        return decision_cells(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the regime with its posterior to a NetCDF file, whole or not at all. It holds patients' data."""
+        from .files import save_regime
+
+        return save_regime(self, path)
+
+    def __str__(self) -> str:
+        lines = [f"Regime for {', '.join(d.name for d in self.posterior.study.decisions)}; value {self.value()}"]
+        return "\n".join(lines + [f"  {line}" for line in self.rules()] + [str(self.posterior.verdict)])
+
+
+def mcid_of(posterior: Posterior) -> float:
+    """Smallest difference in utility that matters: declared, or 0.1 SD of the utility of complete patients."""
+    if posterior.study.mcid is not None:
+        return posterior.study.mcid
+    t, study = posterior.trajectories, posterior.study
+    utility = sum(study.weight(r.name) * t.columns[r.name] for r in study.responses if study.weight(r.name))
+    seen = utility[np.isfinite(utility)]
+    return 0.1 * float(seen.std(ddof=1)) if len(seen) > 1 else 0.0
+
+
+def rows_before(posterior: Posterior, trajectories: Trajectories, decision: str, index: np.ndarray) -> Rows:
+    """Histories of some patients before a decision."""
+    names = [n.name for n in posterior.study.before(decision)]
+    cluster = None if trajectories.cluster is None else trajectories.cluster[index]
+    return Rows(trajectories.history(names, index), cluster, len(index))
+
+
+def next_decision(posterior: Posterior, trajectories: Trajectories) -> np.ndarray:
+    """Index of the decision each patient is to be answered at; the number of decisions for those with none.
+
+    That is the first decision not made although everything before it is observed. A forced decision
+    that the door filled in is still answered while nothing after it is observed. A patient between
+    a decision and its response has none.
+    """
+    study = posterior.study
+    waiting = np.full(trajectories.n, len(study.decisions))
+    for stage, decision in enumerate(study.decisions):
+        names = [n.name for n in study.before(decision.name)]
+        known = np.all([trajectories.observed(n) for n in names], axis=0) if names else np.ones(trajectories.n, dtype=bool)
+        begun = np.any([trajectories.observed(r.name) for r in study.after(decision.name)], axis=0)
+        rows = np.flatnonzero(known & ~begun)
+        if rows.size:
+            made = trajectories.observed(decision.name)[rows]
+            forced = made & (feasible_options(posterior, trajectories, decision.name, rows).sum(axis=1) == 1)
+            waiting[rows[~made | forced]] = stage
+    return waiting
+
+
+def feasible_options(posterior: Posterior, trajectories: Trajectories, decision: str, rows: np.ndarray) -> np.ndarray:
+    """Feasible options of some patients at a decision, shape (row, option)."""
+    names = [n.name for n in posterior.study.before(decision)]
+    if names:
+        return posterior.study.feasible(decision, trajectories.history(names, rows))
+    node = posterior.study[decision]
+    assert isinstance(node, Decision)
+    return np.ones((len(rows), len(node.options)), dtype=bool)

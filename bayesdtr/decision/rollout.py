@@ -1,0 +1,84 @@
+"""Forward simulation of regimes under posterior draws, all regimes on common random numbers."""
+
+import zlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..errors import DecisionError
+from ..study.rules import Rules
+from .world import Rows, World
+
+Policy = Callable[[int, Mapping[str, np.ndarray], np.ndarray | None], np.ndarray]
+"""From a decision's index, columns ``(n,)`` and clusters to option codes ``(n,)``."""
+
+ROWS_PER_DRAW = 4000
+"""Simulated patients per draw, so that simulation adds little to the posterior's own spread."""
+DRAWS = 500
+
+
+def luck(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform numbers of a response, the same for every regime."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), 2]).random(shape)
+
+
+def following_rules(world: World, rules: Rules) -> Policy:
+    """A written or embedded regime as a policy."""
+
+    def policy(stage: int, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray:
+        del cluster
+        return rules.option(world.study, world.study.decisions[stage].name, columns)
+
+    return policy
+
+
+def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
+    """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones; shape (draw, simulated)."""
+    rng = np.random.default_rng([seed, 3])
+    size = max(ROWS_PER_DRAW, min(rows.n, 4 * ROWS_PER_DRAW))
+    weights = rng.dirichlet(np.ones(rows.n), size=world.size) if rows.n > 1 else np.ones((world.size, 1))
+    cumulative = np.cumsum(weights, axis=1)
+    points = (np.arange(size) + 0.5) / size  # systematic: every draw sees its weights, with little noise of its own
+    return np.stack([np.minimum(np.searchsorted(c, points), rows.n - 1) for c in cumulative])
+
+
+def _flat(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {n: v.ravel() for n, v in columns.items()}
+
+
+def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
+    """Value of a policy under each draw, the mean utility of simulated patients.
+
+    Utilities are expected ones given the history (the response's mean, not its simulated value), so
+    only what later depends on is simulated.
+
+    Parameters
+    ----------
+    world : World
+        Already thinned to the draws wanted.
+    rows : Rows
+        Baseline columns of the observed patients.
+    policy : callable
+    seed : int
+
+    Returns
+    -------
+    array, shape (draw,)
+    """
+    chosen = patients_of(world, rows, seed)
+    columns = {n: v[chosen] for n, v in rows.columns.items()}
+    cluster = None if rows.cluster is None else rows.cluster[chosen]
+    total = np.zeros(chosen.shape)
+    for stage, decision in enumerate(world.study.decisions):
+        flat = _flat(columns) or {"": np.zeros(chosen.size)}
+        option = policy(stage, flat, None if cluster is None else cluster.ravel())
+        feasible = world.study.feasible(decision.name, flat)
+        if ((option < 0) | ~feasible[np.arange(option.size), option]).any():
+            raise DecisionError(f"The regime names no feasible option at {decision.name!r} for some simulated histories.")
+        columns[decision.name] = option.reshape(chosen.shape)
+        for response in world.study.after(decision.name):
+            weight, name = world.study.weight(response.name), response.name
+            if weight:
+                total += weight * world.simulate(name, columns, cluster, "mean")
+            columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape)) if world.matters(name) else np.zeros(chosen.shape)
+    return total.mean(axis=1)

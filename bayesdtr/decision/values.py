@@ -1,0 +1,160 @@
+"""Posterior distributions of the value of whole regimes, and summaries of draws with their Monte Carlo error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..inference import Posterior
+from ..study.rules import Rules
+from .induction import GRID_NOTE, MOST_LEAVES, following, leaves, solve
+from .rollout import DRAWS, following_rules, rollout
+from .world import Rows, World
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, SD, equal-tailed interval and the Monte Carlo standard error of the mean."""
+
+    mean: float
+    sd: float
+    lower: float
+    upper: float
+    mcse: float
+    ci_prob: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} (SD {self.sd:.3g}, {self.ci_prob:.0%} equal-tailed interval {self.lower:.4g} to {self.upper:.4g})"
+
+
+def summarize(draws: np.ndarray, ci_prob: float = 0.95) -> Summary:
+    """Summarise draws ``[chain, draw]``; the error of the mean is that of dependent draws."""
+    low, high = np.quantile(draws, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
+    return Summary(float(draws.mean()), float(draws.std(ddof=1)) if draws.size > 1 else 0.0, float(low), float(high), float(batch_error(draws)), ci_prob)
+
+
+def batch_error(draws: np.ndarray, batches: int = 20) -> np.ndarray:
+    """Monte Carlo standard error of means over dependent draws, by batch means within chains.
+
+    Parameters
+    ----------
+    draws : array, shape (chain, draw, ...)
+    batches : int
+        Batches over all chains together, at least.
+
+    Returns
+    -------
+    array, shape (...)
+    """
+    chains, size = draws.shape[:2]
+    each = max(-(-batches // chains), 2)
+    length = size // each
+    if length < 1:
+        return np.full(draws.shape[2:], np.nan)
+    blocks = draws[:, : each * length].reshape(chains * each, length, *draws.shape[2:]).mean(axis=1)
+    return blocks.std(axis=0, ddof=1) / np.sqrt(chains * each)
+
+
+def baseline_rows(posterior: Posterior) -> Rows:
+    """The observed patients before the first decision."""
+    names = [b.name for b in posterior.study.baselines]
+    t = posterior.trajectories
+    return Rows(t.history(names), t.cluster, t.n)
+
+
+def population_weights(world: World, inverse: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Bayesian-bootstrap weights of distinct histories, shape (draw, row): the covariates' law is uncertain too."""
+    counts = np.bincount(inverse, minlength=count)
+    if count == 1:
+        return np.ones((world.size, 1))
+    gamma = np.random.default_rng([seed, 3]).standard_gamma(counts, size=(world.size, count))
+    return gamma / gamma.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True, eq=False)
+class RegimeValues:
+    """Values of written regimes.
+
+    Attributes
+    ----------
+    draws : array, shape (chain, draw, regime)
+    method : str
+    """
+
+    draws: np.ndarray
+    method: str
+
+
+def chains_of(posterior: Posterior, values: np.ndarray) -> np.ndarray:
+    """Give draws ``[draw, ...]`` their chains back, ``[chain, draw, ...]``, after even thinning."""
+    chains = posterior.shape[0]
+    per_chain = len(values) // chains
+    return values[: chains * per_chain].reshape(chains, per_chain, *values.shape[1:])
+
+
+def thin_to(world: World, posterior: Posterior, most: int) -> World:
+    """Thin to about `most` draws in such a way that every chain keeps the same number."""
+    per_chain = posterior.shape[1]
+    step = min(-(-world.size // most), per_chain)
+    while per_chain % step:
+        step += 1
+    return world.every(step)
+
+
+def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> RegimeValues:
+    """Value of each regime under each draw, averaged over the observed patients.
+
+    By the tree of histories where it is small enough, otherwise by forward simulation on common
+    random numbers.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    regimes : sequence of Rules
+    seed : int
+
+    Returns
+    -------
+    RegimeValues
+    """
+    world = World.of(posterior)
+    rows = baseline_rows(posterior)
+    if leaves(world, 0) > MOST_LEAVES:
+        world = thin_to(world, posterior, DRAWS)
+        drawn = np.stack([rollout(world, rows, following_rules(world, r), seed) for r in regimes], axis=-1)
+        return RegimeValues(chains_of(posterior, drawn), f"simulation on common random numbers, {world.size} draws")
+    distinct, inverse = rows.unique()
+    world = affordable(world, posterior, distinct.n, 0)
+    weights = population_weights(world, inverse, distinct.n, seed)
+    total = np.zeros((world.size, len(regimes)))
+    for answer in solve(world, 0, distinct, [following(world, r) for r in regimes]):
+        m = len(answer.qbar)
+        part = distinct.take(np.arange(answer.begin, answer.begin + m))
+        w = weights[:, answer.begin : answer.begin + m]
+        for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=True)):
+            total[:, e] += (w * following(world, rules)(_first(world, part), q)).sum(axis=1)
+    return RegimeValues(chains_of(posterior, total), GRID_NOTE if any_grid(world) else "enumeration")
+
+
+def _first(world: World, rows: Rows):
+    """The first decision's node without what follows it, for a rule to choose at."""
+    from .induction import DecisionNode, feasible_at
+
+    feasible = feasible_at(world, 0, rows)
+    row, option = np.nonzero(feasible)
+    return DecisionNode(world.study.decisions[0].name, rows, feasible, row, option, None)
+
+
+def any_grid(world: World, stage: int = 0) -> bool:
+    """Whether the tree from a decision on integrates a continuous response on a grid."""
+    later = [r.name for d in world.study.decisions[stage:] for r in world.study.after(d.name)]
+    return any(world.matters(n) and world.compiled[n].support is None for n in later)
+
+
+MOST_EVALUATIONS = 6e8
+
+
+def affordable(world: World, posterior: Posterior, rows: int, stage: int) -> World:
+    """Thin the draws of a large problem, to no fewer than 500, so that the work stays bounded."""
+    most = int(max(MOST_EVALUATIONS // (leaves(world, stage) * max(rows, 1)), 500))
+    return thin_to(world, posterior, most)
