@@ -5,13 +5,13 @@ it or to augment it with the other treatment. With ``b = 1`` for behavioral (``m
 ``i = 1`` for intensify, ``s = severity - 4``,
 
     odd ~ Bernoulli(.35), priormed ~ Bernoulli(.3), race ~ Bernoulli(.7), severity ~ N(4, 1), independent
-    logit P(responded)   = -.5 - .6 odd + .3 m + .5 m priormed
-    logit P(adherence)   = .4 - .4 odd - .6 m + 1.0 m priormed + .5 responded
-    performance          = 2.8 - .35 odd - .30 priormed + .15 race - .12 s + b (.30 + .15 odd - .25 s)
-                           + .35 adherence + .6 responded
+    logit P(responded)   = -.8 - .4 odd - .4 m + 1.6 m priormed + .3 b odd
+    logit P(adherence)   = .6 - .4 odd - .8 m + 1.6 m priormed + .5 responded
+    performance          = 2.5 - .35 odd - .25 priormed + .15 race - .12 s + .1 b + .45 adherence + .9 responded
                            + (1 - responded) i (-1.0 + 1.5 adherence - .15 b + .25 s) + N(0, .7^2)
 
-so that intensifying pays for children who took what was prescribed, and augmenting for the others.
+so that intensifying pays for children who took what was prescribed, and augmenting for the others. What a child was
+given before bears on the best start through response and adherence: the default model can learn it.
 Neither probability depends on severity: every embedded mean is a finite sum. Given the discrete
 variables the optimal value is the mean of a piecewise linear function of a Normal variable, so it is
 in closed form too.
@@ -37,19 +37,18 @@ SEVERITY_MEAN, SD = 4.0, 0.7
 def respond(odd: np.ndarray, priormed: np.ndarray, b: np.ndarray | int) -> np.ndarray:
     """P(responded = 1), broadcast over arrays of 0 and 1."""
     m = 1 - b
-    return expit(-0.5 - 0.6 * odd + 0.3 * m + 0.5 * m * priormed)
+    return expit(-0.8 - 0.4 * odd - 0.4 * m + 1.6 * m * priormed + 0.3 * b * odd)
 
 
 def adhere(odd: np.ndarray, priormed: np.ndarray, b: np.ndarray | int, responded: np.ndarray | int) -> np.ndarray:
     """P(adherence = 1), broadcast over arrays of 0 and 1."""
     m = 1 - b
-    return expit(0.4 - 0.4 * odd - 0.6 * m + 1.0 * m * priormed + 0.5 * responded)
+    return expit(0.6 - 0.4 * odd - 0.8 * m + 1.6 * m * priormed + 0.5 * responded)
 
 
 def performance(odd, priormed, race, s, b, responded, adherence):
     """Expected performance under continue or augment; `s` is severity minus 4."""
-    start_effect = b * (0.30 + 0.15 * odd - 0.25 * s)
-    return 2.8 - 0.35 * odd - 0.30 * priormed + 0.15 * race - 0.12 * s + start_effect + 0.35 * adherence + 0.6 * responded
+    return 2.5 - 0.35 * odd - 0.25 * priormed + 0.15 * race - 0.12 * s + 0.1 * b + 0.45 * adherence + 0.9 * responded
 
 
 def intensify_effect(s, b, adherence):

@@ -73,7 +73,7 @@ def simulate(n: int, *, seed: int, policy: Policy | None = None, scenario: str =
     rng = start(n, seed, policy, ("first", "second"))
     coin, uniform, noise = rng.integers(0, 2, (2, n)), rng.random(n), rng.standard_normal(n)
     columns: dict[str, np.ndarray] = {}
-    # The first rule sees no covariate, but it needs to know how many patients there are.
+    # There is no covariate; the row numbers tell a rule how many patients there are.
     columns["first"] = decide({"row": np.arange(n)}, "first", FIRST, coin[0], policy)
     a1 = (columns["first"] == "therapy").astype(int)
     columns["improved"] = (uniform < np.array(IMPROVES)[a1]).astype(int)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -159,7 +160,7 @@ def _pieces(kinks: Sequence[float]) -> list[tuple[float, float, float, float]]:
     if len(edges) == 2:
         return [(-np.inf, np.inf, -1.0, 1.0)]
     pieces = [(-np.inf, edges[1], edges[1] - 2, edges[1] - 1)]
-    pieces += [(a, b, a + (b - a) / 4, b - (b - a) / 4) for a, b in zip(edges[1:-2], edges[2:-1], strict=True)]
+    pieces += [(a, b, a + (b - a) / 4, b - (b - a) / 4) for a, b in pairwise(edges[1:-1])]
     return [*pieces, (edges[-2], np.inf, edges[-2] + 1, edges[-2] + 2)]
 
 
