@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def always(option: str) -> Rule:
     return rule
 
 
-def where(test: Callable[[pd.DataFrame], np.ndarray], yes: str, no: str) -> Rule:
+def where(test: Callable[[pd.DataFrame], Any], yes: str, no: str) -> Rule:
     """Return the rule that gives `yes` where a test of the history holds and `no` elsewhere."""
 
     def rule(frame: pd.DataFrame) -> np.ndarray:
@@ -183,7 +184,7 @@ def piecewise_roots(function: Callable[[float], float], kinks: Sequence[float]) 
     return roots
 
 
-def gauss_legendre(edges: Sequence[float], order: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def gauss_legendre(edges: Sequence[float] | np.ndarray, order: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of the composite Gauss-Legendre rule over consecutive intervals, shape ``(intervals * order,)``."""
     x, w = np.polynomial.legendre.leggauss(order)
     low, high = np.asarray(edges[:-1], dtype=float)[:, None], np.asarray(edges[1:], dtype=float)[:, None]

@@ -120,7 +120,8 @@ def best_drug(sbp1, cell: Cell):
 def _roots(function, low: float, high: float, pieces: int = 200) -> list[float]:
     x = np.linspace(low, high, pieces + 1)
     y = np.array([function(v) for v in x])
-    return [float(brentq(function, a, b, xtol=1e-12)) for a, b, fa, fb in zip(x[:-1], x[1:], y[:-1], y[1:], strict=True) if fa * fb < 0]
+    change = np.flatnonzero(y[:-1] * y[1:] < 0)
+    return [brentq(function, x[i], x[i + 1], xtol=1e-12) for i in change]  # type: ignore[misc]
 
 
 @cache
