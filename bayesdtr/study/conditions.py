@@ -4,6 +4,7 @@
 no data; :meth:`Condition.mask` evaluates it on the columns of any number of patients at once.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -232,5 +233,5 @@ def representatives(tests: list[Test]) -> tuple[float, ...]:
     cuts = sorted({float(b) for t in tests for b in t.labels if not isinstance(b, str)})
     if not cuts:
         return (0.0,)
-    middles = [(a + b) / 2 for a, b in zip(cuts, cuts[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(cuts)]
     return tuple(sorted([cuts[0] - 1, *cuts, *middles, cuts[-1] + 1]))

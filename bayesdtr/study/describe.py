@@ -25,7 +25,7 @@ def timeline_lines(study: Study) -> list[str]:
             lines.append(f"{number}. baseline  {node.name}: {what}")
         elif isinstance(node, Decision):
             stage = study.stage(node.name)
-            how = "observed, not randomised" if node.assigned == "observed" else "randomised" + (
+            how = "observed, not randomized" if node.assigned == "observed" else "randomized" + (
                 "" if node.probability is None else f", probabilities in column {node.probability!r}" if isinstance(node.probability, str)
                 else ", " + ", ".join(f"{o} {p:g}" for o, p in node.probability))
             lines.append(f"{number}. decision {stage}  {node.name} ({how})")
@@ -50,9 +50,13 @@ def equation(study: Study, response: Response) -> list[str]:
     p = default_predictor(study, response)
     law = "Bernoulli(p), logit p = eta" if logit else "Normal(eta, sigma)"
     lines = [f"{response.name} ~ {law}", "eta = intercept"]
-    for name, columns in (("beta", p.main), ("tau-shrunk", p.treatment), ("interaction", p.interaction)):
+    for name, columns in (("beta", p.main), ("tau", p.treatment)):
         if columns:
             lines.append(f"+ {name}: " + " + ".join(c.label for c in columns))
+    grouped: dict[str, list[str]] = {}
+    for column in p.interaction:
+        grouped.setdefault(column.factors[0].label, []).append(column.factors[1].label)
+    lines += [f"+ tau_interaction: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
     if study.cluster:
         lines.append(f"+ {study.cluster} level" + "".join(f" + {study.cluster} × {c.label}" for c in p.latest))
     return lines

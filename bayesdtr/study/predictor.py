@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StudyError, listing
-from .conditions import Equals, OneOf
+from .conditions import Condition, Equals, Interval, OneOf
 from .timeline import Baseline, Decision, Node, Options, Response, finite_values
 
 if TYPE_CHECKING:
@@ -118,7 +118,17 @@ def _strata(study: "Study", decision: Decision) -> list[Stratum]:
     if all(len(c.tests) == 1 and isinstance(c.tests[0][1], (Equals, OneOf)) and finite_values(study[c.variables[0]]) is not None
            for c, _ in decision.choices):
         return []
-    return [Stratum(decision.name, i, str(c)) for i, (c, _) in enumerate(decision.choices) if i > 0]
+    return [Stratum(decision.name, i, str(c)) for i, (c, _) in enumerate(decision.choices) if i > 0 and not _implied(study, c)]
+
+
+def _implied(study: "Study", condition: Condition) -> bool:
+    """Whether a condition only says that an earlier decision was forced, which that decision's own strata say already."""
+    for name, test in condition.tests:
+        node = study[name]
+        forced = {o for s in node.sets if len(s) == 1 for o in s} if isinstance(node, Decision) else set()
+        if not forced or isinstance(test, Interval) or not set(test.labels) <= forced:
+            return False
+    return True
 
 
 def _fixed(decision: Decision, options: Options) -> set[str]:
@@ -137,8 +147,8 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
     """The default predictor of a response.
 
     Main effects of the whole history; contrasts of each past and present decision within each
-    feasible set; interactions of the latest decision with everything before it and with the
-    responses since; interactions of earlier decisions with the responses since.
+    feasible set; interactions of every decision with everything observed before it (baseline,
+    responses, earlier decisions) and with the responses since.
     """
     history = study.before(response.name)
     decisions = [node for node in history if isinstance(node, Decision)]
@@ -149,7 +159,7 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
     interaction: list[Column] = []
     for d in decisions:
         position = history.index(d)
-        partners = [n for i, n in enumerate(history) if n is not d and (d is latest or (i > position and isinstance(n, Response)))]
+        partners = [n for i, n in enumerate(history) if i < position or (i > position and isinstance(n, Response))]
         for c, partner in itertools.product(_contrasts(d), partners):
             if partner.name not in _fixed(d, c.options):
                 interaction += [Column((c, f)) for f in _variable_factors(partner)]

@@ -61,8 +61,6 @@ class Rules:
 
 
 def _branches(branches: tuple[Branch, ...]) -> str:
-    if len({option for _, option in branches}) == 1:
-        return branches[0][1]
     return ", ".join(option if condition == ALWAYS else f"{option} if {condition}" for condition, option in branches)
 
 
@@ -185,4 +183,19 @@ def embedded_regimes(study: "Study") -> tuple[Rules, ...]:
                 f"for example Decision({decision.name!r}, ..., tailoring=[])."
             )
         prefixes = grown
-    return tuple(Rules(tuple(p.items())) for p in prefixes)
+    return tuple(_tidy(study, p) for p in prefixes)
+
+
+def _tidy(study: "Study", prefix: dict[str, tuple[Branch, ...]]) -> Rules:
+    """Drop what is no choice: branches with a single feasible option, conditions that all lead to one option."""
+    decisions = []
+    for name, branches in prefix.items():
+        node = study[name]
+        assert isinstance(node, Decision)
+        forced = {option for options in node.sets if len(options) == 1 for option in options}
+        free = {option for options in node.sets if len(options) > 1 for option in options}
+        chosen = tuple(b for b in branches if b[1] in free or b[1] not in forced)
+        if len(chosen) == len(branches) and len({option for _, option in chosen}) == 1:
+            chosen = ((ALWAYS, chosen[0][1]),)
+        decisions.append((name, chosen))
+    return Rules(tuple(decisions))

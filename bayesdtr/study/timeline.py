@@ -87,7 +87,7 @@ class Decision:
     assigned : {"randomized", "observed"}, default "randomized"
         How the options in the data came about. "observed" makes exchangeability the analyst's claim.
     probability : None, mapping of str to float, or str
-        Randomisation probabilities: None for equal among the feasible, one number per option, or
+        Randomization probabilities: None for equal among the feasible, one number per option, or
         the name of a column that holds each patient's probability of the option received.
     tailoring : sequence of str, optional
         The discrete variables to whose levels the embedded regimes tailor this decision; by
@@ -139,7 +139,7 @@ class Decision:
         return tuple(dict.fromkeys(options for _, options in self.choices))
 
     def randomization(self, feasible: Options) -> dict[str, float] | None:
-        """Declared probabilities within a feasible set; None where a column holds them or nobody randomised."""
+        """Declared probabilities within a feasible set; None where a column holds them or nobody randomized."""
         if len(feasible) == 1:
             return {feasible[0]: 1.0}
         if self.assigned != "randomized" or isinstance(self.probability, str):
