@@ -4,6 +4,8 @@
 no data; :meth:`Condition.mask` evaluates it on the columns of any number of patients at once.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -30,9 +32,9 @@ def _plain(value: object) -> Level:
         value = value.item()
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, (str, int, float)):
+    if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise StudyError(f"A condition compares with a label or a number, got {value!r}.")
+    raise StudyError(f"A condition compares with a label or a finite number, got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -232,5 +234,5 @@ def representatives(tests: list[Test]) -> tuple[float, ...]:
     cuts = sorted({float(b) for t in tests for b in t.labels if not isinstance(b, str)})
     if not cuts:
         return (0.0,)
-    middles = [(a + b) / 2 for a, b in zip(cuts, cuts[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(cuts)]
     return tuple(sorted([cuts[0] - 1, *cuts, *middles, cuts[-1] + 1]))

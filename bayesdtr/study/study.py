@@ -1,6 +1,8 @@
 """`Study`: the whole declaration, checked once when it is made."""
 
 import itertools
+import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +90,8 @@ class Study:
         put("id", id)
         put("estimand", tuple((estimand or {}).items()))
         _check_order(self)
-        if mcid is not None and (isinstance(mcid, bool) or not isinstance(mcid, (int, float)) or not mcid > 0):
-            raise StudyError(f"Study: mcid must be a number above 0, got {mcid!r}.")
+        if mcid is not None and (isinstance(mcid, bool) or not isinstance(mcid, numbers.Real) or not 0 < mcid < math.inf):
+            raise StudyError(f"Study: mcid must be a finite number above 0, got {mcid!r}.")
         put("mcid", None if mcid is None else float(mcid))
         put("scales", _scales(self, scales or {}))
         _check_utility(self)
@@ -213,8 +215,13 @@ def _check_order(study: Study) -> None:
     if repeated := [n for i, n in enumerate(names) if n in names[:i]]:
         raise StudyError(f"Study: the name {repeated[0]!r} is used twice.")
     for role, column in (("cluster", study.cluster), ("id", study.id)):
-        if column is not None and (not isinstance(column, str) or column in names):
+        if column is not None and (not isinstance(column, str) or not column.strip() or column in names):
             raise StudyError(f"Study: {role}={column!r} must name a column that is not part of the timeline.")
+    if study.cluster is not None and study.cluster == study.id:
+        raise StudyError(f"Study: cluster and id name the same column {study.id!r}.")
+    for event, sentence in study.estimand:
+        if not isinstance(event, str) or not isinstance(sentence, str):
+            raise StudyError(f"Study: estimand is a mapping of intercurrent events to sentences, got {event!r}: {sentence!r}.")
     if not study.decisions:
         raise StudyError("Study: at least one Decision is needed.")
     kinds = [type(node) for node in study.timeline]
@@ -236,8 +243,10 @@ def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], 
     for name, value in given.items():
         if name not in continuous:
             raise StudyError(f"Study: scales names {name!r}; continuous variables: {listing(continuous) or 'none'}{did_you_mean(name, continuous)}")
-        pair = value if isinstance(value, Scale) else Scale(*map(float, value)) if isinstance(value, (tuple, list)) else Scale(0.0, float(value))
-        result.append((name, pair))
+        pair = (value.location, value.sd) if isinstance(value, Scale) else tuple(value) if isinstance(value, (tuple, list)) else (0.0, value)
+        if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair):
+            raise StudyError(f"Study: the scale of {name!r} is an SD, (location, SD) or a Scale, got {value!r}.")
+        result.append((name, Scale(*map(float, pair))))
     return tuple(result)
 
 
@@ -250,11 +259,15 @@ def _check_utility(study: Study) -> None:
             raise StudyError(f"Utility names {name!r}; responses: {listing(names)}{did_you_mean(name, names)}")
     last = study.decisions[-1].name
     if not any(study.weight(r.name) for r in study.after(last)):
-        raise StudyError(f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response.")
+        raise StudyError(
+            f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response."
+        )
 
 
 def _check_decision(study: Study, decision: Decision) -> None:
     where = f"Decision {decision.name!r}"
+    if isinstance(decision.probability, str) and (not decision.probability.strip() or decision.probability in study.names):
+        raise StudyError(f"{where}: probability={decision.probability!r} must name a column that is not part of the timeline.")
     known = {n.name: finite_values(n) for n in study.before(decision.name)}
     for condition, _ in decision.choices:
         check_condition(condition, known, where)
