@@ -105,7 +105,7 @@ def decision_cells(regime: Regime) -> list[Cell]:
     """
     found = []
     for decision in regime.posterior.study.decisions:
-        rows, index = evaluation_rows(regime, decision)
+        rows, _ = evaluation_rows(regime, decision)
         if not rows.n:
             continue
         a = regime.assess(decision.name, rows)

@@ -30,7 +30,8 @@ class Summary:
 def summarize(draws: np.ndarray, ci_prob: float = 0.95) -> Summary:
     """Summarise draws ``[chain, draw]``; the error of the mean is that of dependent draws."""
     low, high = np.quantile(draws, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
-    return Summary(float(draws.mean()), float(draws.std(ddof=1)) if draws.size > 1 else 0.0, float(low), float(high), float(batch_error(draws)), ci_prob)
+    sd = float(draws.std(ddof=1)) if draws.size > 1 else 0.0
+    return Summary(float(draws.mean()), sd, float(low), float(high), float(batch_error(draws)), ci_prob)
 
 
 def batch_error(draws: np.ndarray, batches: int = 20) -> np.ndarray:

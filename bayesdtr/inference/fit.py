@@ -155,7 +155,10 @@ def assemble(
     groups = {
         POSTERIOR: dataset,
         PREDICTIVE: xr.Dataset(
-            {n: ((CHAIN, DRAW, PATIENT), np.where(trajectories.observed(n), v.reshape(chains, len(kept), -1), np.nan)) for n, v in replicates.items()},
+            {
+                n: ((CHAIN, DRAW, PATIENT), np.where(trajectories.observed(n), v.reshape(chains, len(kept), -1), np.nan))
+                for n, v in replicates.items()
+            },
             coords={CHAIN: np.arange(chains), DRAW: np.array(kept), PATIENT: trajectories.ids},
         ),
         OBSERVED: xr.Dataset({n: (PATIENT, trajectories.columns[n]) for n in compiled}, coords={PATIENT: trajectories.ids}),

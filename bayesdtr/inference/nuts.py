@@ -100,7 +100,7 @@ def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup:
 
 def _compile(block: Block, warmup: int, target_accept: float) -> tuple[Any, Any]:
     """Compile a block's programs, or return those compiled before."""
-    signature = tuple((n, v.shape, str(v.dtype)) for n, v in block.inputs.items()) + (block.y.shape,)
+    signature = (*((n, v.shape, str(v.dtype)) for n, v in block.inputs.items()), block.y.shape)
     made = _executables(block.compiled, signature, warmup, target_accept)
     if not made:
         start, advance = _programs(block.compiled, signature, warmup, target_accept)
