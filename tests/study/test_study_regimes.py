@@ -108,8 +108,8 @@ def test_written_rules(rich):
     assert rule.option(rich, "next", history).tolist() == [1, 2, 0]  # the first condition that holds
     assert rich.reference.label == "a if sbp >= 140; stay if harm = 0" and isinstance(rich.reference, Rules)
     assert str(rule) == "b; stay if harm = 0 and bp < 130, more if harm = 0"
-    uncovered = written(rich, {"drug": "a", "next": {when(harm=0, bp=below(130)): "stay"}})
-    assert uncovered.option(rich, "next", history).tolist() == [1, -1, 0]
+    with pytest.raises(StudyError, match=r"at decision 'next' it names no option for .*bp = 130, harm = 0"):
+        written(rich, {"drug": "a", "next": {when(harm=0, bp=below(130)): "stay"}})
 
 
 def test_a_decision_without_any_choice_may_be_left_out():
