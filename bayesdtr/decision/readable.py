@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..inference import Posterior
+from ..study.conditions import Equals
 from ..study.timeline import Decision, Response, finite_values
 from .assess import Assessment
-from .regime import Regime, rows_before
+from .regime import Regime, mcid_of, rows_before
 from .world import Rows
 
 MOST_CELLS = 256
@@ -72,29 +74,22 @@ def discrete_before(regime: Regime, decision: str) -> list[str]:
     return [n.name for n in regime.posterior.study.before(decision) if isinstance(n, (Decision, Response)) and finite_values(n) is not None]
 
 
-def evaluation_rows(regime: Regime, decision: Decision) -> tuple[Rows, np.ndarray]:
-    """Histories to describe a decision by, and the patients in each (row of the data, or -1 for a cell nobody reached).
-
-    Where all history is discrete these are all reachable cells; otherwise the observed patients.
-    """
-    posterior = regime.posterior
+def evaluation_rows(posterior: Posterior, decision: Decision) -> Rows:
+    """Histories to describe a decision by: all reachable cells where history is discrete, else the observed patients."""
     study, t = posterior.study, posterior.trajectories
     before = study.before(decision.name)
     names = [n.name for n in before]
     reached = np.all([t.observed(n) for n in names], axis=0) if names else np.ones(t.n, dtype=bool)
-    index = np.flatnonzero(reached)
-    rows = rows_before(posterior, t, decision.name, index)
     levels = [[study.code(n.name, v) for v in (finite_values(n) or ())] for n in before]
-    if names and t.cluster is None and all(levels) and np.prod([len(v) for v in levels]) <= MOST_CELLS:
-        grid = np.array(list(itertools.product(*levels)))
-        columns = {n.name: grid[:, j].astype(int) if not isinstance(n, Response) else grid[:, j] for j, n in enumerate(before)}
-        possible = np.ones(len(grid), dtype=bool)
-        for node in before:
-            if isinstance(node, Decision):
-                possible &= study.feasible(node.name, columns)[np.arange(len(grid)), columns[node.name].astype(int)]
-        columns = {n: v[possible] for n, v in columns.items()}
-        return Rows(columns, None, int(possible.sum())), np.full(int(possible.sum()), -1)
-    return rows, index
+    if not names or t.cluster is not None or not all(levels) or np.prod([len(v) for v in levels]) > MOST_CELLS:
+        return rows_before(posterior, t, decision.name, np.flatnonzero(reached))
+    grid = np.array(list(itertools.product(*levels)))
+    columns = {n.name: grid[:, j].astype(int) if not isinstance(n, Response) else grid[:, j] for j, n in enumerate(before)}
+    possible = np.ones(len(grid), dtype=bool)
+    for node in before:
+        if isinstance(node, Decision):
+            possible &= study.feasible(node.name, columns)[np.arange(len(grid)), columns[node.name].astype(int)]
+    return Rows({n: v[possible] for n, v in columns.items()}, None, int(possible.sum()))
 
 
 def decision_cells(regime: Regime) -> list[Cell]:
@@ -105,10 +100,9 @@ def decision_cells(regime: Regime) -> list[Cell]:
     """
     found = []
     for decision in regime.posterior.study.decisions:
-        rows, _ = evaluation_rows(regime, decision)
-        if not rows.n:
+        if decision.name not in regime.profile:
             continue
-        a = regime.assess(decision.name, rows)
+        rows, a = regime.profile[decision.name]
         names = discrete_before(regime, decision.name)
         keys = np.stack([rows.columns[n].astype(float) for n in names], axis=1) if names else np.zeros((rows.n, 0))
         kinds, inverse = np.unique(keys, axis=0, return_inverse=True) if names else (np.zeros((1, 0)), np.zeros(rows.n, dtype=int))
@@ -133,8 +127,6 @@ def _cell(regime: Regime, decision: Decision, key: dict[str, float], a: Assessme
             mean = [float(np.nanmean(x[:, o])) for x in (a.expected, a.lower, a.upper, a.p_best)]
             options.append(OptionInCell(option, *mean, float((a.choice == o).mean()), int((received == o).sum())))
     top = max(options, key=lambda o: o.share)
-    from .regime import mcid_of
-
     history = tuple((n, _label(regime, n, code)) for n, code in key.items())
     return Cell(
         decision.name, history, int(inside.sum()), top.option, tuple(options), float(a.regret.mean()), bool(a.mc_tie.any()),
@@ -194,35 +186,71 @@ def rule_lines(regime: Regime) -> list[str]:
     """
     lines = []
     for decision in regime.posterior.study.decisions:
-        rows, _ = evaluation_rows(regime, decision)
-        if not rows.n:
-            lines.append(f"{decision.name}: nobody has reached it")
+        if decision.name not in regime.profile:
+            lines.append(f"{decision.name}: not known: no patient has reached it")
             continue
-        a = regime.assess(decision.name, rows)
+        rows, a = regime.profile[decision.name]
         lines += _decision_lines(regime, decision, rows, a)
     return lines
 
 
+Branch = tuple[tuple[str, ...], str, str]
+"""Conditions, option, and a note on how well the branch stands for the exact rule."""
+
+
 def _decision_lines(regime: Regime, decision: Decision, rows: Rows, a: Assessment) -> list[str]:
+    """Lines of one decision: for each of its conditions, cells joined where they agree, thresholds inside them."""
     names = discrete_before(regime, decision.name)
-    others = {n: rows.columns[n].astype(float) for n in rows.columns if n not in names}
-    keys = np.stack([rows.columns[n].astype(float) for n in names], axis=1) if names else np.zeros((rows.n, 0))
-    kinds, inverse = np.unique(keys, axis=0, return_inverse=True) if names else (np.zeros((1, 0)), np.zeros(rows.n, dtype=int))
-    sets: dict[tuple[str, ...], list[str]] = {}
-    for c, key in enumerate(kinds):
-        members = np.flatnonzero(inverse.ravel() == c)
-        where = [f"{n} = {_label(regime, n, code)}" for n, code in zip(names, key, strict=True)]
-        floor = np.where(np.isfinite(a.expected[members]), a.expected[members], -1e300)
-        exact = np.array(decision.options)[a.choice[members]]
-        branches = _tree(floor, {n: v[members] for n, v in others.items()}, list(decision.options), 2)
-        said = np.empty(len(members), dtype=exact.dtype)
-        for _, option, part in branches:
-            said[part] = option
-        agree = float((said == exact).mean())
-        note = "" if agree == 1 else f"   (agrees with the exact rule for {agree:.0%} of {len(members)} patients)"
-        for conditions, option, _ in branches:
-            sets.setdefault((decision.name, " and ".join([*where, *conditions]), option, note), [])
-    result = [f"{name}: {option}{note}" if not condition else f"{name}: if {condition}, {option}{note}" for name, condition, option, note in sets]
-    options = {key[2] for key in sets}
-    exact_everywhere = all(not key[3] for key in sets)
-    return [f"{decision.name}: {options.pop()}"] if len(options) == 1 and exact_everywhere else result
+    study = regime.posterior.study
+    stratum = study.stratum(decision.name, rows.columns) if rows.columns else np.zeros(rows.n, dtype=int)
+    lines = []
+    for index, (condition, options) in enumerate(decision.choices):
+        where = [str(condition)] if condition.tests else []
+        inside = np.flatnonzero(stratum == index)
+        if len(options) == 1:
+            lines.append(f"{decision.name}: if {condition}, {options[0]} (the only feasible option)" if where else f"{decision.name}: {options[0]}")
+        elif inside.size:
+            fixed = {n for n, t in condition.tests if isinstance(t, Equals)}
+            codes = {n: rows.columns[n][inside].astype(float) for n in names if n not in fixed}
+            others = {n: v[inside].astype(float) for n, v in rows.columns.items() if n not in names}
+            floor = np.where(np.isfinite(a.expected[inside]), a.expected[inside], -1e300)
+            for more, option, note in _discrete(regime, decision, codes, others, floor, a.choice[inside]):
+                text = " and ".join([*where, *more])
+                lines.append(f"{decision.name}: {f'if {text}, ' if text else ''}{option}{note}")
+        else:
+            lines.append(f"{decision.name}: if {condition}, not known: no patient has reached it")
+    return lines
+
+
+def _discrete(
+    regime: Regime, decision: Decision, codes: dict[str, np.ndarray], others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray
+) -> list[Branch]:
+    """Split on the discrete variable that leaves the fewest branches, until one option or one threshold tree is left."""
+    if (choice == choice[0]).all():
+        return [((), decision.options[choice[0]], "")]
+    best: list[Branch] | None = None
+    for name, column in codes.items():
+        kinds = np.unique(column)
+        if len(kinds) < 2:
+            continue
+        branches: list[Branch] = []
+        for kind in kinds:
+            inside = column == kind
+            part = _discrete(
+                regime, decision, {n: v[inside] for n, v in codes.items()}, {n: v[inside] for n, v in others.items()}, values[inside], choice[inside]
+            )
+            branches += [((f"{name} = {_label(regime, name, kind)}", *c), o, note) for c, o, note in part]
+        if best is None or len(branches) < len(best):
+            best = branches
+    return best if best is not None else _thresholds(decision, others, values, choice)
+
+
+def _thresholds(decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[Branch]:
+    """A tree of at most two thresholds, with its agreement with the exact rule."""
+    branches = _tree(values, others, list(decision.options), 2)
+    said = np.empty(len(choice), dtype=int)
+    for _, option, part in branches:
+        said[part] = decision.options.index(option)
+    agree = float((said == choice).mean())
+    note = "" if agree == 1 else f"   (agrees with the exact rule for {agree:.0%} of {len(choice)} patients)"
+    return [(tuple(conditions), option, note) for conditions, option, _ in branches]

@@ -152,7 +152,7 @@ def any_grid(world: World, stage: int = 0) -> bool:
     return any(world.matters(n) and world.compiled[n].support is None for n in later)
 
 
-MOST_EVALUATIONS = 6e8
+MOST_EVALUATIONS = 2e8
 
 
 def affordable(world: World, posterior: Posterior, rows: int, stage: int) -> World:

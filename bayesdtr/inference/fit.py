@@ -74,8 +74,7 @@ def fit(
     if engine == "exact":
         results = _exact(study, trajectories, draws, seed, chains)
     else:
-        blocks = [_block(c, trajectories, scales) for c in compiled.values()]
-        results = nuts.sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
+        results = nuts.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
     return assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
 
 
@@ -87,6 +86,11 @@ def _block(compiled: CompiledResponse, trajectories: Trajectories, scales: dict[
     if compiled.distribution in ("lognormal", "gamma", "exponential", "beta") and not seen.all():
         y = np.where(seen, y, 0.5)  # inside the support, so that a row of weight 0 has a finite gradient
     return nuts.Block(compiled, inputs, y, seen.astype(float))
+
+
+def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]) -> list[nuts.Block]:
+    """Every response's compiled model with its data."""
+    return [_block(compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
 
 
 def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int) -> list[nuts.Draws]:
