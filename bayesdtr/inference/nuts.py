@@ -153,7 +153,7 @@ def sample(
     sampled = [b for b in blocks if b.compiled.parameters]
     steps = -(-(warmup + draws) // CHUNK) * CHUNK
     with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool, progress(steps * chains * len(sampled), "sampling", show) as bar:
-        programs = list(pool.map(lambda b: _compile(b, warmup, target_accept), sampled))
+        programs = [_compile(b, warmup, target_accept) for b in sampled]
         with double_precision():
             keys = [[key(seed, b.compiled.name, chain) for chain in range(chains)] for b in sampled]
         jobs = [
