@@ -21,14 +21,16 @@ _PROBE = "import json; from bayesdtr.doctor import probe; print(json.dumps(probe
 
 
 def probe() -> dict[str, float]:
-    """Fit CODIACS by NUTS and compare with its conjugate posterior; report distances and compile seconds."""
+    """Analyse CODIACS as `bayesdtr run` does and compare with quadrature; report distances and compile seconds."""
     from . import runtime
-    from .decision import compare
+    from .decision import compare, optimize, prior_starts_best
     from .gallery import codiacs
     from .inference import fit
 
     posterior = fit(codiacs.study, codiacs.patients(), seed=1, progress=False)
     comparison = compare(posterior)
+    optimize(posterior).rules()
+    prior_starts_best(posterior, seed=1)
     exact = exact_values()
     distance = [abs(row.value.mean - m) / row.value.mcse for row, m in zip(comparison.rows, exact, strict=True)]
     return {"distance": max(distance), "divergences": posterior.verdict.convergence.divergences, "compile": runtime.compile_seconds()}

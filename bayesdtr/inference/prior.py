@@ -9,7 +9,7 @@ from .nuts import Block, sample
 from .posterior import Posterior
 
 
-def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: int = 500, chains: int = 4) -> dict[str, dict[str, np.ndarray]]:
+def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: int = 1000, chains: int = 4) -> dict[str, dict[str, np.ndarray]]:
     """Draw every response's parameters from the prior that a posterior was computed under.
 
     The same compiled programs sample it, with every patient's weight set to 0.
