@@ -7,6 +7,7 @@ so a chain's draws do not depend on how many run beside it.
 
 import functools
 import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -115,7 +116,13 @@ def _compile(block: Block, warmup: int, target_accept: float) -> tuple[Any, Any]
     return made["start"], made["advance"]
 
 
-def _chain(block: Block, programs: tuple[Any, Any], seed: int, chain: int, warmup: int, draws: int, bar: Progress) -> tuple[dict, dict]:
+class _Stopped(Exception):
+    """A chain was told to stop before its end."""
+
+
+def _chain(
+    block: Block, programs: tuple[Any, Any], seed: int, chain: int, warmup: int, draws: int, bar: Progress, stop: threading.Event
+) -> tuple[dict, dict]:
     """Run one chain; runs in a worker thread, so it enters the 64-bit context itself."""
     start, advance = programs
     with double_precision():
@@ -123,6 +130,8 @@ def _chain(block: Block, programs: tuple[Any, Any], seed: int, chain: int, warmu
         state = start(np.asarray(seed, dtype=np.int64), np.asarray(chain, dtype=np.int64), data)
         kept = []
         for begin in range(0, warmup + draws, CHUNK):
+            if stop.is_set():
+                raise _Stopped
             state, out = advance(state, data)
             skip = max(warmup - begin, 0)
             if skip < CHUNK:
@@ -155,14 +164,21 @@ def sample(
     """
     sampled = [b for b in blocks if b.compiled.parameters]
     steps = -(-(warmup + draws) // CHUNK) * CHUNK
+    stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool, progress(steps * chains * len(sampled), "sampling", show) as bar:
-        programs = [_compile(b, warmup, target_accept) for b in sampled]
-        jobs = [
-            [pool.submit(_chain, b, p, seed, chain, warmup, draws, bar) for chain in range(chains)]
-            for b, p in zip(sampled, programs, strict=True)
-        ]
-        results = {}
-        for block, row in zip(sampled, jobs, strict=True):
-            values, stats = jax.tree.map(lambda *chain: np.stack(chain), *(job.result() for job in row))
-            results[block.compiled.name] = Draws(values, stats)
+        try:
+            # One after the other: XLA uses all cores for one program, and fetching two at once takes longer than twice one.
+            programs = [_compile(b, warmup, target_accept) for b in sampled]
+            jobs = [
+                [pool.submit(_chain, b, p, seed, chain, warmup, draws, bar, stop) for chain in range(chains)]
+                for b, p in zip(sampled, programs, strict=True)
+            ]
+            results = {}
+            for block, row in zip(sampled, jobs, strict=True):
+                values, stats = jax.tree.map(lambda *chain: np.stack(chain), *(job.result() for job in row))
+                results[block.compiled.name] = Draws(values, stats)
+        except BaseException:
+            stop.set()  # an interrupt ends the other chains at their next chunk instead of waiting for all of them
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [results.get(b.compiled.name) or Draws({}, {}) for b in blocks]
