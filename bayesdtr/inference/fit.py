@@ -17,8 +17,10 @@ from .posterior import Posterior
 
 ENGINES = ("nuts", "exact")
 EXACT_DRAWS = 100_000
-REPLICATES = 400
-"""Posterior predictive replicates kept for checks and plots, over all chains."""
+REPLICATES = 1000
+"""Posterior predictive replicates kept for checks and plots, over all chains, at most."""
+MOST_REPLICATED = 2_000_000
+"""Replicated outcomes per response, at most."""
 
 
 def _check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any, chains: Any) -> None:
@@ -149,7 +151,7 @@ def assemble(
     """Put draws of every response together: label, replicate, check."""
     dataset = _posterior_dataset(compiled, results)
     chains, per_chain = dataset.sizes[CHAIN], dataset.sizes[DRAW]
-    step = max(1, per_chain * chains // REPLICATES)
+    step = -(-per_chain * chains // max(100, min(REPLICATES, MOST_REPLICATED // trajectories.n)))
     kept = range(0, per_chain, step)
     replicates = {}
     for name, model in compiled.items():

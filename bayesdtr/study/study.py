@@ -151,6 +151,24 @@ class Study:
         """The number that stands for a label of a variable in a history."""
         return code_of(self[name], label)
 
+    def with_scales(self, scales: Mapping[str, Any]) -> "Study":
+        """The same study with scales declared, for example those of an earlier posterior, so that a later look keeps its priors.
+
+        Parameters
+        ----------
+        scales : mapping of str to Scale, float or (location, SD)
+            Replace or add to those declared.
+
+        Returns
+        -------
+        Study
+        """
+        made = object.__new__(Study)
+        for name in self.__dataclass_fields__:
+            object.__setattr__(made, name, getattr(self, name))
+        object.__setattr__(made, "scales", tuple((dict(self.scales) | dict(_scales(self, scales))).items()))
+        return made
+
     # ---- feasible sets ---------------------------------------------------------------------
 
     def stratum(self, decision: str, history: History) -> np.ndarray:
