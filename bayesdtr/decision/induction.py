@@ -236,7 +236,7 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> 
         How later decisions are made.
     """
     size = leaves(world, stage)
-    chunk = max(1, int(BUDGET // (size * min(world.size, 4096))))
+    chunk = max(1, int(BUDGET // (size * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
         root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))))
         settle(world, root)
