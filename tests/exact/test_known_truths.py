@@ -9,6 +9,8 @@ from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated,
 from bayesdtr.simulators import chakraborty, codiacs_qol
 from bayesdtr.study.predictor import saturated_cells
 
+# Four equal draws have no effective sample size to speak of; that the verdict says so is not at stake here.
+pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 SIGN = {"0": -1, "1": 1, "-1": -1, "+1": 1}
 
 
