@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 study = dtr.Study(
-    dtr.Baseline("x"), dtr.Decision("a", ["p", "q"]), dtr.Response("r", dtr.Bernoulli()), dtr.Decision("b", ["s", "t"]), dtr.Response("y", dtr.Normal()),
-    utility="y")
+    dtr.Baseline("x"), dtr.Decision("a", ["p", "q"]), dtr.Response("r", dtr.Bernoulli()),
+    dtr.Decision("b", ["s", "t"]), dtr.Response("y", dtr.Normal()), utility="y")
 rng = np.random.default_rng(1)
 n = 40
 frame = pd.DataFrame({"x": rng.normal(size=n), "a": rng.choice(["p", "q"], n), "r": rng.integers(0, 2, n), "b": rng.choice(["s", "t"], n),

@@ -49,7 +49,8 @@ def continuous_reward() -> Study:
     """A continuous reward of the first stage that nothing later looks at; a binary end."""
     return Study(
         Decision("a", ["p", "q", "s"]), Response("gain", Normal(), **CELLS), Response("r", Bernoulli(), model=Saturated(over=["a"])),
-        Decision("b", {when(a="p"): ["x", "y"], when(a=one_of("q", "s")): ["y", "z"]}), Response("u", Bernoulli(), model=Saturated(over=["a", "r", "b"])),
+        Decision("b", {when(a="p"): ["x", "y"], when(a=one_of("q", "s")): ["y", "z"]}),
+        Response("u", Bernoulli(), model=Saturated(over=["a", "r", "b"])),
         utility=Utility({"gain": 0.4, "u": 3.0}),
     )
 
@@ -200,7 +201,8 @@ def test_many_made_up_trees(study, seed):
 
 def test_enumeration_itself_counts_the_regimes():
     """A two-stage tree with two options everywhere has 2 x 2 x 2 regimes as far as they can be told apart, a check of the checker."""
-    study = Study(Decision("a", ["p", "q"]), Response("r", Bernoulli(), **CELLS), Decision("b", ["x", "y"]), Response("u", Normal(), **CELLS), utility="u")
+    study = Study(
+        Decision("a", ["p", "q"]), Response("r", Bernoulli(), **CELLS), Decision("b", ["x", "y"]), Response("u", Normal(), **CELLS), utility="u")
     law = known.cell_law(study, known.random_cells(study, 1), True)
     plans = [tuple(sorted(plan.items())) for _, plan in known.all_regimes(study, law, {})]
     assert len(plans) == len(set(plans)) == 8

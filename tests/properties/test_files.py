@@ -26,7 +26,9 @@ def outcome(history):
 
 
 CONTINUOUS = Study(
-    Baseline("age"), Decision("a", ["p", "q"]), Response("marker", model=biomarker), Decision("b", ["x", "y"]), Response("u", model=outcome), utility="u")
+    Baseline("age"), Decision("a", ["p", "q"]), Response("marker", model=biomarker),
+    Decision("b", ["x", "y"]), Response("u", model=outcome), utility="u",
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def test_a_missing_file(tmp_path):
 
 def test_a_text_file(tmp_path):
     (tmp_path / "notes.nc").write_text("first,second\n1,2\n")
-    with pytest.raises(FileError, match="cannot be read.*not a file that bayesdtr wrote"):
+    with pytest.raises(FileError, match=r"cannot be read.*not a file that bayesdtr wrote"):
         load(tmp_path / "notes.nc")
 
 
@@ -134,7 +136,7 @@ def test_a_foreign_netcdf_file(tmp_path):
 def test_a_file_from_a_newer_release(saved):
     with h5py.File(saved, "r+") as file:
         file.attrs["schema_version"] = 99
-    with pytest.raises(FileError, match="file version 99.*Install a newer bayesdtr"):
+    with pytest.raises(FileError, match=r"file version 99.*Install a newer bayesdtr"):
         load(saved)
 
 
@@ -179,7 +181,7 @@ def test_an_attribute_that_is_no_json(saved):
 
 
 def test_a_folder_that_is_not_there(regressed, tmp_path):
-    with pytest.raises(FileError, match="folder .* does not exist"):
+    with pytest.raises(FileError, match=r"folder .* does not exist"):
         regressed.save(tmp_path / "nowhere" / "regime.nc")
     assert not list(tmp_path.iterdir())
 

@@ -48,7 +48,8 @@ def assert_exchangeable(regime, history) -> None:
     decision = study[shown["decision"].iloc[0]]
     stage = [d.name for d in study.decisions].index(decision.name)
     labelled = {n.name for n in study.before(decision.name) if finite_values(n) and n not in study.responses}
-    columns = {n.name: np.array([study.code(n.name, history[n.name])], dtype=int if n.name in labelled else float) for n in study.before(decision.name)}
+    before = [n.name for n in study.before(decision.name)]
+    columns = {n: np.array([study.code(n, history[n])], dtype=int if n in labelled else float) for n in before}
     rows = Rows(columns, None, 1)
     (answer,) = solve(World.of(regime.posterior), stage, rows, [committed])
     wins = answer.values[0][:, 0].argmax(axis=1).reshape(chains, draws)
