@@ -175,13 +175,25 @@ def following(world: World, rules: Rules) -> Chooser:
 
     def choose(node: DecisionNode, q: np.ndarray) -> np.ndarray:
         option = rules.option(world.study, node.name, node.rows.columns) if node.rows.columns else _unconditional(world, rules, node)
-        if (bad := (option < 0) | ~node.feasible[np.arange(len(option)), option]).any():
+        lost = (option < 0) | ~node.feasible[np.arange(len(option)), option]
+        if lost.any() and (bad := lost & _reached(world, rules, node)).any():
             raise DecisionError(
                 f"The regime {rules.label!r} names no feasible option at {node.name!r} for some histories ({int(bad.sum())} of {len(bad)} rows)."
             )
+        option = np.where(lost, node.feasible.argmax(axis=1), option)  # the tree also holds histories that the regime never leads to
         return np.take_along_axis(q, option[None, :, None], axis=2)[..., 0]
 
     return choose
+
+
+def _reached(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
+    """Whether every earlier decision of a history is the regime's own, shape (row,)."""
+    reached = np.ones(node.rows.n, dtype=bool)
+    for decision in world.study.decisions[: [d.name for d in world.study.decisions].index(node.name)]:
+        names = [n.name for n in world.study.before(decision.name)]
+        known = {n: node.rows.columns[n] for n in names} or {"": np.zeros(node.rows.n)}
+        reached &= rules.option(world.study, decision.name, known) == node.rows.columns[decision.name]
+    return reached
 
 
 def _unconditional(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
@@ -224,7 +236,7 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> 
         How later decisions are made.
     """
     size = leaves(world, stage)
-    chunk = max(1, int(BUDGET // (size * min(world.size, 4096))))
+    chunk = max(1, int(BUDGET // (size * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
         root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))))
         settle(world, root)
