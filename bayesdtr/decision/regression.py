@@ -36,11 +36,14 @@ class Basis:
         Indicators of options, levels and 0/1 values, the first of each left out.
     pairs : bool
         Whether products of two terms (without hinges) are included.
+    hinge_pairs : bool
+        Whether products of a hinge and a term are included too.
     """
 
     numeric: tuple[tuple[str, float, float, tuple[float, ...]], ...]
     labels: tuple[tuple[str, float], ...]
     pairs: bool
+    hinge_pairs: bool = False
 
     @classmethod
     def of(cls, study: Study, decision: str, columns: Mapping[str, np.ndarray]) -> "Basis":
@@ -56,8 +59,9 @@ class Basis:
             elif finite is not None:
                 codes = [study.code(node.name, v) for v in finite]
                 labels += [(node.name, c) for c in codes[1:] if (column == c).any()]
-        count = len(numeric) + len(labels)
-        return cls(tuple(numeric), tuple(labels), count * (count - 1) // 2 <= len(next(iter(columns.values()))) // 8)
+        count, most = len(numeric) + len(labels), len(next(iter(columns.values()))) // 8
+        hinges = sum(len(knots[1::2]) for _, _, _, knots in numeric)
+        return cls(tuple(numeric), tuple(labels), count * (count - 1) // 2 <= most, hinges * count <= most)
 
     def matrix(self, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """Values of the basis, shape (n, term)."""
@@ -70,7 +74,7 @@ class Basis:
             terms += [plain[i] * plain[j] for i in range(len(plain)) for j in range(i)]
             # A hinge of one variable by another variable: lets a kink move with the history.
             hinges = [np.maximum(plain[i] - k, 0.0) for i, (_, _, _, knots) in enumerate(self.numeric) for k in knots[1::2]]
-            terms += [h * p for h in hinges for p in plain] if len(hinges) * len(plain) <= n // 8 else []
+            terms += [h * p for h in hinges for p in plain] if self.hinge_pairs else []
         return np.stack(terms, axis=1)
 
 
