@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..study.conditions import Condition
 from ..study.timeline import Decision, Response, finite_values
 from .assess import Assessment
-from .regime import Regime, rows_before
+from .regime import Regime, mcid_of, rows_before
 from .world import Rows
 
 MOST_CELLS = 256
+CONDITION = "condition"
+"""Name, in a cell's history, of a condition on variables that form no cells."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Cell:
     ----------
     decision : str
     history : tuple of (name, label)
+        Then ``("condition", text)`` where the discrete history leaves open which of the decision's conditions applies.
     patients : int
         Patients who reached the decision in this cell.
     option : str
@@ -57,7 +61,7 @@ class Cell:
     @property
     def label(self) -> str:
         """Readable form of the history."""
-        return ", ".join(f"{n} = {v}" for n, v in self.history) or "everyone"
+        return ", ".join(v if n == CONDITION else f"{n} = {v}" for n, v in self.history) or "everyone"
 
 
 def _label(regime: Regime, name: str, code: float) -> str:
@@ -97,47 +101,77 @@ def evaluation_rows(regime: Regime, decision: Decision) -> tuple[Rows, np.ndarra
     return rows, index
 
 
-def decision_cells(regime: Regime) -> list[Cell]:
-    """What is recommended in each cell of the discrete history, decision by decision.
+@dataclass(frozen=True)
+class Group:
+    """Histories of one cell: the discrete history, the feasible set's condition, and which rows they are."""
 
-    A cell that offers a single option is left out. Continuous covariates are averaged over the
-    patients of the cell.
-    """
+    key: dict[str, float]
+    stratum: int
+    history: tuple[tuple[str, str], ...]
+    members: np.ndarray
+
+
+def groups(regime: Regime, decision: Decision, rows: Rows) -> list[Group]:
+    """Split histories by their discrete part and by which of the decision's conditions holds."""
+    study = regime.posterior.study
+    names = discrete_before(regime, decision.name)
+    stratum = study.stratum(decision.name, rows.columns) if rows.columns else np.zeros(rows.n, dtype=int)
+    keys = np.column_stack([*(rows.columns[n].astype(float) for n in names), stratum])
+    kinds, inverse = np.unique(keys, axis=0, return_inverse=True)
     found = []
-    for decision in regime.posterior.study.decisions:
-        rows, index = evaluation_rows(regime, decision)
-        if not rows.n:
-            continue
-        a = regime.assess(decision.name, rows)
-        names = discrete_before(regime, decision.name)
-        keys = np.stack([rows.columns[n].astype(float) for n in names], axis=1) if names else np.zeros((rows.n, 0))
-        kinds, inverse = np.unique(keys, axis=0, return_inverse=True) if names else (np.zeros((1, 0)), np.zeros(rows.n, dtype=int))
-        for c, key in enumerate(kinds):
-            members = np.flatnonzero(inverse.ravel() == c)
-            if np.isfinite(a.expected[members]).sum(axis=1).max() > 1:
-                found.append(_cell(regime, decision, dict(zip(names, key, strict=True)), a.take(members)))
+    for c, key in enumerate(kinds):
+        history = tuple((n, _label(regime, n, code)) for n, code in zip(names, key, strict=False))
+        condition = decision.choices[int(key[-1])][0]
+        rest = Condition(tuple((n, t) for n, t in condition.tests if n not in names))
+        history += ((CONDITION, str(rest)),) if rest.tests else ()
+        found.append(Group(dict(zip(names, key, strict=False)), int(key[-1]), history, np.flatnonzero(inverse.ravel() == c)))
     return found
 
 
-def _cell(regime: Regime, decision: Decision, key: dict[str, float], a: Assessment) -> Cell:
-    t = regime.posterior.trajectories
+def decision_cells(regime: Regime) -> list[Cell]:
+    """What is recommended in each cell of the discrete history, decision by decision.
+
+    Cells are told apart by the decision's conditions too; one that offers a single option is left
+    out. Continuous covariates are averaged over the patients of the cell.
+    """
+    found = []
+    for decision in regime.posterior.study.decisions:
+        rows, _ = evaluation_rows(regime, decision)
+        if not rows.n:
+            continue
+        choice = [g for g in groups(regime, decision, rows) if len(decision.choices[g.stratum][1]) > 1]
+        if choice:
+            a = regime.assess(decision.name, rows)
+            found += [_cell(regime, decision, g, a.take(g.members)) for g in choice]
+    return found
+
+
+def _inside(regime: Regime, decision: Decision, group: Group) -> np.ndarray:
+    """Patients whose history before a decision is complete and belongs to a cell, a mask."""
+    t, study = regime.posterior.trajectories, regime.posterior.study
     inside = np.ones(t.n, dtype=bool)
-    for name, code in key.items():
-        inside &= t.observed(name) & (t.columns[name] == code)
-    for before in regime.posterior.study.before(decision.name):
+    for before in study.before(decision.name):
         inside &= t.observed(before.name)
-    received = t.columns[decision.name][inside]
+    for name, code in group.key.items():
+        inside &= t.columns[name] == code
+    index = np.flatnonzero(inside)
+    history = t.history([n.name for n in study.before(decision.name)], index)
+    if history and index.size:
+        inside[index] = study.stratum(decision.name, history) == group.stratum
+    return inside
+
+
+def _cell(regime: Regime, decision: Decision, group: Group, a: Assessment) -> Cell:
+    inside = _inside(regime, decision, group)
+    received = regime.posterior.trajectories.columns[decision.name][inside]
     options = []
     for o, option in enumerate(decision.options):
         if np.isfinite(a.expected[:, o]).any():
             mean = [float(np.nanmean(x[:, o])) for x in (a.expected, a.lower, a.upper, a.p_best)]
             options.append(OptionInCell(option, *mean, float((a.choice == o).mean()), int((received == o).sum())))
     top = max(options, key=lambda o: o.share)
-    from .regime import mcid_of
-
-    history = tuple((n, _label(regime, n, code)) for n, code in key.items())
     return Cell(
-        decision.name, history, int(inside.sum()), top.option, tuple(options), float(a.regret.mean()), bool(a.mc_tie.any()),
+        decision.name, group.history, int(inside.sum()), top.option, tuple(options), float(a.regret.mean()), bool(a.mc_tie.any()),
         bool((a.margin < mcid_of(regime.posterior)).any()),
     )
 
@@ -185,6 +219,55 @@ def _tree(values: np.ndarray, columns: dict[str, np.ndarray], options: list[str]
     return out
 
 
+@dataclass(frozen=True)
+class RuleBranch:
+    """One line of the if-then list.
+
+    Attributes
+    ----------
+    decision : str
+    history : tuple of (name, label)
+        The discrete history, and a condition where one applies; empty when the option is for everyone.
+    tests : tuple of str
+        Thresholds on the remaining variables.
+    option : str
+    forced : bool
+        Whether it is the only feasible option there.
+    agreement : float
+        Share of the cell's patients for whom the list says what the exact rule says.
+    patients : int
+        Patients behind `agreement`.
+    """
+
+    decision: str
+    history: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+    option: str
+    forced: bool
+    agreement: float
+    patients: int
+
+    @property
+    def condition(self) -> str:
+        """Readable form of when the branch applies; empty for everyone."""
+        return " and ".join([*(v if n == CONDITION else f"{n} = {v}" for n, v in self.history), *self.tests])
+
+    def __str__(self) -> str:
+        note = "" if self.agreement == 1 else f"   (agrees with the exact rule for {self.agreement:.0%} of {self.patients} patients)"
+        said = self.option + (" (the only option)" if self.forced else "")
+        return f"{self.decision}: if {self.condition}, {said}{note}" if self.condition else f"{self.decision}: {said}{note}"
+
+
+def rule_branches(regime: Regime) -> list[RuleBranch]:
+    """The regime as branches of an if-then list; a decision that nobody has reached has none."""
+    found = []
+    for decision in regime.posterior.study.decisions:
+        rows, _ = evaluation_rows(regime, decision)
+        if rows.n:
+            found += _decision_branches(regime, decision, rows, regime.assess(decision.name, rows))
+    return found
+
+
 def rule_lines(regime: Regime) -> list[str]:
     """The regime as a readable if-then list.
 
@@ -192,37 +275,35 @@ def rule_lines(regime: Regime) -> list[str]:
     cell of the discrete history gets a tree of at most two thresholds, and its line says for how
     many of the observed patients it agrees with the exact recommendation.
     """
+    branches = rule_branches(regime)
     lines = []
     for decision in regime.posterior.study.decisions:
-        rows, _ = evaluation_rows(regime, decision)
-        if not rows.n:
-            lines.append(f"{decision.name}: nobody has reached it")
-            continue
-        a = regime.assess(decision.name, rows)
-        lines += _decision_lines(regime, decision, rows, a)
+        mine = [str(b) for b in branches if b.decision == decision.name]
+        lines += mine or [f"{decision.name}: nobody has reached it"]
     return lines
 
 
-def _decision_lines(regime: Regime, decision: Decision, rows: Rows, a: Assessment) -> list[str]:
+def _decision_branches(regime: Regime, decision: Decision, rows: Rows, a: Assessment) -> list[RuleBranch]:
     names = discrete_before(regime, decision.name)
     others = {n: rows.columns[n].astype(float) for n in rows.columns if n not in names}
-    keys = np.stack([rows.columns[n].astype(float) for n in names], axis=1) if names else np.zeros((rows.n, 0))
-    kinds, inverse = np.unique(keys, axis=0, return_inverse=True) if names else (np.zeros((1, 0)), np.zeros(rows.n, dtype=int))
-    sets: dict[tuple[str, ...], list[str]] = {}
-    for c, key in enumerate(kinds):
-        members = np.flatnonzero(inverse.ravel() == c)
-        where = [f"{n} = {_label(regime, n, code)}" for n, code in zip(names, key, strict=True)]
-        floor = np.where(np.isfinite(a.expected[members]), a.expected[members], -1e300)
-        exact = np.array(decision.options)[a.choice[members]]
-        branches = _tree(floor, {n: v[members] for n, v in others.items()}, list(decision.options), 2)
-        said = np.empty(len(members), dtype=exact.dtype)
+    found: dict[RuleBranch, None] = {}
+    for g in groups(regime, decision, rows):
+        condition, options = decision.choices[g.stratum]
+        if len(options) == 1:
+            where = ((CONDITION, str(condition)),) if condition.tests else ()
+            found.setdefault(RuleBranch(decision.name, where, (), options[0], True, 1.0, 0))
+            continue
+        m = g.members
+        exact = np.array(decision.options)[a.choice[m]]
+        floor = np.where(np.isfinite(a.expected[m]), a.expected[m], -1e300)
+        branches = _tree(floor, {n: v[m] for n, v in others.items()}, list(decision.options), 2)
+        said = np.empty(len(m), dtype=exact.dtype)
         for _, option, part in branches:
             said[part] = option
         agree = float((said == exact).mean())
-        note = "" if agree == 1 else f"   (agrees with the exact rule for {agree:.0%} of {len(members)} patients)"
-        for conditions, option, _ in branches:
-            sets.setdefault((decision.name, " and ".join([*where, *conditions]), option, note), [])
-    result = [f"{name}: {option}{note}" if not condition else f"{name}: if {condition}, {option}{note}" for name, condition, option, note in sets]
-    options = {key[2] for key in sets}
-    exact_everywhere = all(not key[3] for key in sets)
-    return [f"{decision.name}: {options.pop()}"] if len(options) == 1 and exact_everywhere else result
+        for tests, option, _ in branches:
+            found.setdefault(RuleBranch(decision.name, g.history, tuple(tests), option, False, agree, len(m)))
+    free = [b for b in found if not b.forced]
+    if free and len({b.option for b in found}) == 1 and all(b.agreement == 1 for b in free):
+        return [RuleBranch(decision.name, (), (), free[0].option, False, 1.0, sum(b.patients for b in free))]
+    return sorted(found, key=lambda b: b.forced)
