@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..decision import Comparison
-from .style import BLUE, GREEN, INK, LINE, MUTED, NORMAL, SMALL, WHITE, decimals, dress, new_figure, plain, wrapped
+from .style import BLUE, GREEN, INK, LINE, MUTED, SMALL, WHITE, decimals, dress, fixed, new_figure, plain, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,9 +58,9 @@ def embedded(comparison: Comparison) -> "Figure":
     data = embedded_data(comparison)
     shown = data.head(MOST)
     labels = [wrapped(label, 42) for label in shown["regime"]]
-    heights = [max(text.count("\n") + 1, 2) * 0.165 + 0.14 for text in labels]
+    heights = [max(text.count("\n") + 1, 2) * 0.155 + 0.09 for text in labels]
     figure = new_figure(8.4, sum(heights) + 1.25)
-    axes, side = figure.subplots(1, 2, width_ratios=[3.0, 2.3], sharey=True)
+    axes, side = figure.subplots(1, 2, width_ratios=[2.9, 2.6], sharey=True)
     positions, y = [], 0.0
     for height in heights:
         positions.append(y + height / 2)
@@ -98,17 +98,17 @@ def _columns(axes: "Axes", shown: "DataFrame", positions: list[float], digits: i
     """Numbers beside the forest."""
     axes.axis("off")
     axes.set_xlim(0, 1)
-    for x, title in ((0.36, "mean (interval)"), (0.66, "P(best)"), (0.82, "followed")):
-        axes.text(x, -0.04, title, size=SMALL, color=MUTED, ha="right" if x < 0.8 else "center", va="bottom")
+    for x, title in ((0.46, "mean (interval)"), (0.64, "P(best)"), (0.83, "followed")):
+        axes.text(x, -0.04, title, size=SMALL, color=MUTED, ha="right", va="bottom")
     for y, (_, row) in zip(positions, shown.iterrows(), strict=True):
-        numbers = f"{row['mean']:.{digits}f} ({row['lower']:.{digits}f} to {row['upper']:.{digits}f})"
+        numbers = f"{fixed(row['mean'], digits)} ({fixed(row['lower'], digits)} to {fixed(row['upper'], digits)})"
         weight = "bold" if row["best"] else "normal"
-        axes.text(0.44, y, numbers, size=SMALL, color=INK, ha="right", va="center", weight=weight)
-        axes.text(0.64, y, "< 0.001" if row["p_best"] < 0.001 else f"{row['p_best']:.3f}", size=SMALL, color=INK, ha="right", va="center", weight=weight)
-        axes.text(0.82, y, f"{row['patients']}", size=SMALL, color=INK, ha="center", va="center")
+        axes.text(0.46, y, numbers, size=SMALL, color=INK, ha="right", va="center", weight=weight)
+        chance = "< 0.001" if row["p_best"] < 0.001 else f"{row['p_best']:.3f}"
+        axes.text(0.64, y, chance, size=SMALL, color=INK, ha="right", va="center", weight=weight)
+        axes.text(0.83, y, f"{row['patients']}", size=SMALL, color=INK, ha="right", va="center")
         tag = "best" if row["best"] else "in set" if row["in_best_set"] else ""
-        axes.text(0.91, y, tag, size=SMALL, color=BLUE, ha="left", va="center", weight=weight)
+        axes.text(0.86, y, tag, size=SMALL, color=BLUE, ha="left", va="center", weight=weight)
         if row["reference"]:
-            axes.text(0.91, y + (0.13 if tag else 0), "reference", size=SMALL, color=GREEN, ha="left", va="center")
+            axes.text(0.86, y + (0.13 if tag else 0), "reference", size=SMALL, color=GREEN, ha="left", va="center")
     axes.plot([0, 1], [0, 0], color=LINE, linewidth=0.8)
-    axes.text(0, 0, "", size=NORMAL)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..decision import Regime
 from ..decision.readable import Cell
-from .style import BLUE, INK, LINE, MUTED, NORMAL, ORANGE, SMALL, SPARSE, WHITE, decimals, dress, new_figure, plain, wrapped
+from .style import BLUE, INK, LINE, MUTED, NORMAL, ORANGE, SMALL, SPARSE, WHITE, decimals, dress, fixed, new_figure, plain, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def options(regime: Regime, *, cells: Sequence[Cell] | None = None) -> "Figure":
     for i, row in shown.iterrows():
         key = (row["decision"], row["cell"])
         if key != last:
-            text = wrapped(f"{row['decision']}, {row['cell']} ({row['cell_patients']} patients)", 96)
+            text = wrapped(f"{row['decision']}: {row['cell']} ({row['cell_patients']} patients)", 96)
             y += 0.1 if last else 0.0
             heads.append((y, text))
             y += HEAD + 0.15 * text.count("\n")
@@ -77,7 +77,7 @@ def options(regime: Regime, *, cells: Sequence[Cell] | None = None) -> "Figure":
         points.append((y + ROW / 2, i))
         y += ROW
     figure = new_figure(8.4, y + 1.05)
-    axes, side = figure.subplots(1, 2, width_ratios=[3.2, 2.1], sharey=True)
+    axes, side = figure.subplots(1, 2, width_ratios=[3.0, 2.5], sharey=True)
     _points(axes, shown, points)
     axes.set_ylim(y + 0.05, -0.02)
     for top, text in heads:
@@ -87,7 +87,7 @@ def options(regime: Regime, *, cells: Sequence[Cell] | None = None) -> "Figure":
     axes.set_xlabel("Expected utility: mean and 95% equal-tailed interval", size=SMALL, color=INK)
     widths = shown["upper"] - shown["lower"]
     _columns(side, shown, points, decimals(float(widths.min()) / 4 if len(widths) else 1.0))
-    note = f"Blue: recommended for most of the cell. Orange, hollow: fewer than {SPARSE} patients received it."
+    note = f"Bold: recommended for most of the cell. Orange, hollow, dashed: fewer than {SPARSE} patients received it."
     figure.supxlabel(note + (f" First {MOST} of {len(data)} rows." if len(data) > MOST else ""), size=SMALL, color=MUTED, x=0.01, ha="left")
     return figure
 
@@ -110,13 +110,13 @@ def _columns(axes: "Axes", shown: "DataFrame", points: list[tuple[float, int]], 
     axes.axis("off")
     axes.set_xlim(0, 1)
     axes.plot([0, 1], [0, 0], color=LINE, linewidth=0.8)
-    for x, title in ((0.5, "mean (interval)"), (0.7, "P(best)"), (0.98, "received by")):
+    for x, title in ((0.46, "mean (interval)"), (0.63, "P(best)"), (0.99, "patients")):
         axes.text(x, -0.04, title, size=SMALL, color=MUTED, ha="right", va="bottom")
     for y, i in points:
         row = shown.loc[i]
         weight = "bold" if row["recommended"] else "normal"
-        numbers = f"{row['expected_utility']:.{digits}f} ({row['lower']:.{digits}f} to {row['upper']:.{digits}f})"
-        axes.text(0.5, y, numbers, size=SMALL, color=INK, ha="right", va="center", weight=weight)
-        axes.text(0.7, y, f"{row['p_best']:.3f}", size=SMALL, color=INK, ha="right", va="center", weight=weight)
-        axes.text(0.98, y, f"n = {row['patients']}" + (" (sparse)" if row["sparse"] else ""), size=SMALL, color=ORANGE if row["sparse"] else INK,
+        numbers = f"{fixed(row['expected_utility'], digits)} ({fixed(row['lower'], digits)} to {fixed(row['upper'], digits)})"
+        axes.text(0.46, y, numbers, size=SMALL, color=INK, ha="right", va="center", weight=weight)
+        axes.text(0.63, y, f"{row['p_best']:.3f}", size=SMALL, color=INK, ha="right", va="center", weight=weight)
+        axes.text(0.99, y, ("only " if row["sparse"] else "") + str(row["patients"]), size=SMALL, color=ORANGE if row["sparse"] else INK,
                   ha="right", va="center", weight="bold" if row["sparse"] else "normal")

@@ -103,14 +103,16 @@ def regime_tree(regime: Regime, *, cells: Sequence[Cell] | None = None) -> "Figu
     for root in (leaf for leaf in leaves if leaf.parent is None):
         bottom = _place(root, bottom) + GAP
     depth = max(leaf.column for leaf in leaves)
-    figure, axes = canvas(2 * MARGIN + (depth + 1) * BOX + depth * JOINT, bottom + 0.42)
+    width = 2 * MARGIN + (depth + 1) * BOX + depth * JOINT
+    sparse = any(sparse_options(leaf.cell) for leaf in leaves)
+    note = "Blue: reached when the rule is followed from the start. Grey: what to do if an earlier treatment was another." + (
+        f" Orange, dashed: a recommended option that fewer than {SPARSE} patients received there." if sparse else "")
+    note = wrapped(note, int(width * 14.5))
+    figure, axes = canvas(width, bottom + lines_height(note, SMALL) + 0.08)
     _headings(axes, leaves)
     for leaf in leaves:
         _draw(axes, leaf)
-    sparse = any(sparse_options(leaf.cell) for leaf in leaves)
-    note = "Blue: reached when the rule is followed from the start; grey: what to do if an earlier treatment was another." + (
-        f"\nOrange, dashed: a recommended option that fewer than {SPARSE} patients received there." if sparse else "")
-    axes.text(MARGIN, bottom - 0.02, wrapped(note, 100) if depth > 1 else note if depth else wrapped(note, 40), size=SMALL, color=MUTED, va="top")
+    axes.text(MARGIN, bottom - 0.02, note, size=SMALL, color=MUTED, va="top")
     return figure
 
 
@@ -140,10 +142,11 @@ def _leaves(cells: Sequence[Cell], order: list[str]) -> list[Leaf]:
 def _text(cell: Cell) -> list[str]:
     shares = sorted((o for o in cell.options if o.share > 0), key=lambda o: -o.share)
     if len(shares) == 1:
-        lines = [wrapped(shares[0].option, 24), f"P(best) {shares[0].p_best:.2f}, {shares[0].patients} of {cell.patients} got it"]
+        lines = [wrapped(shares[0].option, 24), f"P(best) {shares[0].p_best:.2f}; {cell.patients} patients here"]
     else:
-        lines = ["\n".join(wrapped(f"{o.option}: {o.share:.0%}", 24) for o in shares), wrapped(f"of {cell.patients} patients, by their covariates", 32)]
-    return lines + [wrapped(f"only {n} patient{'' if n == 1 else 's'} got {option}", 30) for option, n in sparse_options(cell)]
+        split = "\n".join(wrapped(f"{o.option}: {o.share:.0%}", 24) for o in shares)
+        lines = [split, wrapped(f"of the {cell.patients} patients here, by their covariates", 32)]
+    return lines + [wrapped(f"only {n} of {cell.patients} received {option}", 30) for option, n in sparse_options(cell)]
 
 
 def _place(leaf: Leaf, top: float) -> float:

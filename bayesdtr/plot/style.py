@@ -84,6 +84,11 @@ def dress(axes: "Axes", *, grid: str | None = "x") -> None:
         axes.grid(axis=grid, color=LINE, linewidth=0.6)
 
 
+def fixed(value: float, digits: int) -> str:
+    """A number with fixed decimals, never a negative zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 def decimals(spread: float) -> int:
     """Decimals that show two significant digits of a spread."""
     import math

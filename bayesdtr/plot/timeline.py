@@ -66,7 +66,7 @@ def timeline(study: Study) -> "Figure":
     blocks.append(("utility", "Utility", wrapped(f"maximize the mean of {study.utility}", 78), []))
     heights = [lines_height(title, LARGE) + lines_height(detail, SMALL) + sum(r[1] for r in rows) for _, title, detail, rows in blocks]
     total = sum(heights) + GAP * (len(blocks) + 1)
-    figure, axes = canvas(WIDTH, total)
+    figure, axes = canvas(min(max(_reach(blocks), 4.0), WIDTH), total)
     axes.annotate("", (RAIL, total - GAP - heights[-1] + 0.02), (RAIL, GAP + 0.1),
                   arrowprops={"arrowstyle": "-|>", "color": LINE, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}, zorder=1)
     top = GAP
@@ -95,6 +95,17 @@ def _block(node: Node, study: Study) -> tuple[str, str, str, list[tuple[str, flo
             pills = _pill_rows(list(options))
             rows.append((text, (lines_height(text, SMALL) + 0.02 if text else 0.04) + 0.3 * len(pills) + 0.04, pills))
     return kind, wrapped(title, 70), wrapped(detail, 92), rows
+
+
+def _reach(blocks: list) -> float:
+    """Width that the longest line needs."""
+    wide = [4.0]
+    for _, title, detail, rows in blocks:
+        wide += [text_width(t, LARGE, bold=True) for t in title.split("\n")] + [text_width(t, SMALL) for t in detail.split("\n")]
+        for condition, _, pills in rows:
+            wide += [text_width(t, SMALL) for t in condition.split("\n")]
+            wide += [sum(text_width(o) + 0.36 for o in row) + (1.2 if len(row) == 1 else 0.0) for row in pills]
+    return TEXT + max(wide) + 0.25
 
 
 def _pill_rows(options: list[str]) -> list[list[str]]:
