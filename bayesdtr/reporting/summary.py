@@ -146,7 +146,9 @@ def _diagnostics(verdict: Verdict) -> dict[str, Any]:
     return {
         "status": verdict.status, "reasons": list(verdict.reasons), "rhat_max": c.rhat, "ess_bulk_min": c.ess_bulk, "ess_tail_min": c.ess_tail,
         "divergences": c.divergences, "draws": c.draws,
-        "positivity": [{"decision": p.decision, "cell": dict(p.cell), "options": dict(zip(p.options, p.counts, strict=True))} for p in verdict.positivity],
+        "positivity": [
+            {"decision": p.decision, "cell": dict(p.cell), "options": dict(zip(p.options, p.counts, strict=True))} for p in verdict.positivity
+        ],
         "predictive": [
             {"response": p.response, "statistic": p.statistic, "observed": p.observed, "lower": p.lower, "upper": p.upper, "p": p.p}
             for p in verdict.predictive

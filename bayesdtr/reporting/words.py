@@ -55,6 +55,11 @@ def name_words(name: str) -> str:
     return " ".join("".join(signs.get(c, c) for c in str(name)).split())
 
 
+def called(name: str) -> str:
+    """The name of a decision, in quotation marks so that it is not read as a word of the sentence."""
+    return f"“{name_words(name)}”"
+
+
 def count_words(n: int) -> str:
     """Small whole numbers in letters."""
     return SMALL_NUMBERS[n] if 0 <= n < len(SMALL_NUMBERS) else str(n)
@@ -149,10 +154,11 @@ def utility_words(m: Material) -> str:
 
 def plain_page(m: Material) -> PlainPage:
     """Write the first page."""
-    return PlainPage(tuple(_alarms(m)), _question(m), tuple(_recommendation(m)), tuple(_sure(m)), tuple(_wrong(m)))
+    return PlainPage(tuple(alarms_of(m)), _question(m), tuple(_recommendation(m)), tuple(_sure(m)), tuple(wrong_of(m)))
 
 
-def _alarms(m: Material) -> list[str]:
+def alarms_of(m: Material) -> list[str]:
+    """What a reader must know before anything else."""
     found = []
     if m.withheld:
         found.append(f"No recommendation is given. {_why_withheld(m)}")
@@ -161,7 +167,7 @@ def _alarms(m: Material) -> list[str]:
                      " So few patients cannot carry a recommendation. Take it as a reason to study the question further, not as a ground for "
                      "changing care.")
     if m.observed_decisions:
-        names = list_words([name_words(n) for n in m.observed_decisions])
+        names = list_words([called(n) for n in m.observed_decisions])
         found.append(f"Treatments were observed, not randomized (at {names}). Patients who received different treatments may have differed in other "
                      "ways as well, and the analysis cannot see ways that were not recorded.")
     return found
@@ -188,15 +194,15 @@ def _lean_words(m: Material, lean: Lean) -> str:
                for n, v in lean.cell.history]
     where = f" among those for whom {list_words(history)}" if history else ""
     who = "Nobody" if lean.patients == 0 else f"Only {count_words(lean.patients)} patient{'' if lean.patients == 1 else 's'}"
-    return f"{who} received {name_words(lean.option)} at {name_words(lean.cell.decision)}{where}, yet the rule recommends it there."
+    return f"{who} received {name_words(lean.option)} at {called(lean.cell.decision)}{where}, yet the rule recommends it there."
 
 
 def _question(m: Material) -> str:
     parts = []
     for i, d in enumerate(m.study.decisions, 1):
-        rank = RANKS[i] if i < len(RANKS) else f"number {i}"
+        rank = RANKS[i] if i < len(RANKS) else f"decision number {i}"
         free = list(dict.fromkeys(o for s in d.sets if len(s) > 1 for o in s)) or list(d.options)
-        parts.append(f"at the {rank} ({name_words(d.name)}), {list_words([name_words(o) for o in free], 'or')}")
+        parts.append(f"the {rank}, {called(d.name)}, offers {list_words([name_words(o) for o in free], 'or')}")
     n = len(m.study.decisions)
     what = "one decision" if n == 1 else f"{count_words(n)} decisions, one after the other"
     return (f"Each patient comes to {what}: {'; '.join(parts)}. Which choices, made in view of what is known of the patient by then, give the "
@@ -210,7 +216,7 @@ def _recommendation(m: Material) -> list[str]:
     lines, shortened = [], False
     for d in m.study.decisions:
         mine = [b for b in m.followed_branches if b.decision == d.name and not b.forced]
-        title = name_words(d.name)
+        title = called(d.name)
         if not mine:
             lines.append(f"At {title}: nobody in the data has reached a choice here, so nothing is recommended.")
         elif len({b.option for b in mine}) == 1 and all(b.agreement == 1 for b in mine):
@@ -244,27 +250,28 @@ def _sure(m: Material) -> list[str]:
                      f"{chance_words(top.p_best)}.")
     if m.reference is not None and (gain := m.gain(m.comparison.rows.index(m.reference))) is not None and m.study.reference is not None:
         side = "higher" if gain.mean >= 0 else "lower"
-        found.append(f"Compared with the standard care named for this study ({rules_words(m.study.reference)}), this is {say(abs(gain.mean))} {side} on "
-                     f"average; the difference lies between {say(gain.lower)} and {say(gain.upper)} with a probability of "
+        care = f"the standard care named for this study ({rules_words(m.study.reference)})"
+        found.append(f"Compared with {care}, this is {say(abs(gain.mean))} {side} on average; the difference lies between {say(gain.lower)} and {say(gain.upper)} with a probability of "
                      f"{round(100 * gain.ci_prob)} in 100.")
     if len(rows) > 1:
         inside = sum(r.in_best_set for r in rows)
         apart = "it is the only one that cannot be ruled out as the best" if inside == 1 else \
             f"{inside} of the {len(rows)}, itself included, cannot be told apart from the best with these data"
-        found.append(f"{len(rows)} simple rules could be compared with one another. The probability that the one that came out best is truly the best of "
-                     f"them is {chance_words(rows[m.comparison.best].p_best)}; {apart}.")
+        found.append(f"{len(rows)} simple rules could be compared with one another. The probability that the one that came out best is truly "
+                     f"the best of them is {chance_words(rows[m.comparison.best].p_best)}; {apart}.")
     return found
 
 
-def _wrong(m: Material) -> list[str]:
+def wrong_of(m: Material) -> list[str]:
+    """What could be wrong, a sentence each."""
     verdict, t = m.regime.posterior.verdict, m.regime.posterior.trajectories
     found = []
     leaning = {(lean.cell.decision, lean.option) for lean in m.leans}
     sparse = sum(n < SPARSE for c in verdict.positivity for n in c.counts)
     if sparse:
         more = " The rule leans on such a situation." if leaning else ""
-        found.append(f"In {count_words(sparse)} situation{'' if sparse == 1 else 's'} a treatment was received by fewer than five patients; what is said "
-                     f"about {'it' if sparse == 1 else 'them'} is little more than a guess.{more}")
+        found.append(f"In {count_words(sparse)} situation{'' if sparse == 1 else 's'} a treatment was received by fewer than five patients; what is "
+                     f"said about {'it' if sparse == 1 else 'them'} is little more than a guess.{more}")
     if m.observed_decisions:
         found.append("Since treatments were chosen and not drawn by lot, a difference between treatments may in truth be a difference between the "
                      "patients who chose them. The size and even the direction of this error are unknown.")
@@ -274,7 +281,7 @@ def _wrong(m: Material) -> list[str]:
         found.append("The model does not reproduce some features of the data, which the section on checks of the model shows.")
     if any(c.near_tie or c.mc_tie for c in m.cells):
         found.append("For some patients two options are so close that the choice between them hardly matters, or could turn with chance.")
-    if any(0 < int(np.isnan(t.columns[r.name]).sum()) for r in m.study.responses):
+    if any(bool(np.isnan(t.columns[r.name]).any()) for r in m.study.responses):
         found.append("Some results of patients are missing. The analysis assumes that what is missing can be foreseen from what was recorded before.")
     if not m.withheld:
         found.append("The rule was found and valued with the same patients, so its expected result is likely to be somewhat too favorable.")
