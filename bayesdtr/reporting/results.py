@@ -27,7 +27,8 @@ def results(m: Material) -> Section:
     if m.withheld:
         reasons = m.regime.posterior.verdict.reasons
         return Section("results", "Results", serves, (
-            Paragraph("Withheld. The checks of the posterior fail, so no regime, value, probability or comparison is reported.", "alarm"), Points(reasons)))
+            Paragraph("Withheld. The checks of the posterior fail, so no regime, value, probability or comparison is reported.", "alarm"),
+            Points(reasons)))
     blocks: list[Block] = [*_regime(m), *_value(m), *_embedded(m), *_options(m), *_utility(m)]
     return Section("results", "Results", serves, tuple(blocks))
 
@@ -41,13 +42,13 @@ def _regime(m: Material) -> list[Block]:
         blocks.append(table(("If", f"{decision.name}", "Agreement with the exact rule"), rows) if rows else
                       Paragraph(f"{decision.name}: nobody has reached it."))
     if any(b.agreement < 1 for b in m.branches):
-        blocks.append(Paragraph("Where continuous variables enter, each line is a shallow tree of thresholds that approximates the exact recommendation; "
-                                "agreement is the share of the cell's patients for whom both say the same.", "note"))
+        blocks.append(Paragraph("Where continuous variables enter, each line is a branch of a shallow tree of thresholds that approximates the exact "
+                                "recommendation; agreement is the share of the cell's patients for whom both say the same.", "note"))
     if m.cells:
         described = "; ".join(f"{c.decision}, {c.label}: {c.option}" for c in m.cells)
         blocks.append(picture(plot.regime_tree(m.regime, cells=m.cells), f"The rule as a tree: {described}",
-                              "The recommended regime over the discrete history. P(best): probability that the option has the highest expected utility, "
-                              "later decisions following the recommended rule."))
+                              "The recommended regime over the discrete history. P(best): probability that the option has the highest expected "
+                              "utility, later decisions following the recommended rule."))
     return blocks
 
 
@@ -64,8 +65,9 @@ def _value(m: Material) -> list[Block]:
         ("Value minus that of the reference regime", reference),
     ]
     return [Heading("Its value"), table(("", ""), rows), Paragraph(
-        "The value is that of the committed rule: at every decision the option with the highest posterior expectation, later decisions following the same "
-        "rule. It is computed with the model and the patients that chose the rule, so it is optimistic on average; an honest value would correct that.",
+        "The value is that of the committed rule: at every decision the option with the highest posterior expectation, later decisions following "
+        "the same rule, averaged over the observed patients. It is computed with the model and the patients that chose the rule, so it is optimistic "
+        "on average; an honest value would correct that.",
         "note")]
 
 
@@ -76,21 +78,22 @@ def _embedded(m: Material) -> list[Block]:
     for i in order[:MOST_REGIMES]:
         r, gain = c.rows[i], m.gain(i)
         rows.append((
-            r.rules.label, amount(r.value.mean, spread), interval(r.value.lower, r.value.upper, spread), chance(r.p_best), f"{r.p_best_error:.4f}",
-            amount(r.upper_limit, spread), "yes" if r.in_best_set else "no", r.patients,
+            r.rules.label, amount(r.value.mean, spread), interval(r.value.lower, r.value.upper, spread), chance(r.p_best), amount(r.upper_limit, spread),
+            "yes" if r.in_best_set else "no", r.patients,
             NOT_PROVIDED if r.contrast is None else f"{amount(r.contrast.mean, spread)} ({interval(r.contrast.lower, r.contrast.upper, spread)})",
             NOT_PROVIDED if gain is None else f"{amount(gain.mean, spread)} ({interval(gain.lower, gain.upper, spread)})",
         ))
     prob = f"{c.rows[0].value.ci_prob:.0%}"
-    columns = ("Regime", "Mean", f"{prob} interval", "P(best)", "Monte Carlo error", "Upper limit", "In set of best", "Followers",
+    columns = ("Regime", "Mean", f"{prob} interval", "P(best)", "Upper limit", "In set of best", "Followers",
                f"Minus reference ({prob} interval)", f"Recommended regime minus it ({prob} interval)")
     more = f" The {MOST_REGIMES} with the highest mean of {len(c.rows)} are listed." if len(c.rows) > MOST_REGIMES else ""
     return [
         Heading("Embedded regimes"),
         picture(plot.embedded(c), "Forest of the embedded regimes; the numbers stand in the table below.",
                 f"Values of the embedded regimes under the model with {prob} equal-tailed intervals."),
-        table(columns, rows, numeric=(1, 2, 3, 4, 5, 7, 8, 9), strong=[0], caption=(
-            f"All intervals are {prob} equal-tailed. P(best): probability of the highest value among the embedded regimes. Set of best: simultaneous "
+        table(columns, rows, numeric=(1, 2, 3, 4, 6, 7, 8), strong=[0], caption=(
+            f"All intervals are {prob} equal-tailed. P(best): probability of the highest value among the embedded regimes "
+            f"(Monte Carlo standard error at most {max(r.p_best_error for r in c.rows):.2g}). Set of best: simultaneous "
             f"{1 - c.alpha:.0%}, on the {c.scale} scale; upper limit: simultaneous, one-sided, of the difference to the best on that scale.{more}")),
     ]
 
@@ -117,9 +120,10 @@ def _options(m: Material) -> list[Block]:
         picture(plot.options(m.regime, cells=m.cells), "Expected utility of every option by decision and cell; the numbers stand in the table below.",
                 "Expected utility of each option with 95% equal-tailed intervals; later decisions follow the recommended rule."),
         table(columns, rows, numeric=(3, 4, 5, 6, 7, 8), strong=strong, caption=(
-            "Intervals are 95% equal-tailed and bound the expected utility, not a patient's outcome. Where patients of a cell differ in other covariates, "
-            "numbers are averages over them. Expected regret: expected loss of utility against knowing the parameters. Near-tie: for some patient of the "
-            f"cell another option lies within {mcid:.3g}, the smallest difference that matters. Monte Carlo tie: simulation error could have decided.")),
+            "Bold: recommended to most. Intervals are 95% equal-tailed and bound the expected utility, not a patient's outcome. Where patients of a "
+            "cell differ in other covariates, numbers (ends of intervals included) are averages over them. Expected regret: expected loss of utility "
+            f"against knowing the parameters. Near-tie: for some patient of the cell another option lies within {mcid:.3g}, the smallest difference "
+            "that matters. Monte Carlo tie: simulation error could have decided.")),
     ]
 
 
@@ -135,10 +139,10 @@ def limitations(m: Material) -> Section:
 def missing() -> Section:
     """Items 10 to 14 and 17."""
     rows = [(what, serves, NOT_PROVIDED) for what, serves in MISSING]
-    return Section("missing", "What this report does not provide", "named so that nothing is left out silently", (
+    return Section("missing", "What this report does not provide", "", (
         table(("Item", "Asked for by", "In this report"), rows),
-        Paragraph("The layout of this report is aligned with ROBUST, BARG, CONSORT-ACE 2020, ICH E9(R1) and the ICH E20 draft. That is a statement about "
-                  "its layout; it makes no claim to meet any of them.", "note")))
+        Paragraph("The layout of this report is aligned with ROBUST, BARG, CONSORT-ACE 2020, ICH E9(R1) and the ICH E20 draft. That is a statement "
+                  "about its layout; it makes no claim to meet any of them.", "note")))
 
 
 def rerun(m: Material, command: str | None) -> Section:
@@ -150,6 +154,6 @@ def rerun(m: Material, command: str | None) -> Section:
              f"posterior = dtr.fit(study, patients, seed={posterior.seed}, {many})", "regime = dtr.optimize(posterior)",
              "comparison = dtr.compare(posterior)"]
     blocks: list[Block] = [Paragraph("Command:"), Code(command)] if command else []
-    blocks += [Paragraph("In Python, with the package versions named under Identification and the warm-up that was used (not recorded in the posterior):"
-                         if posterior.engine != "exact" else "In Python, with the package versions named under Identification:"), Code("\n".join(lines))]
+    warmup = "" if posterior.engine == "exact" else " and the warm-up that was used, which a posterior does not record"
+    blocks += [Paragraph(f"In Python, with the package versions named under Identification{warmup}:"), Code("\n".join(lines))]
     return Section("rerun", "How to run it again", "BARG", tuple(blocks))

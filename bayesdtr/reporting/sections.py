@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import plot
 from ..decision.compare import followed
+from ..decision.regime import mcid_of
 from ..inference import Convergence
 from ..inference.check import DIVERGENT_FAIL, ESS_FAIL, ESS_WARN, RHAT_FAIL, RHAT_WARN
 from ..inference.files import versions
@@ -29,14 +30,19 @@ def picture(figure: Any, description: str, caption: str) -> Picture:
 def identification(m: Material, today: datetime.date) -> Section:
     """Item 1."""
     posterior = m.regime.posterior
-    chains, draws = posterior.shape
     rows = [
         ("Date", today.isoformat()), ("Study declaration, SHA-256", study_hash(m.study)), ("Data, SHA-256", posterior.trajectories.hash),
         ("Patients", posterior.trajectories.n), ("Engine", posterior.engine), ("Seed", posterior.seed),
-        ("Draws", f"{chains * draws}" if posterior.engine == "exact" else f"{chains} chains of {draws}"),
+        ("Draws", _amount_of_draws(m)),
         ("Packages", ", ".join(f"{n} {v}" for n, v in versions().items())),
     ]
     return Section("identification", "Identification", "BARG, ICH E20 draft", (table(("", ""), rows),))
+
+
+def _amount_of_draws(m: Material) -> str:
+    posterior = m.regime.posterior
+    chains, draws = posterior.shape
+    return f"{posterior.size} independent draws" if posterior.engine == "exact" else f"{chains} chains of {draws} draws"
 
 
 def estimand(m: Material) -> Section:
@@ -54,7 +60,8 @@ def estimand(m: Material) -> Section:
         *((f"Intercurrent event: {event}", sentence) for event, sentence in declared),
         *([] if declared else [("Intercurrent events", NOT_PROVIDED)]),
         ("Summary", "mean of the utility if every patient followed the regime; contrasts are differences of means"),
-        ("Smallest difference that matters", f"{study.mcid:g} (declared)" if study.mcid else "0.1 SD of the utility (default)"),
+        ("Smallest difference that matters", f"{study.mcid:g} (declared)" if study.mcid else
+         f"{mcid_of(m.regime.posterior):.3g} (default: 0.1 SD of the utility)"),
     ]
     return Section("estimand", "Estimand", "ICH E9(R1)", (table(("Attribute", "In this analysis"), rows),))
 
@@ -90,13 +97,14 @@ def design(m: Material) -> Section:
 
 
 def _assumptions(m: Material) -> list[tuple[str, str, str]]:
-    rows = [("Consistency", "A patient's outcome under the treatments received is the one that the regime would have produced; one patient's treatment "
-             "does not affect another's outcome.", "the analyst")]
+    rows = [("Consistency", "A patient's outcome under the treatments received is the one that the regime would have produced; one patient's "
+             "treatment does not affect another's outcome.", "the analyst")]
     sparse = {c.decision for c in m.regime.posterior.verdict.positivity for n in c.counts if n < SPARSE}
     for d in (d for d in m.study.decisions if any(len(s) > 1 for s in d.sets)):
         randomized = d.assigned == "randomized"
         what = ("Assignment depends on nothing but the recorded history, by randomization." if randomized else
-                "Given the recorded history, the choice of treatment is unrelated to how the patient would have fared: nothing unrecorded drove both.")
+                "Given the recorded history, the choice of treatment is unrelated to how the patient would have fared: nothing unrecorded drove "
+                "both.")
         rows.append((f"Sequential exchangeability at {d.name}", what, "the design" if randomized else "the analyst (treatments were observed)"))
         thin = f" Some option was received by fewer than {SPARSE} patients of a cell: see the table of positivity." if d.name in sparse else ""
         what = "Every feasible option had a positive probability in every history that offers it." + thin
@@ -117,7 +125,8 @@ def priors(m: Material, starts_best: Mapping[str, Any] | None) -> Section:
              for r in m.study.responses if isinstance(r.model, UserModel)]
     blocks: list[Block] = [
         table(("Address", "As declared", "Numbers in force", "Source", "Reason", "Effective sample size"), rows),
-        picture(plot.priors(posterior), "Density of each prior: " + "; ".join(f"{r[0]} {r[2]}" for r in rows), "Prior densities, in the units named."),
+        picture(plot.priors(posterior), "Density of each prior: " + "; ".join(f"{r[0]} {r[2]}" for r in rows),
+                "Prior densities, in the units named."),
         Heading("What the priors say about the options before any data"),
     ]
     if starts_best:
@@ -166,7 +175,7 @@ def _spread(values: np.ndarray) -> tuple[str, str, str, str]:
         return ("–",) * 4
     sd = float(values.std(ddof=1)) if values.size > 1 else 0.0
     digits = digits_for(sd)
-    return amount(float(values.mean()), digits), amount(sd, digits), f"{values.min():.4g}", f"{values.max():.4g}"
+    return amount(float(values.mean()), digits), amount(sd, digits), amount(float(values.min()), digits), amount(float(values.max()), digits)
 
 
 def _following(m: Material) -> list[Block]:
@@ -200,10 +209,11 @@ def computation(m: Material) -> Section:
     methods = [(name, how) for name, how in m.regime.methods.items()] + [("embedded regimes", m.comparison.method)]
     value = m.regime.value()
     blocks: list[Block] = [
-        Paragraph(f"Sampler: {sampler}; {posterior.shape[0]} chains of {posterior.shape[1]} draws."),
+        Paragraph(f"Sampler: {sampler}; {_amount_of_draws(m)}."),
         table(("Quantity", "Largest R-hat", "of", "Smallest bulk ESS", "Smallest tail ESS", "Divergences", "Draws"), rows, numeric=(1, 3, 4, 5, 6)),
-        Paragraph(f"Gate: the recommendation is withheld when R-hat exceeds {RHAT_FAIL:g}, an effective sample size (ESS) falls below {ESS_FAIL}, or more "
-                  f"than {DIVERGENT_FAIL:.0%} of draws diverge; it is given with a warning above {RHAT_WARN:g}, below {ESS_WARN}, or at any divergence."),
+        Paragraph(f"Gate: the recommendation is withheld when R-hat exceeds {RHAT_FAIL:g}, an effective sample size (ESS) falls below {ESS_FAIL}, or "
+                  f"more than {DIVERGENT_FAIL:.0%} of draws diverge; it is given with a warning above {RHAT_WARN:g}, below {ESS_WARN}, or at any "
+                  "divergence. The gate looks at the parameters."),
         Paragraph(f"Verdict: {verdict.status}." + ("" if verdict.reasons else " No reason to doubt was found."), "alarm" if m.withheld else ""),
         *([Points(verdict.reasons)] if verdict.reasons else []),
         Heading("How expected utilities were computed"),
@@ -230,11 +240,11 @@ def checks(m: Material) -> Section:
         rows.append((m.study.stage(p.response), p.response, p.statistic, amount(p.observed, digits), interval(p.lower, p.upper, digits), chance(p.p)))
     low = [i for i, p in enumerate(posterior.verdict.predictive) if p.p < 0.05]
     blocks = (
-        Paragraph("Replicated data are drawn from the fitted model, each patient's own history given. Where the observed value lies outside most of them, "
-                  "the model misses that feature of the data. The same data were used to fit, so these checks are lenient."),
+        Paragraph("Replicated data are drawn from the fitted model, each patient's own history given. Where the observed value lies outside most of "
+                  "them, the model misses that feature of the data. The same data were used to fit, so these checks are lenient."),
         picture(plot.predictive(posterior), "Observed responses beside replicated ones, by stage; the numbers stand in the table below.",
                 "Observed data beside replicated data. Bands and bars: 95% equal-tailed intervals of replicates."),
-        table(("Stage", "Response", "Statistic", "Observed", "95% of replicates (equal-tailed)", "Two-sided tail probability"), rows, numeric=(0, 3, 5),
-              strong=low, caption="Bold: tail probability below 0.05. With this many statistics some are expected by chance."),
+        table(("Stage", "Response", "Statistic", "Observed", "95% of replicates (equal-tailed)", "Two-sided tail probability"), rows,
+              numeric=(0, 3, 4, 5), strong=low, caption="Bold: tail probability below 0.05. With this many statistics some are expected by chance."),
     )
     return Section("checks", "Posterior predictive checks", "BARG", blocks)

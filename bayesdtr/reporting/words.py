@@ -251,13 +251,14 @@ def _sure(m: Material) -> list[str]:
     if m.reference is not None and (gain := m.gain(m.comparison.rows.index(m.reference))) is not None and m.study.reference is not None:
         side = "higher" if gain.mean >= 0 else "lower"
         care = f"the standard care named for this study ({rules_words(m.study.reference)})"
-        found.append(f"Compared with {care}, this is {say(abs(gain.mean))} {side} on average; the difference lies between {say(gain.lower)} and {say(gain.upper)} with a probability of "
+        found.append(f"Compared with {care}, this is {say(abs(gain.mean))} {side} on average; the difference lies between {say(gain.lower)} and "
+                     f"{say(gain.upper)} with a probability of "
                      f"{round(100 * gain.ci_prob)} in 100.")
     if len(rows) > 1:
         inside = sum(r.in_best_set for r in rows)
         apart = "it is the only one that cannot be ruled out as the best" if inside == 1 else \
-            f"{inside} of the {len(rows)}, itself included, cannot be told apart from the best with these data"
-        found.append(f"{len(rows)} simple rules could be compared with one another. The probability that the one that came out best is truly "
+            f"{count_words(inside)} of the {count_words(len(rows))}, itself included, cannot be told apart from the best with these data"
+        found.append(f"{count_words(len(rows)).capitalize()} simple rules could be compared with one another. The probability that the one that came out best is truly "
                      f"the best of them is {chance_words(rows[m.comparison.best].p_best)}; {apart}.")
     return found
 
