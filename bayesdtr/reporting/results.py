@@ -78,8 +78,8 @@ def _embedded(m: Material) -> list[Block]:
     for i in order[:MOST_REGIMES]:
         r, gain = c.rows[i], m.gain(i)
         rows.append((
-            r.rules.label, amount(r.value.mean, spread), interval(r.value.lower, r.value.upper, spread), chance(r.p_best), amount(r.upper_limit, spread),
-            "yes" if r.in_best_set else "no", r.patients,
+            r.rules.label, amount(r.value.mean, spread), interval(r.value.lower, r.value.upper, spread), chance(r.p_best),
+            amount(r.upper_limit, spread), "yes" if r.in_best_set else "no", r.patients,
             NOT_PROVIDED if r.contrast is None else f"{amount(r.contrast.mean, spread)} ({interval(r.contrast.lower, r.contrast.upper, spread)})",
             NOT_PROVIDED if gain is None else f"{amount(gain.mean, spread)} ({interval(gain.lower, gain.upper, spread)})",
         ))

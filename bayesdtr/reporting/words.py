@@ -255,11 +255,14 @@ def _sure(m: Material) -> list[str]:
                      f"{say(gain.upper)} with a probability of "
                      f"{round(100 * gain.ci_prob)} in 100.")
     if len(rows) > 1:
-        inside = sum(r.in_best_set for r in rows)
-        apart = "it is the only one that cannot be ruled out as the best" if inside == 1 else \
-            f"{count_words(inside)} of the {count_words(len(rows))}, itself included, cannot be told apart from the best with these data"
-        found.append(f"{count_words(len(rows)).capitalize()} simple rules could be compared with one another. The probability that the one that came out best is truly "
-                     f"the best of them is {chance_words(rows[m.comparison.best].p_best)}; {apart}.")
+        inside, total = sum(r.in_best_set for r in rows), count_words(len(rows))
+        apart = "none of the others can be ruled out as the best with these data"
+        if inside == 1:
+            apart = "all others can be ruled out as the best"
+        elif inside < len(rows):
+            apart = f"{count_words(inside)} of the {total}, itself included, cannot be told apart from the best with these data"
+        found.append(f"{total.capitalize()} simple rules could be compared with one another. The probability that the one that came out best is "
+                     f"truly the best of them is {chance_words(rows[m.comparison.best].p_best)}; {apart}.")
     return found
 
 
