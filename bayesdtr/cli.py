@@ -145,7 +145,7 @@ def _run(module: ModuleType, folder: Path, name: str, *, seed: int, engine: str,
     write_figures(regime, comparison, folder / "figures")
     report(regime, folder / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts)
     regime.save(folder / "posterior.nc")
-    write_summary(folder / "summary.json", regime, comparison, prior_starts_best=starts)
+    write_summary(regime, folder / "summary.json", comparison=comparison, prior_starts_best=starts)
     show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
 
 

@@ -131,8 +131,8 @@ def _scale(posterior: Posterior, scale: str) -> str:
     return "log-odds" if len(weights) == 1 and binary else "identity"
 
 
-def followers(posterior: Posterior, rules: Rules) -> int:
-    """Number of patients whose every recorded decision agrees with a regime, the last decision included."""
+def followed(posterior: Posterior, rules: Rules) -> np.ndarray:
+    """Whether each patient's every decision was made and agrees with a regime, shape (patient,)."""
     t, study = posterior.trajectories, posterior.study
     agrees = np.ones(t.n, dtype=bool)
     for decision in study.decisions:
@@ -142,7 +142,7 @@ def followers(posterior: Posterior, rules: Rules) -> int:
         if rows.size:
             history = t.history([n.name for n in study.before(decision.name)], rows) or {"": np.zeros(rows.size)}
             agrees[rows] &= rules.option(study, decision.name, history) == t.columns[decision.name][rows]
-    return int(agrees.sum())
+    return agrees
 
 
 def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95, scale: str = "auto") -> Comparison:
@@ -181,7 +181,7 @@ def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95,
     rows = tuple(
         EmbeddedValue(
             rules, summarize(draws[..., e], ci_prob), float(wins[..., e].mean()), float(errors[e]), float(chosen.upper[e]), bool(chosen.member[e]),
-            followers(posterior, rules), None if reference is None else summarize(draws[..., e] - reference, ci_prob),
+            int(followed(posterior, rules).sum()), None if reference is None else summarize(draws[..., e] - reference, ci_prob),
         )
         for e, rules in enumerate(regimes)
     )

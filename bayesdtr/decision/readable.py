@@ -1,18 +1,21 @@
 """A regime in words: what it does in each cell of the discrete history, and short if-then lists."""
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..inference import Posterior
-from ..study.conditions import Equals
+from ..study.conditions import Condition, Equals
 from ..study.timeline import Decision, Response, finite_values
 from .assess import Assessment
 from .regime import Regime, mcid_of, rows_before
 from .world import Rows
 
 MOST_CELLS = 256
+CONDITION = "condition"
+"""Name, in a cell's history, of a condition on variables that form no cells."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Cell:
     ----------
     decision : str
     history : tuple of (name, label)
+        Then ``("condition", text)`` where the discrete history leaves open which of the decision's conditions applies.
     patients : int
         Patients who reached the decision in this cell.
     option : str
@@ -59,7 +63,7 @@ class Cell:
     @property
     def label(self) -> str:
         """Readable form of the history."""
-        return ", ".join(f"{n} = {v}" for n, v in self.history) or "everyone"
+        return ", ".join(v if n == CONDITION else f"{n} = {v}" for n, v in self.history) or "everyone"
 
 
 def _label(regime: Regime, name: str, code: float) -> str:
@@ -92,44 +96,74 @@ def evaluation_rows(posterior: Posterior, decision: Decision) -> Rows:
     return Rows({n: v[possible] for n, v in columns.items()}, None, int(possible.sum()))
 
 
-def decision_cells(regime: Regime) -> list[Cell]:
-    """What is recommended in each cell of the discrete history, decision by decision.
+@dataclass(frozen=True)
+class Group:
+    """Histories of one cell: the discrete history, the feasible set's condition, and which rows they are."""
 
-    A cell that offers a single option is left out. Continuous covariates are averaged over the
-    patients of the cell.
-    """
+    key: dict[str, float]
+    stratum: int
+    history: tuple[tuple[str, str], ...]
+    members: np.ndarray
+
+
+def groups(regime: Regime, decision: Decision, rows: Rows) -> list[Group]:
+    """Split histories by their discrete part and by which of the decision's conditions holds."""
+    study = regime.posterior.study
+    names = discrete_before(regime, decision.name)
+    stratum = study.stratum(decision.name, rows.columns) if rows.columns else np.zeros(rows.n, dtype=int)
+    keys = np.column_stack([*(rows.columns[n].astype(float) for n in names), stratum])
+    kinds, inverse = np.unique(keys, axis=0, return_inverse=True)
     found = []
-    for decision in regime.posterior.study.decisions:
-        if decision.name not in regime.profile:
-            continue
-        rows, a = regime.profile[decision.name]
-        names = discrete_before(regime, decision.name)
-        keys = np.stack([rows.columns[n].astype(float) for n in names], axis=1) if names else np.zeros((rows.n, 0))
-        kinds, inverse = np.unique(keys, axis=0, return_inverse=True) if names else (np.zeros((1, 0)), np.zeros(rows.n, dtype=int))
-        for c, key in enumerate(kinds):
-            members = np.flatnonzero(inverse.ravel() == c)
-            if np.isfinite(a.expected[members]).sum(axis=1).max() > 1:
-                found.append(_cell(regime, decision, dict(zip(names, key, strict=True)), a.take(members)))
+    for c, key in enumerate(kinds):
+        history = tuple((n, _label(regime, n, code)) for n, code in zip(names, key, strict=False))
+        condition = decision.choices[int(key[-1])][0]
+        rest = Condition(tuple((n, t) for n, t in condition.tests if n not in names))
+        history += ((CONDITION, str(rest)),) if rest.tests else ()
+        found.append(Group(dict(zip(names, key, strict=False)), int(key[-1]), history, np.flatnonzero(inverse.ravel() == c)))
     return found
 
 
-def _cell(regime: Regime, decision: Decision, key: dict[str, float], a: Assessment) -> Cell:
-    t = regime.posterior.trajectories
+def decision_cells(regime: Regime) -> list[Cell]:
+    """What is recommended in each cell of the discrete history, decision by decision.
+
+    Cells are told apart by the decision's conditions too; one that offers a single option is left
+    out. Continuous covariates are averaged over the patients of the cell.
+    """
+    found = []
+    for decision in regime.posterior.study.decisions:
+        if decision.name in regime.profile:
+            rows, a = regime.profile[decision.name]
+            choice = [g for g in groups(regime, decision, rows) if len(decision.choices[g.stratum][1]) > 1]
+            found += [_cell(regime, decision, g, a.take(g.members)) for g in choice]
+    return found
+
+
+def _inside(regime: Regime, decision: Decision, group: Group) -> np.ndarray:
+    """Patients whose history before a decision is complete and belongs to a cell, a mask."""
+    t, study = regime.posterior.trajectories, regime.posterior.study
     inside = np.ones(t.n, dtype=bool)
-    for name, code in key.items():
-        inside &= t.observed(name) & (t.columns[name] == code)
-    for before in regime.posterior.study.before(decision.name):
+    for before in study.before(decision.name):
         inside &= t.observed(before.name)
-    received = t.columns[decision.name][inside]
+    for name, code in group.key.items():
+        inside &= t.columns[name] == code
+    index = np.flatnonzero(inside)
+    history = t.history([n.name for n in study.before(decision.name)], index)
+    if history and index.size:
+        inside[index] = study.stratum(decision.name, history) == group.stratum
+    return inside
+
+
+def _cell(regime: Regime, decision: Decision, group: Group, a: Assessment) -> Cell:
+    inside = _inside(regime, decision, group)
+    received = regime.posterior.trajectories.columns[decision.name][inside]
     options = []
     for o, option in enumerate(decision.options):
         if np.isfinite(a.expected[:, o]).any():
             mean = [float(np.nanmean(x[:, o])) for x in (a.expected, a.lower, a.upper, a.p_best)]
             options.append(OptionInCell(option, *mean, float((a.choice == o).mean()), int((received == o).sum())))
     top = max(options, key=lambda o: o.share)
-    history = tuple((n, _label(regime, n, code)) for n, code in key.items())
     return Cell(
-        decision.name, history, int(inside.sum()), top.option, tuple(options), float(a.regret.mean()), bool(a.mc_tie.any()),
+        decision.name, group.history, int(inside.sum()), top.option, tuple(options), float(a.regret.mean()), bool(a.mc_tie.any()),
         bool((a.margin < mcid_of(regime.posterior)).any()),
     )
 
@@ -177,6 +211,54 @@ def _tree(values: np.ndarray, columns: dict[str, np.ndarray], options: list[str]
     return out
 
 
+@dataclass(frozen=True)
+class RuleBranch:
+    """One line of the if-then list.
+
+    Attributes
+    ----------
+    decision : str
+    history : tuple of (name, label)
+        The discrete history, and a condition where one applies; empty when the option is for everyone.
+    tests : tuple of str
+        Thresholds on the remaining variables.
+    option : str
+    forced : bool
+        Whether it is the only feasible option there.
+    agreement : float
+        Share of the cell's patients for whom the list says what the exact rule says.
+    patients : int
+        Patients behind `agreement`.
+    """
+
+    decision: str
+    history: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+    option: str
+    forced: bool
+    agreement: float
+    patients: int
+
+    @property
+    def condition(self) -> str:
+        """Readable form of when the branch applies; empty for everyone."""
+        return " and ".join([*(v if n == CONDITION else f"{n} = {v}" for n, v in self.history), *self.tests])
+
+    def __str__(self) -> str:
+        note = "" if self.agreement == 1 else f"   (agrees with the exact rule for {self.agreement:.0%} of {self.patients} patients)"
+        said = self.option + (" (the only option)" if self.forced else "")
+        return f"{self.decision}: if {self.condition}, {said}{note}" if self.condition else f"{self.decision}: {said}{note}"
+
+
+def rule_branches(regime: Regime) -> list[RuleBranch]:
+    """The regime as branches of an if-then list; a decision that nobody has reached has none."""
+    found = []
+    for decision in regime.posterior.study.decisions:
+        if decision.name in regime.profile:
+            found += _decision_branches(regime, decision, *regime.profile[decision.name])
+    return found
+
+
 def rule_lines(regime: Regime) -> list[str]:
     """The regime as a readable if-then list.
 
@@ -184,73 +266,65 @@ def rule_lines(regime: Regime) -> list[str]:
     cell of the discrete history gets a tree of at most two thresholds, and its line says for how
     many of the observed patients it agrees with the exact recommendation.
     """
+    branches = rule_branches(regime)
     lines = []
     for decision in regime.posterior.study.decisions:
-        if decision.name not in regime.profile:
-            lines.append(f"{decision.name}: not known: no patient has reached it")
-            continue
-        rows, a = regime.profile[decision.name]
-        lines += _decision_lines(regime, decision, rows, a)
+        mine = [str(b) for b in branches if b.decision == decision.name]
+        lines += mine or [f"{decision.name}: nobody has reached it"]
     return lines
 
 
-Branch = tuple[tuple[str, ...], str, str]
-"""Conditions, option, and a note on how well the branch stands for the exact rule."""
-
-
-def _decision_lines(regime: Regime, decision: Decision, rows: Rows, a: Assessment) -> list[str]:
-    """Lines of one decision: for each of its conditions, cells joined where they agree, thresholds inside them."""
+def _decision_branches(regime: Regime, decision: Decision, rows: Rows, a: Assessment) -> list[RuleBranch]:
+    """Branches of one decision: for each of its conditions, cells joined where they agree, thresholds inside them."""
     names = discrete_before(regime, decision.name)
     study = regime.posterior.study
     stratum = study.stratum(decision.name, rows.columns) if rows.columns else np.zeros(rows.n, dtype=int)
-    lines = []
+    found = []
     for index, (condition, options) in enumerate(decision.choices):
-        where = [str(condition)] if condition.tests else []
+        known = {n: t for n, t in condition.tests if n in names and isinstance(t, Equals)}
+        rest = Condition(tuple((n, t) for n, t in condition.tests if n not in known))
+        where = (*((n, str(t.value)) for n, t in known.items()), *(((CONDITION, str(rest)),) if rest.tests else ()))
         inside = np.flatnonzero(stratum == index)
         if len(options) == 1:
-            lines.append(f"{decision.name}: if {condition}, {options[0]} (the only feasible option)" if where else f"{decision.name}: {options[0]}")
+            forced = ((CONDITION, str(condition)),) if condition.tests else ()
+            found.append(RuleBranch(decision.name, forced, (), options[0], True, 1.0, 0))
         elif inside.size:
-            fixed = {n for n, t in condition.tests if isinstance(t, Equals)}
-            codes = {n: rows.columns[n][inside].astype(float) for n in names if n not in fixed}
+            codes = {n: rows.columns[n][inside].astype(float) for n in names if n not in known}
             others = {n: v[inside].astype(float) for n, v in rows.columns.items() if n not in names}
             floor = np.where(np.isfinite(a.expected[inside]), a.expected[inside], -1e300)
-            for more, option, note in _discrete(regime, decision, codes, others, floor, a.choice[inside]):
-                text = " and ".join([*where, *more])
-                lines.append(f"{decision.name}: {f'if {text}, ' if text else ''}{option}{note}")
-        else:
-            lines.append(f"{decision.name}: if {condition}, not known: no patient has reached it")
-    return lines
+            branches = _discrete(regime, decision, codes, others, floor, a.choice[inside])
+            found += [RuleBranch(decision.name, (*where, *b.history), b.tests, b.option, False, b.agreement, b.patients) for b in branches]
+    free = [b for b in found if not b.forced]
+    if free and len({b.option for b in found}) == 1 and all(b.agreement == 1 for b in free):
+        return [RuleBranch(decision.name, (), (), free[0].option, False, 1.0, sum(b.patients for b in free))]
+    return sorted(found, key=lambda b: b.forced)
 
 
 def _discrete(
     regime: Regime, decision: Decision, codes: dict[str, np.ndarray], others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray
-) -> list[Branch]:
-    """Split on the discrete variable that leaves the fewest branches, until one option or one threshold tree is left."""
+) -> list[RuleBranch]:
+    """Split on the discrete variable that leaves the fewest branches, until one option or one tree of thresholds is left."""
     if (choice == choice[0]).all():
-        return [((), decision.options[choice[0]], "")]
-    best: list[Branch] | None = None
+        return [RuleBranch(decision.name, (), (), decision.options[choice[0]], False, 1.0, len(choice))]
+    best: list[RuleBranch] | None = None
     for name, column in codes.items():
+        branches: list[RuleBranch] = []
         kinds = np.unique(column)
-        if len(kinds) < 2:
-            continue
-        branches: list[Branch] = []
-        for kind in kinds:
-            inside = column == kind
-            part = _discrete(
-                regime, decision, {n: v[inside] for n, v in codes.items()}, {n: v[inside] for n, v in others.items()}, values[inside], choice[inside]
-            )
-            branches += [((f"{name} = {_label(regime, name, kind)}", *c), o, note) for c, o, note in part]
-        if best is None or len(branches) < len(best):
+        for kind in kinds if len(kinds) > 1 else ():
+            m = column == kind
+            part = _discrete(regime, decision, {n: v[m] for n, v in codes.items()}, {n: v[m] for n, v in others.items()}, values[m], choice[m])
+            pair = (name, _label(regime, name, kind))
+            branches += [dataclasses.replace(b, history=(pair, *b.history)) for b in part]
+        if branches and (best is None or len(branches) < len(best)):
             best = branches
     return best if best is not None else _thresholds(decision, others, values, choice)
 
 
-def _thresholds(decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[Branch]:
+def _thresholds(decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[RuleBranch]:
     """A tree of at most two thresholds, with its agreement with the exact rule."""
     branches = _tree(values, others, list(decision.options), 2)
     said = np.empty(len(choice), dtype=int)
     for _, option, part in branches:
         said[part] = decision.options.index(option)
     agree = float((said == choice).mean())
-    note = "" if agree == 1 else f"   (agrees with the exact rule for {agree:.0%} of {len(choice)} patients)"
-    return [(tuple(conditions), option, note) for conditions, option, _ in branches]
+    return [RuleBranch(decision.name, (), tuple(tests), option, False, agree, len(choice)) for tests, option, _ in branches]

@@ -1,0 +1,178 @@
+"""The prior of every address with the numbers in force, in the response's own units."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InferenceError
+from ..inference import Posterior
+from ..study.models import Saturated, UserModel
+from ..study.priors import SCALED, PriorInForce
+from ..study.timeline import Response
+from .style import BLUE, INK, MUTED, SKY, SMALL, dress, new_figure, plain, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+GRID = 201
+COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class PriorRow:
+    """One prior as it was used in a fit.
+
+    Attributes
+    ----------
+    response, address : str
+    declared : str
+        As declared, in SD units where it is.
+    distribution : str
+    numbers : tuple of (str, float)
+        Arguments in force on the response's own scale; empty where there is no proper density.
+    text : str
+        The distribution with the numbers in force.
+    unit : str
+        What a number on its axis means.
+    source, reason : str
+    """
+
+    response: str
+    address: str
+    declared: str
+    distribution: str
+    numbers: tuple[tuple[str, float], ...]
+    text: str
+    unit: str
+    source: str
+    reason: str
+
+
+def priors_in_force(posterior: Posterior) -> list[PriorRow]:
+    """Every prior of a fit, by response and address; a user's model lists its priors in its own source."""
+    found = []
+    for response in posterior.study.responses:
+        if isinstance(response.model, UserModel) or response.family is None:
+            continue
+        if posterior.engine == "exact" and isinstance(response.model, Saturated) and response.family.link == "identity":
+            found.append(_conjugate(response))
+            continue
+        found += [_row(posterior, response, row) for row in posterior.study.priors(response.name).values()]
+    return found
+
+
+def _conjugate(response: Response) -> PriorRow:
+    assert isinstance(response.model, Saturated)
+    given = response.model.conjugate
+    text = str(given) if given else "p(means, sigma^2) proportional to 1/sigma^2"
+    reason = "conjugate prior of the exact engine, as declared" if given else (
+        "reference prior of the exact engine, in place of priors declared for the sampler; improper, so it has no density to draw")
+    return PriorRow(response.name, "(mean, sigma)", text, "NormalInverseGamma" if given else "improper", (), text, response.name,
+                    "user" if given else "default", reason)
+
+
+def _row(posterior: Posterior, response: Response, row: PriorInForce) -> PriorRow:
+    assert response.family is not None
+    scale = posterior.scales.get(response.name)
+    numbers = []
+    for name, value in row.prior.parameters:
+        if row.sd_units and name in SCALED and scale is not None:
+            value *= scale.sd
+            if name in ("loc", "low", "high") and row.address in ("intercept", "mean"):
+                value += scale.location
+        numbers.append((name, value))
+    text = f"{row.prior.distribution}({', '.join(f'{v:.4g}' for _, v in numbers)})"
+    unit = "probability" if row.address == "probability" else "log-odds" if response.family.link == "logit" else f"units of {response.name}"
+    if row.address == "beta":
+        unit += " per SD of a covariate"
+    return PriorRow(response.name, row.address, row.text, row.prior.distribution, tuple(numbers), text, unit, row.source, row.reason)
+
+
+def _frozen(distribution: str, a: dict[str, float]):
+    """A prior as a frozen SciPy distribution."""
+    from scipy import stats
+
+    table = {
+        "Normal": lambda: stats.norm(a["loc"], a["scale"]), "StudentT": lambda: stats.t(a["df"], a["loc"], a["scale"]),
+        "Cauchy": lambda: stats.cauchy(a["loc"], a["scale"]), "HalfNormal": lambda: stats.halfnorm(scale=a["scale"]),
+        "HalfCauchy": lambda: stats.halfcauchy(scale=a["scale"]), "LogNormal": lambda: stats.lognorm(a["scale"], scale=np.exp(a["loc"])),
+        "Exponential": lambda: stats.expon(scale=1 / a["rate"]), "Gamma": lambda: stats.gamma(a["concentration"], scale=1 / a["rate"]),
+        "InverseGamma": lambda: stats.invgamma(a["concentration"], scale=a["rate"]),
+        "Beta": lambda: stats.beta(a["concentration1"], a["concentration0"]), "Uniform": lambda: stats.uniform(a["low"], a["high"] - a["low"]),
+    }
+    if distribution not in table:
+        raise InferenceError(f"priors: no density is known for {distribution!r}.")
+    return table[distribution]()
+
+
+def _curve(row: PriorRow) -> tuple[np.ndarray, np.ndarray]:
+    law = _frozen(row.distribution, dict(row.numbers))
+    low, high = law.support()
+    heavy = row.distribution in ("Cauchy", "HalfCauchy", "InverseGamma", "StudentT")
+    low = low if np.isfinite(low) else law.ppf(0.03 if heavy else 0.001)
+    high = high if np.isfinite(high) else law.ppf(0.94 if heavy else 0.999)
+    x = np.linspace(low, high, GRID)
+    with np.errstate(divide="ignore"):
+        y = law.pdf(x)
+    return x, np.where(np.isfinite(y), y, np.nan)
+
+
+def priors_data(posterior: Posterior) -> "DataFrame":
+    """What the plot shows: the density of each proper prior on a grid.
+
+    Parameters
+    ----------
+    posterior : Posterior
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``response``, ``address``, ``prior`` (with the numbers in force), ``unit``, ``x``, ``density``.
+    """
+    import pandas as pd
+
+    parts = []
+    for row in priors_in_force(posterior):
+        if row.numbers:
+            x, y = _curve(row)
+            parts.append(pd.DataFrame({"response": row.response, "address": row.address, "prior": row.text, "unit": row.unit, "x": x, "density": y}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["response", "address", "prior", "unit", "x", "density"])
+
+
+def priors(posterior: Posterior) -> "Figure":
+    """Draw the prior density of every address; improper priors and user-written models are named in words.
+
+    Parameters
+    ----------
+    posterior : Posterior
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rows = priors_in_force(posterior)
+    lines = max(-(-len(rows) // COLUMNS), 1)
+    figure = new_figure(8.0, 1.75 * lines + 0.2)
+    panels = figure.subplots(lines, COLUMNS, squeeze=False).ravel()
+    for axes in panels[len(rows):]:
+        axes.axis("off")
+    for axes, row in zip(panels, rows, strict=False):
+        axes.set_title(plain(wrapped(f"{row.response}: {row.address}", 34)), size=SMALL, weight="bold", color=INK, loc="left")
+        if not row.numbers:
+            axes.axis("off")
+            why = "improper: no density to draw" if row.distribution == "improper" else "joint density of means and variance, not drawn"
+            axes.text(0, 0.95, plain(wrapped(row.text, 36)) + "\n" + why, size=SMALL, color=MUTED, va="top", transform=axes.transAxes)
+            continue
+        x, y = _curve(row)
+        dress(axes, grid=None)
+        axes.fill_between(x, 0, y, color=SKY, linewidth=0)
+        axes.plot(x, y, color=BLUE, linewidth=1.4)
+        axes.set_ylim(0, float(np.nanmax(y)) * 1.12)
+        axes.set_yticks([])
+        axes.locator_params(axis="x", nbins=4)
+        axes.set_xlabel(plain(f"{row.text}\n{wrapped(row.unit, 36)}"), size=SMALL, color=MUTED)
+    if not rows:
+        panels[0].text(0, 0.5, "Every prior stands in a model function.", size=SMALL, color=MUTED)
+    return figure

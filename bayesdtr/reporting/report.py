@@ -1,0 +1,86 @@
+"""`report`: one self-contained HTML file that an ethics board can read and a statistician can re-run."""
+
+import datetime
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..decision import Comparison, Regime
+from ..errors import FileError
+from ..inference.files import write_whole
+from . import results, sections
+from .blocks import Section
+from .material import Material
+from .words import plain_page
+
+SUFFIXES = (".html",)
+TITLE = "Dynamic treatment regime: posterior report"
+
+
+def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = None, title: str | None = None, command: str | None = None,
+           prior_starts_best: Mapping[str, Any] | None = None) -> Path:
+    """Write the posterior report of a regime.
+
+    The first page is in plain words; then come identification, estimand, timeline, model and
+    assumptions, priors, data, computation, checks of the model, results, limitations, what is not
+    provided, and how to run it again. When the posterior's checks fail, everything that would
+    recommend is withheld and the first page says why. The file holds no reference to anything
+    outside itself; it holds counts and summaries of patients' data, no single patient's.
+
+    Parameters
+    ----------
+    regime : Regime
+    path : str or Path
+        Ends in ``.html``.
+    comparison : Comparison, optional
+        Of the same posterior; computed when not given.
+    title : str, optional
+    command : str, optional
+        The command line that made the report, printed in its last section.
+    prior_starts_best : mapping, optional
+        Prior probability that each option starts the best regime, by option (or by decision and option).
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileError
+        When the name does not end in ``.html``, or the folder is not there or cannot be written to.
+    """
+    check_suffix(path)
+    text = render(Material.of(regime, comparison), title=title, command=command, prior_starts_best=prior_starts_best)
+    return write_whole(Path(path), lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def check_suffix(path: str | Path) -> None:
+    """Refuse kinds of files that this release does not write."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise FileError(f"A report is written to a file that ends in {', '.join(SUFFIXES)}; got {str(path)!r}.")
+
+
+def sections_of(m: Material, command: str | None, prior_starts_best: Mapping[str, Any] | None, today: datetime.date) -> list[Section]:
+    """All numbered sections in order."""
+    return [
+        sections.identification(m, today), sections.estimand(m), sections.design(m), sections.priors(m, prior_starts_best), sections.data(m),
+        sections.computation(m), sections.checks(m), results.results(m), results.limitations(m), results.missing(), results.rerun(m, command),
+    ]
+
+
+def render(m: Material, *, title: str | None = None, command: str | None = None, prior_starts_best: Mapping[str, Any] | None = None,
+           today: datetime.date | None = None) -> str:
+    """The document as HTML text."""
+    import jinja2
+
+    def read(name: str) -> str:
+        return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+    environment = jinja2.Environment(loader=jinja2.FunctionLoader(read), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    today = today or datetime.date.today()
+    return environment.get_template("report.html").render(
+        title=title or TITLE, date=today.isoformat(), status=m.regime.posterior.verdict.status, plain=plain_page(m),
+        sections=sections_of(m, command, prior_starts_best, today),
+    )

@@ -1,0 +1,250 @@
+"""Sections of a report up to the checks of the model: identification, estimand, design, priors, data, computation, checks."""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import plot
+from ..decision.compare import followed
+from ..decision.regime import mcid_of
+from ..inference import Convergence
+from ..inference.check import DIVERGENT_FAIL, ESS_FAIL, ESS_WARN, RHAT_FAIL, RHAT_WARN
+from ..inference.files import versions
+from ..plot.priors import priors_in_force
+from ..plot.style import SPARSE
+from ..study.describe import equation, timeline_lines
+from ..study.models import Hierarchical, UserModel
+from ..study.timeline import Decision
+from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Picture, Points, Section, amount, chance, digits_for, interval, table
+from .figures import inlined, width_of
+from .material import Material, study_hash
+
+
+def picture(figure: Any, description: str, caption: str) -> Picture:
+    """Put a figure into the document."""
+    return Picture(inlined(figure), description, caption, width_of(figure))
+
+
+def identification(m: Material, today: datetime.date) -> Section:
+    """Item 1."""
+    posterior = m.regime.posterior
+    rows = [
+        ("Date", today.isoformat()), ("Study declaration, SHA-256", study_hash(m.study)), ("Data, SHA-256", posterior.trajectories.hash),
+        ("Patients", posterior.trajectories.n), ("Engine", posterior.engine), ("Seed", posterior.seed),
+        ("Draws", _amount_of_draws(m)),
+        ("Packages", ", ".join(f"{n} {v}" for n, v in versions().items())),
+    ]
+    return Section("identification", "Identification", "BARG, ICH E20 draft", (table(("", ""), rows),))
+
+
+def _amount_of_draws(m: Material) -> str:
+    posterior = m.regime.posterior
+    chains, draws = posterior.shape
+    return f"{posterior.size} independent draws" if posterior.engine == "exact" else f"{chains} chains of {draws} draws"
+
+
+def estimand(m: Material) -> Section:
+    """Item 3."""
+    study, declared = m.study, list(m.study.estimand)
+    weights = ", ".join(f"{r.name} (weight {study.weight(r.name):g})" for r in study.responses if study.weight(r.name))
+    regime = "the recommended regime, written out in the section on results" + ("" if not m.withheld else " (withheld: the checks fail)")
+    reference = study.reference.label if study.reference else NOT_PROVIDED
+    baseline = ", ".join(b.name for b in study.baselines)
+    population = f"patients like the {m.regime.posterior.trajectories.n} studied" + (f", with their distribution of {baseline}" if baseline else "")
+    rows = [
+        ("Population", population),
+        ("Treatment", f"{regime}; compared with each embedded regime and with the reference regime: {reference}"),
+        ("Variable", f"{weights}; utility {study.utility}"),
+        *((f"Intercurrent event: {event}", sentence) for event, sentence in declared),
+        *([] if declared else [("Intercurrent events", NOT_PROVIDED)]),
+        ("Summary", "mean of the utility if every patient followed the regime; contrasts are differences of means"),
+        ("Smallest difference that matters", f"{study.mcid:g} (declared)" if study.mcid else
+         f"{mcid_of(m.regime.posterior):.3g} (default: 0.1 SD of the utility)"),
+    ]
+    return Section("estimand", "Estimand", "ICH E9(R1)", (table(("Attribute", "In this analysis"), rows),))
+
+
+# ---- timeline, model, assumptions ---------------------------------------------------------------------
+
+
+def design(m: Material) -> Section:
+    """Item 4."""
+    study = m.study
+    equations: list[Block] = []
+    for response in study.responses:
+        first, *rest = equation(study, response)
+        equations.append(Code("\n".join([first, *(f"    {line}" for line in rest)])))
+    notes = []
+    if any(isinstance(r.model, Hierarchical) for r in study.responses):
+        notes.append("Covariates enter divided by their SD. Every contrast of treatments (“a vs b”) is normal around zero with the common scale tau, "
+                     "every interaction with the smaller scale tau_interaction; both scales are estimated. Contrasts sum to zero within each set of "
+                     "feasible options.")
+    if study.cluster:
+        notes.append(f"Levels and treatment contrasts vary over {study.cluster} and are partially pooled.")
+    if any(isinstance(r.model, UserModel) for r in study.responses):
+        notes.append("Models marked as written by the user are identified by their address and a hash of their source.")
+    blocks: list[Block] = [
+        Heading("Timeline"),
+        picture(plot.timeline(study), "The study as a diagram: " + " ".join(timeline_lines(study)),
+                "Squares: decisions with their options. Circles: responses. Diamonds: baseline covariates and the utility."),
+        Heading("Model"), *equations, Points(tuple(notes)) if notes else Paragraph("Each response depends on its cell only; nothing is pooled."),
+        Heading("Causal assumptions, and who guarantees each"),
+        table(("Assumption", "What it says here", "Guaranteed by"), _assumptions(m)),
+    ]
+    return Section("design", "Timeline, model and assumptions", "ROBUST, BARG, ICH E9(R1)", tuple(blocks))
+
+
+def _assumptions(m: Material) -> list[tuple[str, str, str]]:
+    rows = [("Consistency", "A patient's outcome under the treatments received is the one that the regime would have produced; one patient's "
+             "treatment does not affect another's outcome.", "the analyst")]
+    sparse = {c.decision for c in m.regime.posterior.verdict.positivity for n in c.counts if n < SPARSE}
+    for d in (d for d in m.study.decisions if any(len(s) > 1 for s in d.sets)):
+        randomized = d.assigned == "randomized"
+        what = ("Assignment depends on nothing but the recorded history, by randomization." if randomized else
+                "Given the recorded history, the choice of treatment is unrelated to how the patient would have fared: nothing unrecorded drove "
+                "both.")
+        rows.append((f"Sequential exchangeability at {d.name}", what, "the design" if randomized else "the analyst (treatments were observed)"))
+        thin = f" Some option was received by fewer than {SPARSE} patients of a cell: see the table of positivity." if d.name in sparse else ""
+        what = "Every feasible option had a positive probability in every history that offers it." + thin
+        rows.append((f"Positivity at {d.name}", what, "the design" if randomized else "the analyst (seen in the counts only)"))
+    rows.append(("Missing data", "What is missing is unrelated to what it would have been, given the recorded history.", "the analyst"))
+    rows.append(("Model", "The equations above describe the responses well enough; the checks of the model probe part of this.", "the analyst"))
+    return rows
+
+
+# ---- priors -------------------------------------------------------------------------------------------
+
+
+def priors(m: Material, starts_best: Mapping[str, Any] | None) -> Section:
+    """Item 5."""
+    posterior = m.regime.posterior
+    rows = [(f"{r.response}.{r.address}", r.declared, r.text, r.source, r.reason, NOT_PROVIDED) for r in priors_in_force(posterior)]
+    rows += [(r.name, "in the model function", r.model.address, "user", "see the function's source", NOT_PROVIDED)
+             for r in m.study.responses if isinstance(r.model, UserModel)]
+    blocks: list[Block] = [
+        table(("Address", "As declared", "Numbers in force", "Source", "Reason", "Effective sample size"), rows),
+        picture(plot.priors(posterior), "Density of each prior: " + "; ".join(f"{r[0]} {r[2]}" for r in rows),
+                "Prior densities, in the units named."),
+        Heading("What the priors say about the options before any data"),
+    ]
+    if starts_best:
+        flat = [(k, v) for k, v in starts_best.items() if not isinstance(v, Mapping)]
+        flat += [(f"{d}: {o}", p) for d, inner in starts_best.items() if isinstance(inner, Mapping) for o, p in inner.items()]
+        blocks += [Paragraph("Probability, under the priors alone, that each option starts the best regime:"),
+                   table(("Option", "Prior P(starts best)"), [(o, f"{float(p):.3f}") for o, p in flat], numeric=(1,))]
+    else:
+        blocks.append(Paragraph(f"Prior probability that each option starts the best regime: {NOT_PROVIDED}."))
+    blocks.append(Paragraph(f"Prior predictive distribution: {NOT_PROVIDED}. Prior effective sample size: {NOT_PROVIDED}."))
+    return Section("priors", "Priors", "ROBUST, BARG", tuple(blocks))
+
+
+# ---- data ---------------------------------------------------------------------------------------------
+
+
+def data(m: Material) -> Section:
+    """Item 6."""
+    t, study = m.regime.posterior.trajectories, m.study
+    reached, rows = np.ones(t.n, dtype=bool), []
+    for node in study.timeline:
+        seen = t.observed(node.name)
+        rows.append((study.stage(node.name), node.name, type(node).__name__.lower(), int(reached.sum()), int((reached & seen).sum()),
+                     int((reached & ~seen).sum())))
+        reached = reached & seen
+    spread = [(n.name, int(t.observed(n.name).sum()), *_spread(t.columns[n.name][t.observed(n.name)]))
+              for n in study.timeline if not isinstance(n, Decision) and t.columns[n.name].dtype.kind == "f"]
+    cells = [(c.decision, c.label, option, count, f"fewer than {SPARSE}" if count < SPARSE else "")
+             for c in m.regime.posterior.verdict.positivity for option, count in zip(c.options, c.counts, strict=True)]
+    blocks: list[Block] = [
+        Heading("Missing values by stage"),
+        table(("Stage", "Variable", "Kind", "Due", "Recorded", "Missing"), rows, numeric=(0, 3, 4, 5),
+              caption="Due: everything before it is recorded. Stage 0 is baseline."),
+        *([Points(t.notes)] if t.notes else []),
+        Heading("Variables"),
+        table(("Variable", "Recorded", "Mean", "SD", "Lowest", "Highest"), spread, numeric=(1, 2, 3, 4, 5)),
+        Heading("Positivity: patients by option in every cell that offers a choice"),
+        table(("Decision", "Cell", "Option", "Patients", "Note"), cells, numeric=(3,), strong=[i for i, c in enumerate(cells) if c[3] < SPARSE]),
+        Heading("Patients who followed each embedded regime"), *_following(m),
+    ]
+    return Section("data", "Data", "CONSORT-ACE 2020, BARG", tuple(blocks))
+
+
+def _spread(values: np.ndarray) -> tuple[str, str, str, str]:
+    if not values.size:
+        return ("–",) * 4
+    sd = float(values.std(ddof=1)) if values.size > 1 else 0.0
+    digits = digits_for(sd)
+    return amount(float(values.mean()), digits), amount(sd, digits), amount(float(values.min()), digits), amount(float(values.max()), digits)
+
+
+def _following(m: Material) -> list[Block]:
+    posterior = m.regime.posterior
+    t = posterior.trajectories
+    known = [np.asarray(t.assignment[d.name]) for d in m.study.decisions if d.name in t.assignment]
+    product = np.prod(known, axis=0) if known else np.full(t.n, np.nan)
+    rows = []
+    for r in m.comparison.rows:
+        mask = followed(posterior, r.rules)
+        p = product[mask]
+        size = NOT_PROVIDED
+        if not m.observed_decisions and np.isfinite(p).all():
+            size = f"{(1 / p).sum() ** 2 / (1 / p**2).sum():.1f}" if p.size else "0.0"
+        rows.append((r.rules.label, int(mask.sum()), size))
+    note = ("The effective sample size needs the probabilities of assignment, which nobody set here: treatments were observed."
+            if m.observed_decisions else "Effective sample size: of followers weighted by the inverse of their probability of assignment (Kish).")
+    return [table(("Regime", "Followers", "Effective sample size"), rows, numeric=(1, 2)), Paragraph(note, "note")]
+
+
+# ---- computation and checks -----------------------------------------------------------------------------
+
+
+def computation(m: Material) -> Section:
+    """Item 7."""
+    posterior = m.regime.posterior
+    verdict = posterior.verdict
+    sampler = ("independent draws from the exact posterior of conjugate cells" if posterior.engine == "exact" else
+               "No-U-Turn sampler (NumPyro) on the model compiled from PyMC")
+    rows = [_diagnosed("Parameters", verdict.convergence), _diagnosed("Values of the embedded regimes", m.comparison.convergence)]
+    methods = [(name, how) for name, how in m.regime.methods.items()] + [("embedded regimes", m.comparison.method)]
+    value = m.regime.value()
+    blocks: list[Block] = [
+        Paragraph(f"Sampler: {sampler}; {_amount_of_draws(m)}."),
+        table(("Quantity", "Largest R-hat", "of", "Smallest bulk ESS", "Smallest tail ESS", "Divergences", "Draws"), rows, numeric=(1, 3, 4, 5, 6)),
+        Paragraph(f"Gate: the recommendation is withheld when R-hat exceeds {RHAT_FAIL:g}, an effective sample size (ESS) falls below {ESS_FAIL}, or "
+                  f"more than {DIVERGENT_FAIL:.0%} of draws diverge; it is given with a warning above {RHAT_WARN:g}, below {ESS_WARN}, or at any "
+                  "divergence. The gate looks at the parameters."),
+        Paragraph(f"Verdict: {verdict.status}." + ("" if verdict.reasons else " No reason to doubt was found."), "alarm" if m.withheld else ""),
+        *([Points(verdict.reasons)] if verdict.reasons else []),
+        Heading("How expected utilities were computed"),
+        table(("Decision", "Method"), methods),
+    ]
+    if not m.withheld:
+        blocks.append(Paragraph(f"Monte Carlo standard error of the regime's mean value: {value.mcse:.2g} (posterior SD {value.sd:.3g})."))
+    return Section("computation", "Computation", "BARG, ROBUST", tuple(blocks))
+
+
+def _diagnosed(what: str, c: Convergence) -> tuple[str, ...]:
+    def shown(x: float, form: str) -> str:
+        return format(x, form) if np.isfinite(x) else "not applicable"
+
+    return (what, shown(c.rhat, ".3f"), c.rhat_variable, shown(c.ess_bulk, ".0f"), shown(c.ess_tail, ".0f"), str(c.divergences), str(c.draws))
+
+
+def checks(m: Material) -> Section:
+    """Item 8."""
+    posterior = m.regime.posterior
+    rows = []
+    for p in posterior.verdict.predictive:
+        digits = digits_for(p.upper - p.lower)
+        rows.append((m.study.stage(p.response), p.response, p.statistic, amount(p.observed, digits), interval(p.lower, p.upper, digits), chance(p.p)))
+    low = [i for i, p in enumerate(posterior.verdict.predictive) if p.p < 0.05]
+    blocks = (
+        Paragraph("Replicated data are drawn from the fitted model, each patient's own history given. Where the observed value lies outside most of "
+                  "them, the model misses that feature of the data. The same data were used to fit, so these checks are lenient."),
+        picture(plot.predictive(posterior), "Observed responses beside replicated ones, by stage; the numbers stand in the table below.",
+                "Observed data beside replicated data. Bands and bars: 95% equal-tailed intervals of replicates."),
+        table(("Stage", "Response", "Statistic", "Observed", "95% of replicates (equal-tailed)", "Two-sided tail probability"), rows,
+              numeric=(0, 3, 4, 5), strong=low, caption="Bold: tail probability below 0.05. With this many statistics some are expected by chance."),
+    )
+    return Section("checks", "Posterior predictive checks", "BARG", blocks)

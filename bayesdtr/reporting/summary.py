@@ -1,0 +1,182 @@
+'''`summary.json`: the answer as numbers, a stable interface for programs that read what a run found.
+
+Strict JSON in UTF-8: a number that does not exist (no parameter to diagnose, no interval) is
+``null``, never NaN. Keys are added in later releases, not renamed; `schema_version` counts breaks.
+
+========================  ==========================================================================
+key                       meaning
+========================  ==========================================================================
+schema_version            1
+study                     hash (SHA-256 of the declaration), description (text), timeline (list of lines)
+engine, seed, versions    what computed it: engine, seed, package versions
+data                      patients (number), hash (SHA-256), notes (sentences of the data door)
+diagnostics               status ("ok", "warn", "fail"), reasons, rhat_max, ess_bulk_min, ess_tail_min,
+                          divergences, draws; positivity: [{decision, cell {name: label}, options
+                          {option: patients}}]; predictive: [{response, statistic, observed, lower, upper, p}]
+withheld                  true when the checks fail: every recommendation and value below is then left out
+withheld_reason           a sentence, or null
+regime                    rules (lines; [] when withheld), methods {decision: how its look-ahead is computed}
+value                     committed value under the model, averaged over the observed patients: mean, sd,
+                          interval [lower, upper] (equal-tailed), ci_prob, mcse; null when withheld
+honest_value              null in this release
+prior_effective_sample_   null in this release
+size
+embedded_regimes          per regime: rules (label), branches (lines), mean, sd, interval, p_best
+                          (probability of the highest value among the embedded regimes), p_best_mcse,
+                          upper_limit (simultaneous, of its difference to the best; on the scale of
+                          `best_set`), in_best_set, patients (who followed it), minus_reference
+                          {mean, interval} or null. When withheld only rules, branches and patients are kept.
+best_set                  probability (simultaneous), scale ("identity" or "log-odds")
+reference                 label of the declared standard-of-care regime, or null
+decisions                 per decision and cell of the discrete history: decision, cell {name: label},
+                          patients, option (recommended to most), expected_utility, p_best, regret,
+                          near_tie, mc_tie, options: [{option, expected_utility, interval, p_best, share
+                          (of the cell's histories for which it is recommended), patients (who received
+                          it)}]. [] when withheld.
+prior_starts_best         what was handed in: prior probability that each option starts the best regime; or null
+========================  ==========================================================================
+'''
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..decision import Comparison, Regime
+from ..decision.readable import Cell
+from ..errors import FileError
+from ..inference import Verdict
+from ..inference.files import versions, write_whole
+from ..schema import SCHEMA_VERSION
+from ..study import Study
+from ..study.describe import timeline_lines
+from .material import Material, strict, study_hash
+
+
+def summary(regime: Regime, comparison: Comparison | None = None, *, prior_starts_best: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The answer as a dict of plain numbers, texts, lists and dicts; the module's docstring lists the keys.
+
+    Parameters
+    ----------
+    regime : Regime
+    comparison : Comparison, optional
+        Of the same posterior; computed when not given.
+    prior_starts_best : mapping, optional
+        Prior probability that each option starts the best regime, by option (or by decision and option).
+
+    Returns
+    -------
+    dict
+    """
+    return summary_of(Material.of(regime, comparison), prior_starts_best)
+
+
+def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | None = None,
+                  prior_starts_best: Mapping[str, Any] | None = None) -> Path:
+    """Write :func:`summary` as strict JSON, whole or not at all.
+
+    Parameters
+    ----------
+    regime : Regime
+    path : str or Path
+        Ends in ``.json``.
+    comparison : Comparison, optional
+    prior_starts_best : mapping, optional
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileError
+        When the name ends otherwise, or the folder cannot be written to.
+    """
+    return write_json(summary(regime, comparison, prior_starts_best=prior_starts_best), path)
+
+
+def write_json(content: dict[str, Any], path: str | Path) -> Path:
+    """Write a summary to a file."""
+    if Path(path).suffix.lower() != ".json":
+        raise FileError(f"A summary is written to a .json file, got {str(path)!r}.")
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    return write_whole(Path(path), lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The summary of gathered material."""
+    posterior, comparison = m.regime.posterior, m.comparison
+    value = None if m.withheld else m.regime.value()
+    return strict({
+        "schema_version": SCHEMA_VERSION,
+        "study": _study(m.study),
+        "engine": posterior.engine, "seed": posterior.seed, "versions": versions(),
+        "data": {"patients": posterior.trajectories.n, "hash": posterior.trajectories.hash, "notes": list(posterior.trajectories.notes)},
+        "diagnostics": _diagnostics(posterior.verdict),
+        "withheld": m.withheld,
+        "withheld_reason": "The checks of the posterior fail: " + " ".join(posterior.verdict.reasons) if m.withheld else None,
+        "regime": {"rules": _rules(m), "methods": dict(m.regime.methods)},
+        "value": None if value is None else {
+            "mean": value.mean, "sd": value.sd, "interval": [value.lower, value.upper], "ci_prob": value.ci_prob, "mcse": value.mcse},
+        "honest_value": None,
+        "prior_effective_sample_size": None,
+        "embedded_regimes": _embedded(m),
+        "best_set": {"probability": 1 - comparison.alpha, "scale": comparison.scale},
+        "reference": None if m.study.reference is None else m.study.reference.label,
+        "decisions": [_decision(c) for c in m.cells],
+        "prior_starts_best": None if prior_starts_best is None else dict(prior_starts_best),
+    })
+
+
+def _study(study: Study) -> dict[str, Any]:
+    return {"hash": study_hash(study), "description": str(study), "timeline": [line.strip() for line in timeline_lines(study)]}
+
+
+def _rules(m: Material) -> list[str]:
+    if m.withheld:
+        return []
+    lines = []
+    for decision in m.study.decisions:
+        lines += [str(b) for b in m.branches if b.decision == decision.name] or [f"{decision.name}: nobody has reached it"]
+    return lines
+
+
+def _diagnostics(verdict: Verdict) -> dict[str, Any]:
+    c = verdict.convergence
+    return {
+        "status": verdict.status, "reasons": list(verdict.reasons), "rhat_max": c.rhat, "ess_bulk_min": c.ess_bulk, "ess_tail_min": c.ess_tail,
+        "divergences": c.divergences, "draws": c.draws,
+        "positivity": [
+            {"decision": p.decision, "cell": dict(p.cell), "options": dict(zip(p.options, p.counts, strict=True))} for p in verdict.positivity
+        ],
+        "predictive": [
+            {"response": p.response, "statistic": p.statistic, "observed": p.observed, "lower": p.lower, "upper": p.upper, "p": p.p}
+            for p in verdict.predictive
+        ],
+    }
+
+
+def _embedded(m: Material) -> list[dict[str, Any]]:
+    found = []
+    for r in m.comparison.rows:
+        row: dict[str, Any] = {"rules": r.rules.label, "branches": r.rules.lines(), "patients": r.patients}
+        numbers: dict[str, Any] = {
+            "mean": r.value.mean, "sd": r.value.sd, "interval": [r.value.lower, r.value.upper], "p_best": r.p_best, "p_best_mcse": r.p_best_error,
+            "upper_limit": r.upper_limit, "in_best_set": r.in_best_set,
+            "minus_reference": None if r.contrast is None else {"mean": r.contrast.mean, "interval": [r.contrast.lower, r.contrast.upper]},
+        }
+        found.append(row | (dict.fromkeys(numbers) if m.withheld else numbers))
+    return found
+
+
+def _decision(cell: Cell) -> dict[str, Any]:
+    top = next(o for o in cell.options if o.option == cell.option)
+    return {
+        "decision": cell.decision, "cell": dict(cell.history), "patients": cell.patients, "option": cell.option,
+        "expected_utility": top.expected_utility, "p_best": top.p_best, "regret": cell.regret, "near_tie": cell.near_tie, "mc_tie": cell.mc_tie,
+        "options": [
+            {"option": o.option, "expected_utility": o.expected_utility, "interval": [o.lower, o.upper], "p_best": o.p_best, "share": o.share,
+             "patients": o.patients}
+            for o in cell.options
+        ],
+    }
