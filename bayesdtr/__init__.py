@@ -1,4 +1,4 @@
-"""Bayesian dynamic treatment regimes: declare a study once; analyse, optimise, randomise and explain."""
+"""Bayesian dynamic treatment regimes: declare a study once; analyse, optimize, randomize and explain."""
 
 from .data import Trajectories
 from .decision import Comparison, Regime, best_set, compare, load, optimize

@@ -99,7 +99,7 @@ def prepare_folder(out: Path) -> Path:
     FileError
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        (out / "figures").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
