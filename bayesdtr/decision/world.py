@@ -11,9 +11,12 @@ from ..study.rules import tailoring_variables
 from ..study.study import Scale, Study
 
 GRID = 96
-"""Points along one continuous response."""
+"""Points along one continuous response, at least."""
 REACH = 7.0
 """Half-width of the grid in residual SDs beyond the means of the draws."""
+SPACING = 0.5
+"""Widest spacing of the grid in residual SDs: half an SD integrates a Normal density to machine precision."""
+FINEST = 4 * GRID
 RANGE_DRAWS = 256
 
 
@@ -129,7 +132,7 @@ class World:
             return 1
         if compiled.support is not None:
             return len(compiled.support)
-        return GRID if compiled.continuous else np.inf
+        return GRID if compiled.smooth else np.inf
 
     def points(self, response: str, rows: Rows) -> np.ndarray:
         """Points that carry a response's predictive distribution at given histories.
@@ -147,7 +150,9 @@ class World:
         moments = self.every(-(-self.size // RANGE_DRAWS)).look(response, rows, "moments")
         mean, sd = moments[..., 0], moments[..., 1]
         low, high = (mean - REACH * sd).min(axis=0), (mean + REACH * sd).max(axis=0)
-        fraction = (np.arange(GRID) + 0.5) / GRID
+        # Where draws differ by many residual SDs the grid is refined until each draw's own density is resolved.
+        count = int(np.clip(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING), GRID, FINEST))
+        fraction = (np.arange(count) + 0.5) / count
         return low[:, None] + (high - low)[:, None] * fraction
 
     def probabilities(self, response: str, rows: Rows, points: np.ndarray, *, average: bool = False) -> np.ndarray:

@@ -9,6 +9,7 @@ import xarray as xr
 from ..data import Trajectories, fix_scales, read
 from ..errors import InferenceError, did_you_mean, listing
 from ..model import CompiledResponse, compile_response, evaluate_paired, make_inputs
+from ..model.distributions import INTERIOR
 from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, variable
 from ..study.study import Scale, Study
 from . import exact, nuts
@@ -85,7 +86,7 @@ def _block(compiled: CompiledResponse, trajectories: Trajectories, scales: dict[
     seen = trajectories.observed(compiled.name)
     inputs = make_inputs(compiled, trajectories.history(compiled.history), trajectories.cluster, scales)
     y = np.nan_to_num(trajectories.columns[compiled.name].astype(float), nan=0.0)
-    if compiled.distribution in ("lognormal", "gamma", "exponential", "beta") and not seen.all():
+    if compiled.distribution in INTERIOR and not seen.all():
         y = np.where(seen, y, 0.5)  # inside the support, so that a row of weight 0 has a finite gradient
     return nuts.Block(compiled, inputs, y, seen.astype(float))
 

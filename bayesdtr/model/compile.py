@@ -27,7 +27,7 @@ from ..study.models import Saturated, UserModel
 from ..study.study import Study
 from ..study.timeline import Baseline, Decision, Response, finite_values
 from . import hierarchical, saturated
-from .distributions import CONTINUOUS, FINITE, carried, check_carried
+from .distributions import FINITE, SMOOTH, carried, check_carried
 from .history import History
 
 Arrays = Mapping[str, Any]
@@ -78,9 +78,9 @@ class CompiledResponse:
         return FINITE.get(self.distribution)
 
     @property
-    def continuous(self) -> bool:
-        """Whether the response has a density."""
-        return self.distribution in CONTINUOUS
+    def smooth(self) -> bool:
+        """Whether a uniform grid integrates the response's density."""
+        return self.distribution in SMOOTH
 
     def log_density(self, u: Arrays, inputs: Arrays, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Log likelihood of each row, shape (patient,), and log prior with Jacobian, scalar."""

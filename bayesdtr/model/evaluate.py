@@ -38,7 +38,7 @@ def _sample(d: dist.Distribution, uniforms: jax.Array) -> jax.Array:
         return jnp.where(uniforms < d.mean, 1.0, 0.0)
     try:
         return d.icdf(uniforms)
-    except NotImplementedError:  # no quantile function: the first uniform seeds ordinary sampling
+    except (NotImplementedError, ImportError):  # no quantile function: the first uniform seeds ordinary sampling
         seed = jax.lax.bitcast_convert_type(uniforms[0].astype(jnp.float32), jnp.uint32)
         return d.sample(jax.random.key(seed)).astype(float)
 

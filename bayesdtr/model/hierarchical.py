@@ -13,7 +13,7 @@ from ..study.conditions import Interval, Test
 from ..study.predictor import Column, Contrast, Factor, Numeric, contrast_matrix, default_predictor
 from ..study.study import Study
 from ..study.timeline import Decision, Response
-from .history import History
+from .history import History, outcome
 from .priors import place
 
 
@@ -112,5 +112,5 @@ def build(study: Study, response: Response, history: History) -> pt.TensorVariab
             slopes = place(priors["cluster_treatment_sd"], sd) * slopes
             eta = eta + (_matrix(predictor.latest, study, history) * slopes[history.cluster]).sum(axis=1)
     if normal:
-        return pm.Normal(response.name, eta, place(priors["sigma"], sd))
-    return pm.Bernoulli(response.name, logit_p=eta)
+        return pm.Normal(outcome(response.name), eta, place(priors["sigma"], sd))
+    return pm.Bernoulli(outcome(response.name), logit_p=eta)

@@ -9,6 +9,11 @@ from ..errors import ModelError, did_you_mean, listing
 from ..study.timeline import Decision, Node
 
 
+def outcome(response: str) -> str:
+    """Name of a built-in model's response variable, which no parameter can bear: a response may be called ``tau``."""
+    return f"response::{response}"
+
+
 @dataclass(frozen=True)
 class History:
     """The variables observed before a response, as symbolic columns on dim ``patient``.

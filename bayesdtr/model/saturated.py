@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from ..study.predictor import Cells, saturated_cells
 from ..study.study import Study
 from ..study.timeline import Response
-from .history import History
+from .history import History, outcome
 from .priors import place
 
 
@@ -28,7 +28,7 @@ def build(study: Study, response: Response, history: History) -> pt.TensorVariab
     pm.modelcontext(None).add_coord("cell", list(cells.labels))
     code = cell_codes(cells, history)
     if response.family.link == "logit":
-        return pm.Bernoulli(response.name, p=place(priors["probability"], pt.constant(1.0), dims="cell")[code])
+        return pm.Bernoulli(outcome(response.name), p=place(priors["probability"], pt.constant(1.0), dims="cell")[code])
     location, sd = history.scale(response.name)
     mean = place(priors["mean"], sd, location=location, dims="cell")
-    return pm.Normal(response.name, mean[code], place(priors["sigma"], sd))
+    return pm.Normal(outcome(response.name), mean[code], place(priors["sigma"], sd))
