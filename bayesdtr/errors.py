@@ -46,7 +46,7 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
     Case is ignored, so that ``Severity`` finds ``severity``.
     """
-    originals = {str(k).casefold(): str(k) for k in known}
+    originals = {str(k).casefold(): k for k in known}
     close = difflib.get_close_matches(str(name).casefold(), list(originals), n=1, cutoff=0.6)
     return f"; did you mean {originals[close[0]]!r}?" if close else ""
 

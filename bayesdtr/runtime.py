@@ -13,6 +13,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ def bridge() -> Any:
     module
         ``pymc.sampling.jax``.
     """
+    # In a thread of its own the flag reads as the process has it, whatever context the caller is in.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(_import_bridge).result()
+
+
+def _import_bridge() -> Any:
     wide = bool(jax.config.jax_enable_x64)
     flags = os.environ.get("XLA_FLAGS")
     try:
@@ -105,14 +112,14 @@ def compile_seconds() -> float:
     return _compile_seconds
 
 
-def key(seed: int, *ids: int | str) -> jax.Array:
+def key(seed: int | jax.Array, *ids: int | str | jax.Array) -> jax.Array:
     """Random key of a seed and a path of ids, the same whatever the batch size or worker count.
 
     Parameters
     ----------
     seed : int
     *ids : int or str
-        Folded in one after the other; texts by their CRC-32.
+        Folded in one after the other; texts by their CRC-32. Numbers may be traced.
     """
     made = jax.random.key(seed)
     for part in ids:

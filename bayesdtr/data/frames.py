@@ -69,4 +69,4 @@ def like(backend_of_frame: Any, columns: Mapping[str, np.ndarray | Sequence[Any]
     # NumPy text arrays become lists: each library then uses its own text type.
     made = {k: v.tolist() if isinstance(v, np.ndarray) and v.dtype.kind in "UO" else np.array(v) if isinstance(v, np.ndarray) else list(v)
             for k, v in columns.items()}
-    return nw.from_dict(made, backend=name).to_native()
+    return nw.from_dict(made, backend=name).to_native()  # type: ignore[arg-type]

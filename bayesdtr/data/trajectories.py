@@ -204,7 +204,7 @@ def due(study: Study, trajectories: Trajectories) -> np.ndarray:
     result = np.full(trajectories.n, len(study.decisions))
     open_ = np.ones(trajectories.n, dtype=bool)  # nothing missing so far
     gap = np.full(trajectories.n, -1)  # position of the first thing that is missing
-    who = Who(trajectories.ids, "row" if study.id is None else "patient")
+    who = Who(trajectories.ids.tolist(), "row" if study.id is None else "patient")
     for position, node in enumerate(study.timeline):
         seen = trajectories.observed(node.name)
         if (torn := np.flatnonzero(seen & ~open_)).size:

@@ -89,7 +89,7 @@ def _feasible(study: Study, decision: Decision, columns: Columns, complete: np.n
     for code, problem in ((-1, "none of its conditions holds"), (-2, "more than one of its conditions holds")):
         if (bad := rows[stratum == code]).size:
             names = dict.fromkeys(name for condition, _ in decision.choices for name in condition.variables)
-            values = ", ".join(f"{name} = {_shown(study, name, columns[name][bad[0]])}" for name in names)
+            values = ", ".join(f"{name} = {_shown(study, name, float(columns[name][bad[0]]))}" for name in names)
             raise DataError(
                 f"Decision {decision.name!r}: {problem} for {values} ({who(bad)}); conditions: "
                 f"{'; '.join(str(c) for c, _ in decision.choices)}. They must be disjoint and cover every history."

@@ -1,5 +1,6 @@
 """From a posterior to decisions: the optimal regime, and the embedded regimes compared."""
 
+from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .compare import Comparison, EmbeddedValue, compare
 from .files import load
@@ -7,4 +8,4 @@ from .optimize import optimize
 from .regime import Regime
 from .values import Summary
 
-__all__ = ["BestSet", "Comparison", "EmbeddedValue", "Regime", "Summary", "best_set", "compare", "load", "optimize"]
+__all__ = ["BestSet", "Comparison", "EmbeddedValue", "Regime", "Summary", "best_set", "compare", "load", "optimize", "prior_starts_best"]

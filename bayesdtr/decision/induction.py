@@ -86,7 +86,7 @@ def feasible_at(world: World, stage: int, rows: Rows) -> np.ndarray:
         return np.ones((rows.n, len(decision.options)), dtype=bool)
     feasible = world.study.feasible(decision.name, rows.columns)
     if not feasible.any(axis=1).all():
-        raise DecisionError(f"Decision {decision.name!r}: some histories meet none, or several, of its conditions; make them disjoint and exhaustive.")
+        raise DecisionError(f"Decision {decision.name!r}: some histories meet none, or several, of its conditions; they must be disjoint.")
     return feasible
 
 

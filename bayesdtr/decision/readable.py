@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..study.conditions import Condition
+from ..inference import Posterior
+from ..study.conditions import ALWAYS, Condition, Equals, OneOf
 from ..study.timeline import Decision, Response, finite_values
 from .assess import Assessment
 from .regime import Regime, mcid_of, rows_before
@@ -76,29 +77,22 @@ def discrete_before(regime: Regime, decision: str) -> list[str]:
     return [n.name for n in regime.posterior.study.before(decision) if isinstance(n, (Decision, Response)) and finite_values(n) is not None]
 
 
-def evaluation_rows(regime: Regime, decision: Decision) -> tuple[Rows, np.ndarray]:
-    """Histories to describe a decision by, and the patients in each (row of the data, or -1 for a cell nobody reached).
-
-    Where all history is discrete these are all reachable cells; otherwise the observed patients.
-    """
-    posterior = regime.posterior
+def evaluation_rows(posterior: Posterior, decision: Decision) -> Rows:
+    """Histories to describe a decision by: all reachable cells where history is discrete, else the observed patients."""
     study, t = posterior.study, posterior.trajectories
     before = study.before(decision.name)
     names = [n.name for n in before]
     reached = np.all([t.observed(n) for n in names], axis=0) if names else np.ones(t.n, dtype=bool)
-    index = np.flatnonzero(reached)
-    rows = rows_before(posterior, t, decision.name, index)
     levels = [[study.code(n.name, v) for v in (finite_values(n) or ())] for n in before]
-    if names and t.cluster is None and all(levels) and np.prod([len(v) for v in levels]) <= MOST_CELLS:
-        grid = np.array(list(itertools.product(*levels)))
-        columns = {n.name: grid[:, j].astype(int) if not isinstance(n, Response) else grid[:, j] for j, n in enumerate(before)}
-        possible = np.ones(len(grid), dtype=bool)
-        for node in before:
-            if isinstance(node, Decision):
-                possible &= study.feasible(node.name, columns)[np.arange(len(grid)), columns[node.name].astype(int)]
-        columns = {n: v[possible] for n, v in columns.items()}
-        return Rows(columns, None, int(possible.sum())), np.full(int(possible.sum()), -1)
-    return rows, index
+    if not names or t.cluster is not None or not all(levels) or np.prod([len(v) for v in levels]) > MOST_CELLS:
+        return rows_before(posterior, t, decision.name, np.flatnonzero(reached))
+    grid = np.array(list(itertools.product(*levels)))
+    columns = {n.name: grid[:, j].astype(int) if not isinstance(n, Response) else grid[:, j] for j, n in enumerate(before)}
+    possible = np.ones(len(grid), dtype=bool)
+    for node in before:
+        if isinstance(node, Decision):
+            possible &= study.feasible(node.name, columns)[np.arange(len(grid)), columns[node.name].astype(int)]
+    return Rows({n: v[possible] for n, v in columns.items()}, None, int(possible.sum()))
 
 
 @dataclass(frozen=True)
@@ -136,13 +130,11 @@ def decision_cells(regime: Regime) -> list[Cell]:
     """
     found = []
     for decision in regime.posterior.study.decisions:
-        rows, _ = evaluation_rows(regime, decision)
-        if not rows.n:
+        if decision.name not in regime.profile:
             continue
+        rows, a = regime.profile[decision.name]
         choice = [g for g in groups(regime, decision, rows) if len(decision.choices[g.stratum][1]) > 1]
-        if choice:
-            a = regime.assess(decision.name, rows)
-            found += [_cell(regime, decision, g, a.take(g.members)) for g in choice]
+        found += [_cell(regime, decision, g, a.take(g.members)) for g in choice]
     return found
 
 
@@ -226,45 +218,58 @@ class RuleBranch:
     Attributes
     ----------
     decision : str
+    condition : Condition
+        Which of the decision's conditions it belongs to.
     history : tuple of (name, label)
-        The discrete history, and a condition where one applies; empty when the option is for everyone.
+        Values of discrete variables that it is restricted to.
     tests : tuple of str
-        Thresholds on the remaining variables.
+        Thresholds on other variables.
     option : str
+        Empty where no patient has reached the condition.
     forced : bool
         Whether it is the only feasible option there.
     agreement : float
-        Share of the cell's patients for whom the list says what the exact rule says.
+        Share of the patients (or cells) behind it for whom the list says what the exact rule says.
     patients : int
-        Patients behind `agreement`.
+        How many these are.
     """
 
     decision: str
+    condition: Condition
     history: tuple[tuple[str, str], ...]
     tests: tuple[str, ...]
     option: str
-    forced: bool
-    agreement: float
-    patients: int
+    forced: bool = False
+    agreement: float = 1.0
+    patients: int = 0
 
     @property
-    def condition(self) -> str:
+    def when(self) -> str:
         """Readable form of when the branch applies; empty for everyone."""
-        return " and ".join([*(v if n == CONDITION else f"{n} = {v}" for n, v in self.history), *self.tests])
+        first = [str(self.condition)] if self.condition.tests else []
+        return " and ".join([*first, *(f"{n} = {v}" for n, v in self.history), *self.tests])
+
+    def allowed(self, offered: dict[str, set[str]]) -> bool:
+        """Whether the branch can be met when earlier decisions only take the options offered."""
+        tests = [(n, set(map(str, t.labels))) for n, t in self.condition.tests if isinstance(t, (Equals, OneOf))]
+        return all(labels & offered[name] for name, labels in [*tests, *((n, {v}) for n, v in self.history)] if name in offered)
 
     def __str__(self) -> str:
-        note = "" if self.agreement == 1 else f"   (agrees with the exact rule for {self.agreement:.0%} of {self.patients} patients)"
-        said = self.option + (" (the only option)" if self.forced else "")
-        return f"{self.decision}: if {self.condition}, {said}{note}" if self.condition else f"{self.decision}: {said}{note}"
+        said = self.option or "not known: no patient has reached it"
+        note = " (the only feasible option)" if self.forced and self.when else ""
+        if self.agreement < 1:
+            note += f"   (agrees with the exact rule for {self.agreement:.0%} of {self.patients} patients)"
+        return f"{self.decision}: {f'if {self.when}, ' if self.when else ''}{said}{note}"
 
 
 def rule_branches(regime: Regime) -> list[RuleBranch]:
-    """The regime as branches of an if-then list; a decision that nobody has reached has none."""
+    """The regime as branches of an if-then list; a decision that nobody has reached has one without an option."""
     found = []
     for decision in regime.posterior.study.decisions:
-        rows, _ = evaluation_rows(regime, decision)
-        if rows.n:
-            found += _decision_branches(regime, decision, rows, regime.assess(decision.name, rows))
+        if decision.name in regime.profile:
+            found += _decision_branches(regime, decision, *regime.profile[decision.name])
+        else:
+            found.append(RuleBranch(decision.name, ALWAYS, (), (), ""))
     return found
 
 
@@ -275,35 +280,63 @@ def rule_lines(regime: Regime) -> list[str]:
     cell of the discrete history gets a tree of at most two thresholds, and its line says for how
     many of the observed patients it agrees with the exact recommendation.
     """
-    branches = rule_branches(regime)
-    lines = []
-    for decision in regime.posterior.study.decisions:
-        mine = [str(b) for b in branches if b.decision == decision.name]
-        lines += mine or [f"{decision.name}: nobody has reached it"]
-    return lines
+    return [str(branch) for branch in rule_branches(regime)]
+
+
+Part = tuple[tuple[tuple[str, str], ...], tuple[str, ...], str, float, int]
+"""Discrete values, thresholds, option, agreement with the exact rule and the number of rows behind it."""
 
 
 def _decision_branches(regime: Regime, decision: Decision, rows: Rows, a: Assessment) -> list[RuleBranch]:
+    """Branches of one decision: for each of its conditions, cells joined where they agree, thresholds inside them."""
     names = discrete_before(regime, decision.name)
-    others = {n: rows.columns[n].astype(float) for n in rows.columns if n not in names}
-    found: dict[RuleBranch, None] = {}
-    for g in groups(regime, decision, rows):
-        condition, options = decision.choices[g.stratum]
+    study = regime.posterior.study
+    stratum = study.stratum(decision.name, rows.columns) if rows.columns else np.zeros(rows.n, dtype=int)
+    found = []
+    for index, (condition, options) in enumerate(decision.choices):
+        inside = np.flatnonzero(stratum == index)
         if len(options) == 1:
-            where = ((CONDITION, str(condition)),) if condition.tests else ()
-            found.setdefault(RuleBranch(decision.name, where, (), options[0], True, 1.0, 0))
+            found.append(RuleBranch(decision.name, condition, (), (), options[0], forced=True))
+        elif inside.size:
+            fixed = {n for n, t in condition.tests if isinstance(t, Equals)}
+            codes = {n: rows.columns[n][inside].astype(float) for n in names if n not in fixed}
+            others = {n: v[inside].astype(float) for n, v in rows.columns.items() if n not in names}
+            floor = np.where(np.isfinite(a.expected[inside]), a.expected[inside], -1e300)
+            found += [RuleBranch(decision.name, condition, history, tests, option, False, agreement, count)
+                      for history, tests, option, agreement, count in _discrete(regime, decision, codes, others, floor, a.choice[inside])]
+        else:
+            found.append(RuleBranch(decision.name, condition, (), (), ""))
+    return found
+
+
+def _discrete(
+    regime: Regime, decision: Decision, codes: dict[str, np.ndarray], others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray
+) -> list[Part]:
+    """Split on the discrete variable that leaves the fewest branches, until one option or one threshold tree is left."""
+    if (choice == choice[0]).all():
+        return [((), (), decision.options[choice[0]], 1.0, len(choice))]
+    best: list[Part] | None = None
+    for name, column in codes.items():
+        kinds = np.unique(column)
+        if len(kinds) < 2:
             continue
-        m = g.members
-        exact = np.array(decision.options)[a.choice[m]]
-        floor = np.where(np.isfinite(a.expected[m]), a.expected[m], -1e300)
-        branches = _tree(floor, {n: v[m] for n, v in others.items()}, list(decision.options), 2)
-        said = np.empty(len(m), dtype=exact.dtype)
-        for _, option, part in branches:
-            said[part] = option
-        agree = float((said == exact).mean())
-        for tests, option, _ in branches:
-            found.setdefault(RuleBranch(decision.name, g.history, tuple(tests), option, False, agree, len(m)))
-    free = [b for b in found if not b.forced]
-    if free and len({b.option for b in found}) == 1 and all(b.agreement == 1 for b in free):
-        return [RuleBranch(decision.name, (), (), free[0].option, False, 1.0, sum(b.patients for b in free))]
-    return sorted(found, key=lambda b: b.forced)
+        branches: list[Part] = []
+        for kind in kinds:
+            inside = column == kind
+            part = _discrete(
+                regime, decision, {n: v[inside] for n, v in codes.items()}, {n: v[inside] for n, v in others.items()}, values[inside], choice[inside]
+            )
+            branches += [(((name, _label(regime, name, kind)), *history), *rest) for history, *rest in part]
+        if best is None or len(branches) < len(best):
+            best = branches
+    return best if best is not None else _thresholds(decision, others, values, choice)
+
+
+def _thresholds(decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[Part]:
+    """A tree of at most two thresholds, with its agreement with the exact rule."""
+    branches = _tree(values, others, list(decision.options), 2)
+    said = np.empty(len(choice), dtype=int)
+    for _, option, part in branches:
+        said[part] = decision.options.index(option)
+    agree = float((said == choice).mean())
+    return [((), tuple(conditions), option, agree, len(choice)) for conditions, option, _ in branches]

@@ -1,5 +1,6 @@
 """`Regime`: the committed rule, its recommendations, its value, its readable form."""
 
+import functools
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,6 +48,18 @@ class Regime:
         names = [d.name for d in self.posterior.study.decisions]
         fit = self.fits[decision] if self.methods[decision].startswith("regression") else None
         return assess(self.posterior, names.index(decision), rows, fit, ci_prob=ci_prob)
+
+    @functools.cached_property
+    def profile(self) -> dict[str, tuple[Rows, Assessment]]:
+        """Per decision, the histories that describe it and their assessment; worked out once, when first asked for."""
+        from .readable import evaluation_rows
+
+        found = {}
+        for decision in self.posterior.study.decisions:
+            rows = evaluation_rows(self.posterior, decision)
+            if rows.n:
+                found[decision.name] = (rows, self.assess(decision.name, rows))
+        return found
 
     def recommend(self, patients: Any, *, every_option: bool = False, ci_prob: float = 0.95) -> Any:
         """Recommend an option to each patient at the decision that is due next.

@@ -36,14 +36,14 @@ class Basis:
         Indicators of options, levels and 0/1 values, the first of each left out.
     pairs : bool
         Whether products of two terms (without hinges) are included.
-    hinge_pairs : bool
-        Whether products of a hinge and a term are included too.
+    kinks : bool
+        Whether products of hinges and terms are included: a kink may then move with the history.
     """
 
     numeric: tuple[tuple[str, float, float, tuple[float, ...]], ...]
     labels: tuple[tuple[str, float], ...]
     pairs: bool
-    hinge_pairs: bool = False
+    kinks: bool
 
     @classmethod
     def of(cls, study: Study, decision: str, columns: Mapping[str, np.ndarray]) -> "Basis":
@@ -60,8 +60,7 @@ class Basis:
                 codes = [study.code(node.name, v) for v in finite]
                 labels += [(node.name, c) for c in codes[1:] if (column == c).any()]
         count, most = len(numeric) + len(labels), len(next(iter(columns.values()))) // 8
-        hinges = sum(len(knots[1::2]) for _, _, _, knots in numeric)
-        return cls(tuple(numeric), tuple(labels), count * (count - 1) // 2 <= most, hinges * count <= most)
+        return cls(tuple(numeric), tuple(labels), count * (count - 1) // 2 <= most, len(numeric) * len(KNOTS[1::2]) * count <= most)
 
     def matrix(self, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """Values of the basis, shape (n, term)."""
@@ -72,9 +71,9 @@ class Basis:
             terms += [np.maximum(z - k, 0.0) for k in knots]
         if self.pairs:
             terms += [plain[i] * plain[j] for i in range(len(plain)) for j in range(i)]
-            # A hinge of one variable by another variable: lets a kink move with the history.
+        if self.kinks:
             hinges = [np.maximum(plain[i] - k, 0.0) for i, (_, _, _, knots) in enumerate(self.numeric) for k in knots[1::2]]
-            terms += [h * p for h in hinges for p in plain] if self.hinge_pairs else []
+            terms += [h * p for h in hinges for p in plain]
         return np.stack(terms, axis=1)
 
 
@@ -198,7 +197,7 @@ def fit_stages(world: World, rows: Rows, seed: int) -> dict[str, StageFit]:
         decision = world.study.decisions[stage]
         known = [n.name for n in world.study.before(decision.name)]
         columns = {n: simulated[n] for n in known}
-        basis = Basis.of(world.study, decision.name, columns) if known else Basis((), (), False)
+        basis = Basis.of(world.study, decision.name, columns) if known else Basis((), (), False, False)
         phi = basis.matrix(columns, size)
         feasible = _feasible(world.study, decision.name, columns, size)
         both = np.zeros((2, len(decision.options), phi.shape[1], world.size))

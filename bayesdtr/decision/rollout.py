@@ -80,5 +80,7 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
             weight, name = world.study.weight(response.name), response.name
             if weight:
                 total += weight * world.simulate(name, columns, cluster, "mean")
-            columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape)) if world.matters(name) else np.zeros(chosen.shape)
+            columns[name] = np.zeros(chosen.shape)
+            if world.matters(name):
+                columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape))
     return total.mean(axis=1)

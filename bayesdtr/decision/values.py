@@ -30,7 +30,8 @@ class Summary:
 def summarize(draws: np.ndarray, ci_prob: float = 0.95) -> Summary:
     """Summarise draws ``[chain, draw]``; the error of the mean is that of dependent draws."""
     low, high = np.quantile(draws, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
-    return Summary(float(draws.mean()), float(draws.std(ddof=1)) if draws.size > 1 else 0.0, float(low), float(high), float(batch_error(draws)), ci_prob)
+    sd = float(draws.std(ddof=1)) if draws.size > 1 else 0.0
+    return Summary(float(draws.mean()), sd, float(low), float(high), float(batch_error(draws)), ci_prob)
 
 
 def batch_error(draws: np.ndarray, batches: int = 20) -> np.ndarray:
@@ -151,7 +152,7 @@ def any_grid(world: World, stage: int = 0) -> bool:
     return any(world.matters(n) and world.compiled[n].support is None for n in later)
 
 
-MOST_EVALUATIONS = 6e8
+MOST_EVALUATIONS = 2e8
 
 
 def affordable(world: World, posterior: Posterior, rows: int, stage: int) -> World:

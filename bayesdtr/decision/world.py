@@ -104,7 +104,9 @@ class World:
         out = evaluate(compiled, self.draws[response], inputs, what, extra, average=average)
         return out if average or compiled.parameters else np.broadcast_to(out, (self.size, *out.shape[1:]))
 
-    def simulate(self, response: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, what: str, extra: np.ndarray | None = None) -> np.ndarray:
+    def simulate(
+        self, response: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, what: str, extra: np.ndarray | None = None
+    ) -> np.ndarray:
         """As :meth:`look` with rows of their own for each draw: every column ``(draw, row)``."""
         compiled = self.compiled[response]
         inputs = make_inputs(compiled, columns, cluster, self.scales)

@@ -17,7 +17,8 @@ ESS_WARN, ESS_FAIL = 400, 100
 DIVERGENT_FAIL = 0.01
 SPARSE = 5
 """A cell with fewer patients on an option than this cannot carry a recommendation by itself."""
-PREDICTIVE_WARN = 0.01
+PREDICTIVE_WARN = 0.05
+"""Chance of a false alarm over all posterior predictive statistics together (Bonferroni)."""
 
 
 def check(posterior: Posterior) -> Verdict:
@@ -112,7 +113,7 @@ def predictive_checks(study: Study, trajectories: Trajectories, replicates: dict
                     continue
                 observed, drawn = float(statistic(y[rows])), statistic(replicates[response.name][:, rows], axis=1)
                 low, high = np.quantile(drawn, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
-                p = 2 * min((drawn <= observed).mean(), (drawn >= observed).mean())
+                p = 2 * (1 + min((drawn <= observed).sum(), (drawn >= observed).sum())) / (1 + len(drawn))
                 found.append(PredictiveCheck(response.name, f"{name}, {label}", observed, float(low), float(high), float(min(p, 1.0))))
     return found
 
@@ -127,7 +128,7 @@ def examine(study: Study, trajectories: Trajectories, tree: xr.DataTree, replica
     predictive = predictive_checks(study, trajectories, replicates)
     softer += [
         f"Posterior predictive: {c.statistic} of {c.response!r} is {c.observed:.4g}, outside most replicated data ({c.lower:.4g} to {c.upper:.4g})."
-        for c in predictive if c.p < PREDICTIVE_WARN
+        for c in predictive if c.p < PREDICTIVE_WARN / len(predictive)
     ]
     if softer and status == "ok":
         status = "warn"

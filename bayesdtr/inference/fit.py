@@ -17,8 +17,10 @@ from .posterior import Posterior
 
 ENGINES = ("nuts", "exact")
 EXACT_DRAWS = 100_000
-REPLICATES = 400
-"""Posterior predictive replicates kept for checks and plots, over all chains."""
+REPLICATES = 1000
+"""Posterior predictive replicates kept for checks and plots, over all chains, at most."""
+MOST_REPLICATED = 2_000_000
+"""Replicated outcomes per response, at most."""
 
 
 def _check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any, chains: Any) -> None:
@@ -74,8 +76,7 @@ def fit(
     if engine == "exact":
         results = _exact(study, trajectories, draws, seed, chains)
     else:
-        blocks = [_block(c, trajectories, scales) for c in compiled.values()]
-        results = nuts.sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
+        results = nuts.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
     return assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
 
 
@@ -87,6 +88,11 @@ def _block(compiled: CompiledResponse, trajectories: Trajectories, scales: dict[
     if compiled.distribution in ("lognormal", "gamma", "exponential", "beta") and not seen.all():
         y = np.where(seen, y, 0.5)  # inside the support, so that a row of weight 0 has a finite gradient
     return nuts.Block(compiled, inputs, y, seen.astype(float))
+
+
+def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]) -> list[nuts.Block]:
+    """Every response's compiled model with its data."""
+    return [_block(compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
 
 
 def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int) -> list[nuts.Draws]:
@@ -145,7 +151,7 @@ def assemble(
     """Put draws of every response together: label, replicate, check."""
     dataset = _posterior_dataset(compiled, results)
     chains, per_chain = dataset.sizes[CHAIN], dataset.sizes[DRAW]
-    step = max(1, per_chain * chains // REPLICATES)
+    step = -(-per_chain * chains // max(100, min(REPLICATES, MOST_REPLICATED // trajectories.n)))
     kept = range(0, per_chain, step)
     replicates = {}
     for name, model in compiled.items():
@@ -155,7 +161,10 @@ def assemble(
     groups = {
         POSTERIOR: dataset,
         PREDICTIVE: xr.Dataset(
-            {n: ((CHAIN, DRAW, PATIENT), np.where(trajectories.observed(n), v.reshape(chains, len(kept), -1), np.nan)) for n, v in replicates.items()},
+            {
+                n: ((CHAIN, DRAW, PATIENT), np.where(trajectories.observed(n), v.reshape(chains, len(kept), -1), np.nan))
+                for n, v in replicates.items()
+            },
             coords={CHAIN: np.arange(chains), DRAW: np.array(kept), PATIENT: trajectories.ids},
         ),
         OBSERVED: xr.Dataset({n: (PATIENT, trajectories.columns[n]) for n in compiled}, coords={PATIENT: trajectories.ids}),

@@ -7,6 +7,7 @@ so a chain's draws do not depend on how many run beside it.
 
 import functools
 import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ CHUNK = 100
 
 TARGET_ACCEPT = 0.95
 """Above NumPyro's 0.8: scales over two or three options make narrow corners."""
+
+
+_ZERO = np.zeros((), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,9 @@ def _programs(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: in
 
     start_kernel, step_kernel = hmc(potential_fn_gen=potential_of, algo="NUTS")
 
-    def start(chain_key, data):
+    def start(seed, chain, data):
         inputs, *_ = data
+        chain_key = key(seed, compiled.name, chain)
         centre, tree = jax.tree.flatten(compiled.initial(inputs))
         keys = jax.random.split(jax.random.fold_in(chain_key, 0), max(len(centre), 1))
         spread = jnp.minimum(1.0, inputs.get(f"{compiled.name}::sd", 1.0))
@@ -100,26 +105,33 @@ def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup:
 
 def _compile(block: Block, warmup: int, target_accept: float) -> tuple[Any, Any]:
     """Compile a block's programs, or return those compiled before."""
-    signature = tuple((n, v.shape, str(v.dtype)) for n, v in block.inputs.items()) + (block.y.shape,)
+    signature = (*((n, v.shape, str(v.dtype)) for n, v in block.inputs.items()), block.y.shape)
     made = _executables(block.compiled, signature, warmup, target_accept)
     if not made:
         start, advance = _programs(block.compiled, signature, warmup, target_accept)
         with double_precision():
-            data = jax.tree.map(jnp.asarray, block.data)
-            begin = jax.jit(start).lower(key(0), data).compile()
-            state = jax.eval_shape(start, key(0), data)
-            made.update(start=begin, advance=jax.jit(advance).lower(state, data).compile())
+            begin = jax.jit(start).lower(_ZERO, _ZERO, block.data).compile()
+            state = jax.eval_shape(start, _ZERO, _ZERO, block.data)
+            made.update(start=begin, advance=jax.jit(advance).lower(state, block.data).compile())
     return made["start"], made["advance"]
 
 
-def _chain(block: Block, programs: tuple[Any, Any], chain_key: jax.Array, warmup: int, draws: int, bar: Progress) -> tuple[dict, dict]:
+class _Stopped(Exception):
+    """A chain was told to stop before its end."""
+
+
+def _chain(
+    block: Block, programs: tuple[Any, Any], seed: int, chain: int, warmup: int, draws: int, bar: Progress, stop: threading.Event
+) -> tuple[dict, dict]:
     """Run one chain; runs in a worker thread, so it enters the 64-bit context itself."""
     start, advance = programs
     with double_precision():
-        data = jax.tree.map(jnp.asarray, block.data)
-        state = start(chain_key, data)
+        data = block.data
+        state = start(np.asarray(seed, dtype=np.int64), np.asarray(chain, dtype=np.int64), data)
         kept = []
         for begin in range(0, warmup + draws, CHUNK):
+            if stop.is_set():
+                raise _Stopped
             state, out = advance(state, data)
             skip = max(warmup - begin, 0)
             if skip < CHUNK:
@@ -152,16 +164,21 @@ def sample(
     """
     sampled = [b for b in blocks if b.compiled.parameters]
     steps = -(-(warmup + draws) // CHUNK) * CHUNK
+    stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool, progress(steps * chains * len(sampled), "sampling", show) as bar:
-        programs = list(pool.map(lambda b: _compile(b, warmup, target_accept), sampled))
-        with double_precision():
-            keys = [[key(seed, b.compiled.name, chain) for chain in range(chains)] for b in sampled]
-        jobs = [
-            [pool.submit(_chain, b, p, k, warmup, draws, bar) for k in row]
-            for b, p, row in zip(sampled, programs, keys, strict=True)
-        ]
-        results = {}
-        for block, row in zip(sampled, jobs, strict=True):
-            values, stats = jax.tree.map(lambda *chain: np.stack(chain), *(job.result() for job in row))
-            results[block.compiled.name] = Draws(values, stats)
+        try:
+            # One after the other: XLA uses all cores for one program, and fetching two at once takes longer than twice one.
+            programs = [_compile(b, warmup, target_accept) for b in sampled]
+            jobs = [
+                [pool.submit(_chain, b, p, seed, chain, warmup, draws, bar, stop) for chain in range(chains)]
+                for b, p in zip(sampled, programs, strict=True)
+            ]
+            results = {}
+            for block, row in zip(sampled, jobs, strict=True):
+                values, stats = jax.tree.map(lambda *chain: np.stack(chain), *(job.result() for job in row))
+                results[block.compiled.name] = Draws(values, stats)
+        except BaseException:
+            stop.set()  # an interrupt ends the other chains at their next chunk instead of waiting for all of them
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [results.get(b.compiled.name) or Draws({}, {}) for b in blocks]

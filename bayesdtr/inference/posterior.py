@@ -67,7 +67,8 @@ class Posterior:
         """
         group = self.tree[POSTERIOR]
         compiled = self.compiled(response)
-        return {p: group[variable(response, p)].values.reshape(self.size, *group[variable(response, p)].shape[2:])[::thin] for p in compiled.parameters}
+        arrays = {p: group[variable(response, p)].values for p in compiled.parameters}
+        return {p: a.reshape(self.size, *a.shape[2:])[::thin] for p, a in arrays.items()}
 
     def inputs(self, response: str, history: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> dict[str, np.ndarray]:
         """Inputs of a response's compiled model for given histories."""

@@ -21,7 +21,7 @@ from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
 from ..errors import ModelError
-from ..runtime import bridge
+from ..runtime import bridge, in_double_precision
 from ..schema import CLUSTER, NEW_CLUSTER, PATIENT
 from ..study.models import Saturated, UserModel
 from ..study.study import Study
@@ -196,6 +196,7 @@ def _call(response: Response, history: History) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
+@in_double_precision  # constants of a graph take their width when it is turned into JAX, not when it runs
 def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: int | None) -> CompiledResponse:
     del function_id  # part of the key only: two closures may share their source
     response = study[name]

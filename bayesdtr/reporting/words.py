@@ -122,12 +122,8 @@ def _condition_words(m: Material, decision: Decision, text: str, known: set[str]
 
 def when_words(m: Material, branch: RuleBranch) -> str:
     """When a branch applies, as a clause; empty for everyone."""
-    decision = m.study[branch.decision]
-    assert isinstance(decision, Decision)
-    known = {n for n, _ in branch.history}
-    parts: list[str] = []
-    for name, label in branch.history:
-        parts += _condition_words(m, decision, label, known) if name == CONDITION else [f"{name_words(name)} is {_value_words(m, name, label)}"]
+    parts = [_test_words(m, n, t) for n, t in branch.condition.tests]
+    parts += [f"{name_words(name)} is {_value_words(m, name, label)}" for name, label in branch.history]
     return list_words(parts + [_threshold_words(m, t) for t in branch.tests])
 
 
@@ -215,12 +211,12 @@ def _recommendation(m: Material) -> list[str]:
         return ["Withheld: no recommendation is given, for the reason above."]
     lines, shortened = [], False
     for d in m.study.decisions:
-        mine = [b for b in m.followed_branches if b.decision == d.name and not b.forced]
+        mine = [b for b in m.followed_branches if b.decision == d.name and b.option and not b.forced]
         title = called(d.name)
         if not mine:
             lines.append(f"At {title}: nobody in the data has reached a choice here, so nothing is recommended.")
         elif len({b.option for b in mine}) == 1 and all(b.agreement == 1 for b in mine):
-            who = "everyone" if len(mine) == 1 and not mine[0].history else "everyone who has followed the rule so far and has a choice"
+            who = "everyone" if len(mine) == 1 and not mine[0].when else "everyone who has followed the rule so far and has a choice"
             lines.append(f"At {title}: {name_words(mine[0].option)}, for {who}.")
         else:
             lines += [f"At {title}: {name_words(b.option)}, if {when_words(m, b)}." for b in mine[:MOST_LINES]]
@@ -281,7 +277,7 @@ def wrong_of(m: Material) -> list[str]:
                      "patients who chose them. The size and even the direction of this error are unknown.")
     if not m.withheld and convergence_reasons(verdict.convergence)[0] != "ok":
         found.append("The computation had not settled completely; numbers may move a little when it is run longer.")
-    if any(p.p < PREDICTIVE_WARN for p in verdict.predictive):
+    if any(p.p < PREDICTIVE_WARN / len(verdict.predictive) for p in verdict.predictive):
         found.append("The model does not reproduce some features of the data, which the section on checks of the model shows.")
     if any(c.near_tie or c.mc_tie for c in m.cells):
         found.append("For some patients two options are so close that the choice between them hardly matters, or could turn with chance.")

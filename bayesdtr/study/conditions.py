@@ -5,6 +5,7 @@ no data; :meth:`Condition.mask` evaluates it on the columns of any number of pat
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -31,9 +32,9 @@ def _plain(value: object) -> Level:
         value = value.item()
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, (str, int, float)):
+    if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise StudyError(f"A condition compares with a label or a number, got {value!r}.")
+    raise StudyError(f"A condition compares with a label or a finite number, got {value!r}.")
 
 
 @dataclass(frozen=True)

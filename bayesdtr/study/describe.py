@@ -87,9 +87,9 @@ def regime_lines(study: Study, limit: int | None = SHOWN_REGIMES) -> list[str]:
 def describe(study: Study) -> str:
     """Assemble the whole description, at most 98 columns wide."""
     parts = ["Timeline"] + [_wrap(line, 8) if not line.startswith("     ") else _wrap(line.strip(), 11) for line in timeline_lines(study)]
-    parts += [f"  utility: {study.utility}" + (f" (differences below {study.mcid:g} do not matter)" if study.mcid else "")]
+    parts.append(_wrap(f"utility: {study.utility}" + (f" (differences below {study.mcid:g} do not matter)" if study.mcid else ""), 4))
     if study.cluster:
-        parts.append(f"  clusters: {study.cluster}, partially pooled")
+        parts.append(_wrap(f"clusters: {study.cluster}, partially pooled", 4))
     if study.reference:
         parts.append(_wrap(f"reference regime: {study.reference.label}", 4))
     for event, sentence in study.estimand:

@@ -6,6 +6,7 @@ every built-in model, with its reason; nothing else in the package spells a prio
 """
 
 import math
+import numbers
 from dataclasses import dataclass
 
 from ..errors import StudyError, did_you_mean, listing
@@ -71,7 +72,7 @@ class Prior:
         if missing := [name for name in expected if name not in parameters]:
             raise StudyError(f"Prior: {distribution} also needs {listing(missing)}.")
         for name, value in parameters.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
                 raise StudyError(f"Prior: {distribution}({name}={value!r}) needs a finite number.")
             if name not in UNRESTRICTED and value <= 0:
                 raise StudyError(f"Prior: {distribution}({name}={value:g}) must be above 0.")
@@ -102,9 +103,13 @@ class NormalInverseGamma:
     rate: float
 
     def __post_init__(self):
-        for name in ("strength", "shape", "rate"):
-            if not getattr(self, name) > 0:
-                raise StudyError(f"NormalInverseGamma: {name} must be above 0, got {getattr(self, name)!r}.")
+        for name in ("mean", "strength", "shape", "rate"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise StudyError(f"NormalInverseGamma: {name} must be a finite number, got {value!r}.")
+            if name != "mean" and value <= 0:
+                raise StudyError(f"NormalInverseGamma: {name} must be above 0, got {value!r}.")
+            object.__setattr__(self, name, float(value))
 
     def __str__(self) -> str:
         return f"NormalInverseGamma({self.mean:g}, {self.strength:g}, {self.shape:g}, {self.rate:g})"

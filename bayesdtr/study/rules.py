@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
 from .conditions import ALWAYS, Condition, Equals, OneOf, Test, check_condition
+from .partition import check_rules
 from .timeline import Decision, Options, Response, finite_values
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def written(study: "Study", choices: Mapping[str, Any], what: str = "regime") ->
     Raises
     ------
     StudyError
-        For an unknown decision, option or variable, or a decision left out that offers a choice.
+        For an unknown decision, option or variable, a decision left out that offers a choice, or a
+        history for which no feasible option is named.
     """
     names = [d.name for d in study.decisions]
     for name in choices:
@@ -96,7 +98,9 @@ def written(study: "Study", choices: Mapping[str, Any], what: str = "regime") ->
                     f"{did_you_mean(option, decision.options)}"
                 )
         result.append((decision.name, tuple(table.items())))
-    return Rules(tuple(result))
+    rules = Rules(tuple(result))
+    check_rules(study, rules, what)
+    return rules
 
 
 # ---- embedded regimes ---------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """`Study`: the whole declaration, checked once when it is made."""
 
 import itertools
+import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
-from .conditions import Level, check_condition, representatives
+from .conditions import Level, check_condition
 from .models import Hierarchical, Saturated, UserModel
+from .partition import check_partition
 from .predictor import saturated_variables
 from .priors import PriorInForce, hierarchical_addresses, resolve, saturated_addresses
 from .rules import Rules, embedded_regimes, written
@@ -18,8 +21,6 @@ from .utility import Utility
 
 History = Mapping[str, np.ndarray]
 """Columns of equal length: numbers, and codes for decisions and labelled covariates."""
-
-LARGEST_PARTITION_CHECK = 200_000
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class Study:
         put("id", id)
         put("estimand", tuple((estimand or {}).items()))
         _check_order(self)
-        if mcid is not None and (isinstance(mcid, bool) or not isinstance(mcid, (int, float)) or not mcid > 0):
-            raise StudyError(f"Study: mcid must be a number above 0, got {mcid!r}.")
+        if mcid is not None and (isinstance(mcid, bool) or not isinstance(mcid, numbers.Real) or not 0 < mcid < math.inf):
+            raise StudyError(f"Study: mcid must be a finite number above 0, got {mcid!r}.")
         put("mcid", None if mcid is None else float(mcid))
         put("scales", _scales(self, scales or {}))
         _check_utility(self)
@@ -149,6 +150,24 @@ class Study:
     def code(self, name: str, label: Level) -> float:
         """The number that stands for a label of a variable in a history."""
         return code_of(self[name], label)
+
+    def with_scales(self, scales: Mapping[str, Any]) -> "Study":
+        """The same study with scales declared, for example those of an earlier posterior, so that a later look keeps its priors.
+
+        Parameters
+        ----------
+        scales : mapping of str to Scale, float or (location, SD)
+            Replace or add to those declared.
+
+        Returns
+        -------
+        Study
+        """
+        made = object.__new__(Study)
+        for name in self.__dataclass_fields__:
+            object.__setattr__(made, name, getattr(self, name))
+        object.__setattr__(made, "scales", tuple((dict(self.scales) | dict(_scales(self, scales))).items()))
+        return made
 
     # ---- feasible sets ---------------------------------------------------------------------
 
@@ -213,8 +232,13 @@ def _check_order(study: Study) -> None:
     if repeated := [n for i, n in enumerate(names) if n in names[:i]]:
         raise StudyError(f"Study: the name {repeated[0]!r} is used twice.")
     for role, column in (("cluster", study.cluster), ("id", study.id)):
-        if column is not None and (not isinstance(column, str) or column in names):
+        if column is not None and (not isinstance(column, str) or not column.strip() or column in names):
             raise StudyError(f"Study: {role}={column!r} must name a column that is not part of the timeline.")
+    if study.cluster is not None and study.cluster == study.id:
+        raise StudyError(f"Study: cluster and id name the same column {study.id!r}.")
+    for event, sentence in study.estimand:
+        if not isinstance(event, str) or not isinstance(sentence, str):
+            raise StudyError(f"Study: estimand is a mapping of intercurrent events to sentences, got {event!r}: {sentence!r}.")
     if not study.decisions:
         raise StudyError("Study: at least one Decision is needed.")
     kinds = [type(node) for node in study.timeline]
@@ -236,8 +260,10 @@ def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], 
     for name, value in given.items():
         if name not in continuous:
             raise StudyError(f"Study: scales names {name!r}; continuous variables: {listing(continuous) or 'none'}{did_you_mean(name, continuous)}")
-        pair = value if isinstance(value, Scale) else Scale(*map(float, value)) if isinstance(value, (tuple, list)) else Scale(0.0, float(value))
-        result.append((name, pair))
+        pair = (value.location, value.sd) if isinstance(value, Scale) else tuple(value) if isinstance(value, (tuple, list)) else (0.0, value)
+        if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair):
+            raise StudyError(f"Study: the scale of {name!r} is an SD, (location, SD) or a Scale, got {value!r}.")
+        result.append((name, Scale(*map(float, pair))))
     return tuple(result)
 
 
@@ -250,11 +276,15 @@ def _check_utility(study: Study) -> None:
             raise StudyError(f"Utility names {name!r}; responses: {listing(names)}{did_you_mean(name, names)}")
     last = study.decisions[-1].name
     if not any(study.weight(r.name) for r in study.after(last)):
-        raise StudyError(f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response.")
+        raise StudyError(
+            f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response."
+        )
 
 
 def _check_decision(study: Study, decision: Decision) -> None:
     where = f"Decision {decision.name!r}"
+    if isinstance(decision.probability, str) and (not decision.probability.strip() or decision.probability in study.names):
+        raise StudyError(f"{where}: probability={decision.probability!r} must name a column that is not part of the timeline.")
     known = {n.name: finite_values(n) for n in study.before(decision.name)}
     for condition, _ in decision.choices:
         check_condition(condition, known, where)
@@ -263,45 +293,7 @@ def _check_decision(study: Study, decision: Decision) -> None:
             raise StudyError(f"{where}: tailoring names {name!r}; observed before it: {listing(known) or 'nothing'}{did_you_mean(name, known)}")
         if known[name] is None:
             raise StudyError(f"{where}: tailoring variable {name!r} is continuous; let the decision's conditions cut it with at_least() or below().")
-    _check_partition(study, decision)
-
-
-def _check_partition(study: Study, decision: Decision) -> None:
-    """The conditions of a decision must be disjoint and exhaustive over every reachable history.
-
-    Regions that thresholds cut out of the line are represented by one number each, so the check is
-    exact; it is left to the data door where the number of regions is very large.
-    """
-    if all(not condition.tests for condition, _ in decision.choices):
-        return
-    involved = [decision, *(d for d in study.decisions if d.name in {n.name for n in study.before(decision.name)})]
-    tests: dict[str, list] = {}
-    for d in involved:
-        for condition, _ in d.choices:
-            for name, test in condition.tests:
-                tests.setdefault(name, []).append(test)
-    wanted = [n for n in study.before(decision.name) if n.name in tests or isinstance(n, Decision)]
-    values = [
-        representatives(tests.get(n.name, [])) if (finite := finite_values(n)) is None else [code_of(n, v) for v in finite] for n in wanted
-    ]
-    if np.prod([len(v) for v in values], dtype=float) > LARGEST_PARTITION_CHECK:
-        return
-    grid = np.array(list(itertools.product(*values)), dtype=float).reshape(-1, len(wanted))
-    history = {n.name: grid[:, j] for j, n in enumerate(wanted)}
-    reachable = np.ones(len(grid), dtype=bool)
-    for n in wanted:
-        if isinstance(n, Decision):
-            reachable &= study.feasible(n.name, history)[np.arange(len(reachable)), history[n.name].astype(int)]
-    stratum = study.stratum(decision.name, history)
-    for code, problem in ((-1, "no condition holds"), (-2, "more than one condition holds")):
-        if (bad := np.flatnonzero(reachable & (stratum == code))).size:
-            example = ", ".join(f"{n.name} = {_label(n, history[n.name][bad[0]])}" for n in wanted if n.name in tests) or "every history"
-            raise StudyError(f"Decision {decision.name!r}: {problem} for {example}; the conditions must be disjoint and cover every history.")
-
-
-def _label(node: Node, value: float) -> object:
-    finite = finite_values(node)
-    return f"{value:g}" if finite is None or isinstance(node, Response) else finite[int(value)]
+    check_partition(study, decision)
 
 
 def _check_response(study: Study, response: Response) -> None:

@@ -1,5 +1,6 @@
 """The declaration of a study: baseline covariates, then decisions and responses in time order, then a utility."""
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,7 @@ def _check_probability(name: str, choices: tuple[tuple[Condition, Options], ...]
     for option, p in table.items():
         if option not in known:
             raise StudyError(f"Decision {name!r}: probability names {option!r}; options: {listing(sorted(known))}{did_you_mean(option, known)}")
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 < p <= 1:
+        if isinstance(p, bool) or not isinstance(p, numbers.Real) or not 0 < p <= 1:
             raise StudyError(f"Decision {name!r}: the probability of {option!r} must lie in (0, 1], got {p!r}.")
     for _, options in choices:
         if len(options) == 1:
@@ -182,14 +183,16 @@ class Response:
             raise StudyError(f"Response {name!r}: the second argument is a family such as Normal() or Bernoulli(), got {family!r}.")
         if model is None:
             model = Hierarchical()
-        elif model is Saturated:
-            raise StudyError(f"Response {name!r}: write Saturated() with brackets.")
+        elif model in (Saturated, Hierarchical):
+            raise StudyError(f"Response {name!r}: write {model.__name__}() with brackets.")
         elif not isinstance(model, (Hierarchical, Saturated, UserModel)):
             if not callable(model):
                 raise StudyError(f"Response {name!r}: model is None, Saturated() or a function of the history, got {model!r}.")
             model = UserModel.of(model)
         if family is None and not isinstance(model, UserModel):
             raise StudyError(f"Response {name!r} needs a family, for example Normal() or Bernoulli().")
+        if priors is not None and not isinstance(priors, Mapping):
+            raise StudyError(f"Response {name!r}: priors is a mapping of addresses to Prior, got {priors!r}.")
         if priors and isinstance(model, UserModel):
             raise StudyError(f"Response {name!r}: its priors stand in the model function; priors= does not apply.")
         for address, prior in (priors or {}).items():

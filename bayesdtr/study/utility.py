@@ -1,6 +1,7 @@
 """Utility: what the decisions are meant to achieve, as a weighted sum of responses."""
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,9 +33,9 @@ class Utility:
         if not pairs:
             raise StudyError(f"Utility takes the name of a response or a mapping of names to weights, got {weights!r}.")
         for name, weight in pairs.items():
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight) or weight == 0:
+            if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not math.isfinite(weight) or weight == 0:
                 raise StudyError(f"Utility: the weight of {name!r} must be a finite number other than 0, got {weight!r}.")
-        if isinstance(discount, bool) or not isinstance(discount, (int, float)) or not 0 < discount <= 1:
+        if isinstance(discount, bool) or not isinstance(discount, numbers.Real) or not 0 < discount <= 1:
             raise StudyError(f"Utility: discount must lie in (0, 1], got {discount!r}.")
         object.__setattr__(self, "weights", tuple((str(name), float(weight)) for name, weight in pairs.items()))
         object.__setattr__(self, "discount", float(discount))

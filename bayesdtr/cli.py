@@ -1,0 +1,218 @@
+"""The command line: `bayesdtr run`, `bayesdtr models`, `bayesdtr doctor`."""
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .errors import BayesDTRError, FileError, did_you_mean, listing
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Bayesian dynamic treatment regimes.", pretty_exceptions_enable=False)
+console = Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn an error that a user can mend into one line and exit code 2; an interrupt into exit code 130."""
+    try:
+        yield
+    except BayesDTRError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"bayesdtr: {error}", markup=False)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        Console(stderr=True, highlight=False).print("bayesdtr: interrupted; nothing was written.", markup=False)
+        raise typer.Exit(130) from None
+
+
+# ---- the gallery ---------------------------------------------------------------------------------
+
+
+def gallery() -> dict[str, str]:
+    """Names of the gallery's studies and their titles, without importing the studies."""
+    found = {}
+    package = importlib.import_module("bayesdtr.gallery")
+    for module in pkgutil.iter_modules(package.__path__):
+        text = Path(package.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")
+        found[module.name] = text.lstrip().lstrip('"').splitlines()[0].strip().strip('"')
+    return found
+
+
+def find_study(name: str) -> ModuleType:
+    """Import a study by gallery name or by the path of a Python file.
+
+    Raises
+    ------
+    FileError
+        For an unknown name, a file that is not there or fails, or one without `study` and `patients()`.
+    """
+    known = gallery()
+    if name in known:
+        module = importlib.import_module(f"bayesdtr.gallery.{name}")
+    elif name.endswith(".py") or os.sep in name:
+        module = _import_file(Path(name))
+    else:
+        raise FileError(f"No study {name!r}; the gallery has {listing(known)}{did_you_mean(name, known)} (or give the path of a study file)")
+    from .study import Study
+
+    for part, ok in (("study", isinstance(getattr(module, "study", None), Study)), ("patients", callable(getattr(module, "patients", None)))):
+        if not ok:
+            raise FileError(f"{name} defines no {part}; a study file defines `study = Study(...)` and a function `patients()` that returns a frame.")
+    return module
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileError(f"No study file {path}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is about that file
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise FileError(f"The study file {path}{line} failed: {type(error).__name__}: {error}") from error
+    return module
+
+
+# ---- run --------------------------------------------------------------------------------------------
+
+
+def prepare_folder(out: Path) -> Path:
+    """Make the output folder, or say why not, before any work is done.
+
+    Raises
+    ------
+    FileError
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise FileError(f"Cannot write to the folder {out}: {error.strerror or error}.") from error
+    return out
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A study of the gallery, or the path of a study file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; by default ./NAME-report/.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 1,
+    engine: Annotated[str, typer.Option(help="nuts or exact.")] = "nuts",
+    draws: Annotated[int | None, typer.Option(help="Draws per chain (nuts) or in all (exact).")] = None,
+) -> None:
+    """Fit a study, find its optimal regime, and write the report."""
+    with one_line_errors():
+        module = find_study(study)
+        folder = prepare_folder(out or Path(f"{Path(study).stem}-report"))
+        _run(module, folder, study, seed=seed, engine=engine, draws=draws)
+
+
+def _run(module: ModuleType, folder: Path, name: str, *, seed: int, engine: str, draws: int | None) -> None:
+    from .decision import compare, optimize
+    from .inference import fit
+    from .reporting import report, write_figures, write_summary
+
+    declared, patients = module.study, module.patients()
+    show(str(declared))
+    posterior = fit(declared, patients, seed=seed, engine=engine, draws=draws)
+    for note in posterior.trajectories.notes:
+        show(f"Data: {note}")
+    show(f"\n{posterior.trajectories.n} patients, {posterior.size} draws, engine {engine}, seed {seed}")
+    show(str(posterior.verdict))
+    regime, comparison = optimize(posterior), compare(posterior)
+    starts = _prior(posterior, seed)
+    show(f"\nEmbedded regimes\n{comparison}\n\n{cell_table(regime)}")
+    if starts:
+        show("Before any data, P(starts the best regime): " + ", ".join(f"{o} {p:.2f}" for o, p in starts.items()))
+    show("\n" + "\n".join(rule_block(regime)))
+    title = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
+    command = " ".join(["bayesdtr", "run", shlex.quote(name), "--seed", str(seed), "--engine", engine, *(["--draws", str(draws)] if draws else [])])
+    write_figures(regime, comparison, folder / "figures")
+    report(regime, folder / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts)
+    regime.save(folder / "posterior.nc")
+    write_summary(folder / "summary.json", regime, comparison, prior_starts_best=starts)
+    show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
+
+
+def show(text: str) -> None:
+    """Print plain text; labels never count as markup."""
+    console.print(text, markup=False)
+
+
+def _prior(posterior: Any, seed: int) -> dict[str, float] | None:
+    """Prior P(starts best), or None where the prior is improper or the tree too large."""
+    from .decision import prior_starts_best
+    from .errors import InferenceError
+
+    try:
+        return prior_starts_best(posterior, seed=seed)
+    except InferenceError as error:
+        show(f"Before any data, P(starts the best regime) is not defined: {error}")
+        return None
+
+
+def cell_table(regime: Any) -> str:
+    """What each option is worth in every cell that offers a choice, as a table at most 100 columns wide."""
+    lines = [f"{'decision, history, option':<58} {'utility':>8} {'P(best)':>8} {'n':>5}  recommended"]
+    for cell in regime.cells():
+        lines.append(f"{cell.decision}: {cell.label}"[:98])
+        for o in cell.options:
+            mark = "" if o.share == 0 else "yes" if o.share == 1 else f"for {o.share:.0%}"
+            sparse = " (few)" if o.patients < 5 else ""
+            lines.append(f"    {o.option[:52]:<54} {o.expected_utility:>8.4g} {o.p_best:>8.4f} {o.patients:>5}  {mark}{sparse}")
+    lines.append("P(best): this option has the highest value, later decisions following the recommended rule; n: patients who received it.")
+    return "\n".join(lines)
+
+
+def rule_block(regime: Any) -> list[str]:
+    """The regime and its value, or why it is withheld."""
+    verdict = regime.posterior.verdict
+    if verdict.status == "fail":
+        return ["The rule is withheld because the checks fail:", *(f"  - {reason}" for reason in verdict.reasons)]
+    lines = ["Optimal regime", *(f"  {line}" for line in regime.rules())]
+    return [*lines, f"  value under the model: {regime.value()}", "  honest value: not provided"]
+
+
+@app.command()
+def models() -> None:
+    """List the gallery: one worked study a line."""
+    with one_line_errors():
+        known = gallery()
+        width = max(map(len, known), default=0)
+        for name, title in known.items():
+            show(f"{name:<{width}}  {title}")
+        show("\nRun one with `bayesdtr run NAME`; copy one with its path: " + str(Path(importlib.import_module("bayesdtr.gallery").__path__[0])))
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions and devices, and test the sampler and the induction in about a minute."""
+    from .doctor import examine
+
+    with one_line_errors():
+        if not examine(show):
+            raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the `bayesdtr` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
