@@ -245,6 +245,7 @@ def checks(m: Material) -> Section:
         picture(plot.predictive(posterior), "Observed responses beside replicated ones, by stage; the numbers stand in the table below.",
                 "Observed data beside replicated data. Bands and bars: 95% equal-tailed intervals of replicates."),
         table(("Stage", "Response", "Statistic", "Observed", "95% of replicates (equal-tailed)", "Two-sided tail probability"), rows,
-              numeric=(0, 3, 4, 5), strong=low, caption=f"Bold, and a warning: tail probability below {PREDICTIVE_WARN:g} divided by the number of statistics."),
+              numeric=(0, 3, 4, 5), strong=low,
+              caption=f"Bold, and a warning: tail probability below {PREDICTIVE_WARN:g} divided by the number of statistics."),
     )
     return Section("checks", "Posterior predictive checks", "BARG", blocks)

@@ -221,9 +221,9 @@ def _recommendation(m: Material) -> list[str]:
         else:
             lines += [f"At {title}: {name_words(b.option)}, if {when_words(m, b)}." for b in mine[:MOST_LINES]]
             shortened |= len(mine) > MOST_LINES
-    agreement = [(b.agreement, b.patients) for b in m.followed_branches if not b.forced and b.patients]
-    total = sum(n for _, n in agreement)
-    share = sum(a * n for a, n in agreement) / total if total else 1.0
+    agreement = {(b.decision, b.condition, b.history, b.agreement, b.patients) for b in m.followed_branches}
+    total = sum(n for *_, n in agreement)
+    share = sum(a * n for *_, a, n in agreement) / total if total else 1.0
     if share < 1:
         lines.append(f"These lines are a simplified form of the rule: they say the same as the full computation for {chance_words(share)} patients.")
     if shortened:
