@@ -172,7 +172,7 @@ def data(m: Material) -> Section:
 
 def _spread(values: np.ndarray) -> tuple[str, str, str, str]:
     if not values.size:
-        return ("–",) * 4
+        return "–", "–", "–", "–"
     sd = float(values.std(ddof=1)) if values.size > 1 else 0.0
     digits = digits_for(sd)
     return amount(float(values.mean()), digits), amount(sd, digits), amount(float(values.min()), digits), amount(float(values.max()), digits)
