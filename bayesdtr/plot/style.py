@@ -1,7 +1,7 @@
 """The one look of all plots: colors, sizes, wrapped text. Never touches pyplot or global settings."""
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def canvas(width: float, height: float) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
-def dress(axes: "Axes", *, grid: str | None = "x") -> None:
+def dress(axes: "Axes", *, grid: Literal["x", "y"] | None = "x") -> None:
     """Quiet spines, small ticks, a light grid along one axis."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
