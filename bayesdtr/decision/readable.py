@@ -159,8 +159,8 @@ def _cell(regime: Regime, decision: Decision, group: Group, a: Assessment) -> Ce
     options = []
     for o, option in enumerate(decision.options):
         if np.isfinite(a.expected[:, o]).any():
-            mean = [float(np.nanmean(x[:, o])) for x in (a.expected, a.lower, a.upper, a.p_best)]
-            options.append(OptionInCell(option, *mean, float((a.choice == o).mean()), int((received == o).sum())))
+            expected, lower, upper, p_best = (float(np.nanmean(x[:, o])) for x in (a.expected, a.lower, a.upper, a.p_best))
+            options.append(OptionInCell(option, expected, lower, upper, p_best, float((a.choice == o).mean()), int((received == o).sum())))
     top = max(options, key=lambda o: o.share)
     return Cell(
         decision.name, group.history, int(inside.sum()), top.option, tuple(options), float(a.regret.mean()), bool(a.mc_tie.any()),
@@ -326,7 +326,8 @@ def _discrete(
             part = _discrete(
                 regime, decision, {n: v[inside] for n, v in codes.items()}, {n: v[inside] for n, v in others.items()}, values[inside], choice[inside]
             )
-            branches += [(((name, _label(regime, name, kind)), *history), *rest) for history, *rest in part]
+            here = (name, _label(regime, name, kind))
+            branches += [((here, *history), tests, option, agreement, count) for history, tests, option, agreement, count in part]
         if best is None or len(branches) < len(best):
             best = branches
     return best if best is not None else _thresholds(decision, others, values, choice)
