@@ -99,7 +99,7 @@ def prepare_folder(out: Path) -> Path:
     FileError
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        (out / "figures").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
@@ -145,7 +145,7 @@ def _run(module: ModuleType, folder: Path, name: str, *, seed: int, engine: str,
     write_figures(regime, comparison, folder / "figures")
     report(regime, folder / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts)
     regime.save(folder / "posterior.nc")
-    write_summary(folder / "summary.json", regime, comparison, prior_starts_best=starts)
+    write_summary(regime, folder / "summary.json", comparison=comparison, prior_starts_best=starts)
     show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
 
 

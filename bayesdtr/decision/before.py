@@ -11,7 +11,7 @@ from .world import World
 PATIENTS = 50
 
 
-def prior_starts_best(posterior: Posterior, *, seed: int, draws: int = 500) -> dict[str, float] | None:
+def prior_starts_best(posterior: Posterior, *, seed: int, draws: int = 1000) -> dict[str, float] | None:
     """Prior probability that each first option starts the best regime.
 
     One divided by the number of options where the tree of later options is symmetric; an option with

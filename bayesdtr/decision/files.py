@@ -64,9 +64,14 @@ def load(path: str | Path, models: Mapping[str, Callable[..., Any]] | None = Non
         return posterior
     if kind != "regime":
         raise FileError(f"{path} holds a {kind!r}; this release reads a 'posterior' or a 'regime'.")
-    group = tree[DECISION].to_dataset()
-    bases = {n: Basis(**{k: _tuples(v) for k, v in b.items()}) for n, b in json.loads(tree.attrs["bases"]).items()}
-    fits = {n: StageFit(b, group[variable(n, "committed")].values, group[variable(n, "clairvoyant")].values) for n, b in bases.items()}
+    try:
+        group = tree[DECISION].to_dataset()
+        value = np.asarray(tree[VALUES]["value"].values)
+        methods = json.loads(tree.attrs["methods"])
+        bases = {n: Basis(**{k: _tuples(v) for k, v in b.items()}) for n, b in json.loads(tree.attrs["bases"]).items()}
+        fits = {n: StageFit(b, group[variable(n, "committed")].values, group[variable(n, "clairvoyant")].values) for n, b in bases.items()}
+    except (KeyError, ValueError, TypeError) as error:
+        raise FileError(f"{path} is damaged: its regime cannot be read ({error}).") from error
     kept = xr.DataTree.from_dict({n: v.to_dataset() for n, v in posterior.tree.children.items() if n not in (DECISION, VALUES)})
     posterior = dataclasses.replace(posterior, tree=kept)
-    return Regime(posterior, json.loads(tree.attrs["methods"]), fits, np.asarray(tree[VALUES]["value"].values))
+    return Regime(posterior, methods, fits, value)

@@ -7,6 +7,7 @@ average of a product is the product of averages, so `settle` is exact (g-formula
 programming on the posterior predictive).
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -49,6 +50,18 @@ class DecisionNode:
     qbar: np.ndarray = field(default_factory=lambda: np.empty(0))
     choice: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
 
+    @functools.cached_property
+    def pair(self) -> np.ndarray:
+        """Index of each row's and option's pair, shape (row, option); -1 where infeasible."""
+        found = np.full(self.feasible.shape, -1)
+        found[self.row, self.option] = np.arange(len(self.row))
+        return found
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """Index of the first pair of each row, shape (row,); pairs are ordered by row."""
+        return np.searchsorted(self.row, np.arange(len(self.feasible)))
+
     def table(self, pairs: np.ndarray) -> np.ndarray:
         """Values of pairs ``[..., pair]`` as a table ``[..., row, option]``, ``-inf`` where infeasible."""
         out = np.full((*pairs.shape[:-1], *self.feasible.shape), -np.inf)
@@ -60,7 +73,7 @@ GRID_NOTE = "enumeration of discrete and quadrature of continuous responses"
 
 Node = ResponseNode | DecisionNode | None
 Chooser = Callable[[DecisionNode, np.ndarray], np.ndarray]
-"""From a decision node and ``q [draw, row, option]`` to the value ``[draw, row]`` of what is done there."""
+"""From a decision node and its pairs' values ``[draw, pair]`` to the value ``[draw, row]`` of what is done there."""
 
 
 def leaves(world: World, stage: int) -> float:
@@ -144,13 +157,15 @@ def _value(node: Node, known: dict[int, np.ndarray], choose: Chooser) -> np.ndar
     if node is None:
         return 0.0
     if isinstance(node, DecisionNode):
-        return choose(node, options(node, known, choose))
+        return choose(node, np.asarray(_value(node.child, known, choose)))
     after = _value(node.child, known, choose)
     if node.points is None:
         return after + (node.weight * known[id(node)] if node.weight else 0.0)
     p = known[id(node)]
-    inner = np.reshape(np.broadcast_to(after, (len(p), node.points.size)), p.shape)
-    return (p * (node.weight * node.points + inner)).sum(axis=-1)
+    total = np.einsum("brp,rp->br", p, node.weight * node.points) if node.weight else 0.0
+    if np.ndim(after):
+        total = total + np.einsum("brp,brp->br", p, np.reshape(after, p.shape))
+    return total
 
 
 def options(node: DecisionNode, known: dict[int, np.ndarray], choose: Chooser) -> np.ndarray:
@@ -159,29 +174,50 @@ def options(node: DecisionNode, known: dict[int, np.ndarray], choose: Chooser) -
     return node.table(np.asarray(pairs))
 
 
-def committed(node: DecisionNode, q: np.ndarray) -> np.ndarray:
+def committed(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
     """The committed rule: the option of highest posterior-expected utility, whatever the draw says."""
-    return np.take_along_axis(q, node.choice[None, :, None], axis=2)[..., 0]
+    return pairs[:, node.pair[np.arange(len(node.choice)), node.choice]]
 
 
-def clairvoyant(node: DecisionNode, q: np.ndarray) -> np.ndarray:
+def clairvoyant(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
     """The best option of each draw. An ingredient of regret and of Thompson sampling, never a rule's value."""
-    del node
-    return q.max(axis=2)
+    return np.maximum.reduceat(pairs, node.starts, axis=1)
 
 
 def following(world: World, rules: Rules) -> Chooser:
     """A written or embedded regime."""
 
-    def choose(node: DecisionNode, q: np.ndarray) -> np.ndarray:
-        option = rules.option(world.study, node.name, node.rows.columns) if node.rows.columns else _unconditional(world, rules, node)
-        if (bad := (option < 0) | ~node.feasible[np.arange(len(option)), option]).any():
-            raise DecisionError(
-                f"The regime {rules.label!r} names no feasible option at {node.name!r} for some histories ({int(bad.sum())} of {len(bad)} rows)."
-            )
-        return np.take_along_axis(q, option[None, :, None], axis=2)[..., 0]
+    def choose(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
+        return pairs[:, node.pair[np.arange(len(node.feasible)), rule_options(world, rules, node)]]
 
     return choose
+
+
+def rule_options(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
+    """What a written regime does at a decision node, codes of shape (row,).
+
+    Raises
+    ------
+    DecisionError
+        Where it names no feasible option for a history that it leads to.
+    """
+    option = rules.option(world.study, node.name, node.rows.columns) if node.rows.columns else _unconditional(world, rules, node)
+    lost = (option < 0) | ~node.feasible[np.arange(len(option)), option]
+    if lost.any() and (bad := lost & _reached(world, rules, node)).any():
+        raise DecisionError(
+            f"The regime {rules.label!r} names no feasible option at {node.name!r} for some histories ({int(bad.sum())} of {len(bad)} rows)."
+        )
+    return np.where(lost, node.feasible.argmax(axis=1), option)  # the tree also holds histories that the regime never leads to
+
+
+def _reached(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
+    """Whether every earlier decision of a history is the regime's own, shape (row,)."""
+    reached = np.ones(node.rows.n, dtype=bool)
+    for decision in world.study.decisions[: [d.name for d in world.study.decisions].index(node.name)]:
+        names = [n.name for n in world.study.before(decision.name)]
+        known = {n: node.rows.columns[n] for n in names} or {"": np.zeros(node.rows.n)}
+        reached &= rules.option(world.study, decision.name, known) == node.rows.columns[decision.name]
+    return reached
 
 
 def _unconditional(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
@@ -224,7 +260,7 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> 
         How later decisions are made.
     """
     size = leaves(world, stage)
-    chunk = max(1, int(BUDGET // (size * min(world.size, 4096))))
+    chunk = max(1, int(BUDGET // (size * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
         root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))))
         settle(world, root)

@@ -25,7 +25,7 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
     ----------
     posterior : Posterior
     method : {"auto", "tree", "regression"}
-        Force one of the two.
+        Force one of the two. Nothing lies ahead of the last decision, so "regression" leaves it to the tree.
 
     Returns
     -------
@@ -48,11 +48,12 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
     world = World.of(posterior)
     rows = baseline_rows(posterior)
     methods = {}
+    last = len(posterior.study.decisions) - 1
     for stage, decision in enumerate(posterior.study.decisions):
         size = leaves(world, stage)
         if method == "tree" and not np.isfinite(size):
             raise DecisionError(f"optimize(method='tree'): a response after {decision.name!r} can only be simulated; use 'auto' or 'regression'.")
-        tree = method == "tree" or (method == "auto" and size <= MOST_LEAVES)
+        tree = method == "tree" or ((method == "auto" or stage == last) and size <= MOST_LEAVES)
         methods[decision.name] = (GRID_NOTE if any_grid(world, stage) else "enumeration") if tree else f"regression on {MOST_DRAWS} draws at most"
     fits: dict[str, StageFit] = {}
     if any(m.startswith("regression") for m in methods.values()):

@@ -1,12 +1,13 @@
 """A regime in words: what it does in each cell of the discrete history, and short if-then lists."""
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..inference import Posterior
-from ..study.conditions import ALWAYS, Condition, Equals, OneOf
+from ..study.conditions import Condition, Equals
 from ..study.timeline import Decision, Response, finite_values
 from .assess import Assessment
 from .regime import Regime, mcid_of, rows_before
@@ -130,11 +131,10 @@ def decision_cells(regime: Regime) -> list[Cell]:
     """
     found = []
     for decision in regime.posterior.study.decisions:
-        if decision.name not in regime.profile:
-            continue
-        rows, a = regime.profile[decision.name]
-        choice = [g for g in groups(regime, decision, rows) if len(decision.choices[g.stratum][1]) > 1]
-        found += [_cell(regime, decision, g, a.take(g.members)) for g in choice]
+        if decision.name in regime.profile:
+            rows, a = regime.profile[decision.name]
+            choice = [g for g in groups(regime, decision, rows) if len(decision.choices[g.stratum][1]) > 1]
+            found += [_cell(regime, decision, g, a.take(g.members)) for g in choice]
     return found
 
 
@@ -159,8 +159,8 @@ def _cell(regime: Regime, decision: Decision, group: Group, a: Assessment) -> Ce
     options = []
     for o, option in enumerate(decision.options):
         if np.isfinite(a.expected[:, o]).any():
-            expected, lower, upper, p_best = (float(np.nanmean(x[:, o])) for x in (a.expected, a.lower, a.upper, a.p_best))
-            options.append(OptionInCell(option, expected, lower, upper, p_best, float((a.choice == o).mean()), int((received == o).sum())))
+            mean = [float(np.nanmean(x[:, o])) for x in (a.expected, a.lower, a.upper, a.p_best)]
+            options.append(OptionInCell(option, *mean, float((a.choice == o).mean()), int((received == o).sum())))
     top = max(options, key=lambda o: o.share)
     return Cell(
         decision.name, group.history, int(inside.sum()), top.option, tuple(options), float(a.regret.mean()), bool(a.mc_tie.any()),
@@ -218,58 +218,44 @@ class RuleBranch:
     Attributes
     ----------
     decision : str
-    condition : Condition
-        Which of the decision's conditions it belongs to.
     history : tuple of (name, label)
-        Values of discrete variables that it is restricted to.
+        The discrete history, and a condition where one applies; empty when the option is for everyone.
     tests : tuple of str
-        Thresholds on other variables.
+        Thresholds on the remaining variables.
     option : str
-        Empty where no patient has reached the condition.
     forced : bool
         Whether it is the only feasible option there.
     agreement : float
-        Share of the patients (or cells) behind it for whom the list says what the exact rule says.
+        Share of the cell's patients for whom the list says what the exact rule says.
     patients : int
-        How many these are.
+        Patients behind `agreement`.
     """
 
     decision: str
-    condition: Condition
     history: tuple[tuple[str, str], ...]
     tests: tuple[str, ...]
     option: str
-    forced: bool = False
-    agreement: float = 1.0
-    patients: int = 0
+    forced: bool
+    agreement: float
+    patients: int
 
     @property
-    def when(self) -> str:
+    def condition(self) -> str:
         """Readable form of when the branch applies; empty for everyone."""
-        first = [str(self.condition)] if self.condition.tests else []
-        return " and ".join([*first, *(f"{n} = {v}" for n, v in self.history), *self.tests])
-
-    def allowed(self, offered: dict[str, set[str]]) -> bool:
-        """Whether the branch can be met when earlier decisions only take the options offered."""
-        tests = [(n, set(map(str, t.labels))) for n, t in self.condition.tests if isinstance(t, (Equals, OneOf))]
-        return all(labels & offered[name] for name, labels in [*tests, *((n, {v}) for n, v in self.history)] if name in offered)
+        return " and ".join([*(v if n == CONDITION else f"{n} = {v}" for n, v in self.history), *self.tests])
 
     def __str__(self) -> str:
-        said = self.option or "not known: no patient has reached it"
-        note = " (the only feasible option)" if self.forced and self.when else ""
-        if self.agreement < 1:
-            note += f"   (agrees with the exact rule for {self.agreement:.0%} of {self.patients} patients)"
-        return f"{self.decision}: {f'if {self.when}, ' if self.when else ''}{said}{note}"
+        note = "" if self.agreement == 1 else f"   (agrees with the exact rule for {self.agreement:.0%} of {self.patients} patients)"
+        said = self.option + (" (the only option)" if self.forced else "")
+        return f"{self.decision}: if {self.condition}, {said}{note}" if self.condition else f"{self.decision}: {said}{note}"
 
 
 def rule_branches(regime: Regime) -> list[RuleBranch]:
-    """The regime as branches of an if-then list; a decision that nobody has reached has one without an option."""
+    """The regime as branches of an if-then list; a decision that nobody has reached has none."""
     found = []
     for decision in regime.posterior.study.decisions:
         if decision.name in regime.profile:
             found += _decision_branches(regime, decision, *regime.profile[decision.name])
-        else:
-            found.append(RuleBranch(decision.name, ALWAYS, (), (), ""))
     return found
 
 
@@ -280,11 +266,12 @@ def rule_lines(regime: Regime) -> list[str]:
     cell of the discrete history gets a tree of at most two thresholds, and its line says for how
     many of the observed patients it agrees with the exact recommendation.
     """
-    return [str(branch) for branch in rule_branches(regime)]
-
-
-Part = tuple[tuple[tuple[str, str], ...], tuple[str, ...], str, float, int]
-"""Discrete values, thresholds, option, agreement with the exact rule and the number of rows behind it."""
+    branches = rule_branches(regime)
+    lines = []
+    for decision in regime.posterior.study.decisions:
+        mine = [str(b) for b in branches if b.decision == decision.name]
+        lines += mine or [f"{decision.name}: nobody has reached it"]
+    return lines
 
 
 def _decision_branches(regime: Regime, decision: Decision, rows: Rows, a: Assessment) -> list[RuleBranch]:
@@ -294,50 +281,50 @@ def _decision_branches(regime: Regime, decision: Decision, rows: Rows, a: Assess
     stratum = study.stratum(decision.name, rows.columns) if rows.columns else np.zeros(rows.n, dtype=int)
     found = []
     for index, (condition, options) in enumerate(decision.choices):
+        known = {n: t for n, t in condition.tests if n in names and isinstance(t, Equals)}
+        rest = Condition(tuple((n, t) for n, t in condition.tests if n not in known))
+        where = (*((n, str(t.value)) for n, t in known.items()), *(((CONDITION, str(rest)),) if rest.tests else ()))
         inside = np.flatnonzero(stratum == index)
         if len(options) == 1:
-            found.append(RuleBranch(decision.name, condition, (), (), options[0], forced=True))
+            forced = ((CONDITION, str(condition)),) if condition.tests else ()
+            found.append(RuleBranch(decision.name, forced, (), options[0], True, 1.0, 0))
         elif inside.size:
-            fixed = {n for n, t in condition.tests if isinstance(t, Equals)}
-            codes = {n: rows.columns[n][inside].astype(float) for n in names if n not in fixed}
+            codes = {n: rows.columns[n][inside].astype(float) for n in names if n not in known}
             others = {n: v[inside].astype(float) for n, v in rows.columns.items() if n not in names}
             floor = np.where(np.isfinite(a.expected[inside]), a.expected[inside], -1e300)
-            found += [RuleBranch(decision.name, condition, history, tests, option, False, agreement, count)
-                      for history, tests, option, agreement, count in _discrete(regime, decision, codes, others, floor, a.choice[inside])]
-        else:
-            found.append(RuleBranch(decision.name, condition, (), (), ""))
-    return found
+            branches = _discrete(regime, decision, codes, others, floor, a.choice[inside])
+            found += [RuleBranch(decision.name, (*where, *b.history), b.tests, b.option, False, b.agreement, b.patients) for b in branches]
+    free = [b for b in found if not b.forced]
+    if free and len({b.option for b in found}) == 1 and all(b.agreement == 1 for b in free):
+        return [RuleBranch(decision.name, (), (), free[0].option, False, 1.0, sum(b.patients for b in free))]
+    return sorted(found, key=lambda b: b.forced)
 
 
 def _discrete(
     regime: Regime, decision: Decision, codes: dict[str, np.ndarray], others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray
-) -> list[Part]:
-    """Split on the discrete variable that leaves the fewest branches, until one option or one threshold tree is left."""
+) -> list[RuleBranch]:
+    """Split on the discrete variable that leaves the fewest branches, until one option or one tree of thresholds is left."""
     if (choice == choice[0]).all():
-        return [((), (), decision.options[choice[0]], 1.0, len(choice))]
-    best: list[Part] | None = None
+        return [RuleBranch(decision.name, (), (), decision.options[choice[0]], False, 1.0, len(choice))]
+    best: list[RuleBranch] | None = None
     for name, column in codes.items():
+        branches: list[RuleBranch] = []
         kinds = np.unique(column)
-        if len(kinds) < 2:
-            continue
-        branches: list[Part] = []
-        for kind in kinds:
-            inside = column == kind
-            part = _discrete(
-                regime, decision, {n: v[inside] for n, v in codes.items()}, {n: v[inside] for n, v in others.items()}, values[inside], choice[inside]
-            )
-            here = (name, _label(regime, name, kind))
-            branches += [((here, *history), tests, option, agreement, count) for history, tests, option, agreement, count in part]
-        if best is None or len(branches) < len(best):
+        for kind in kinds if len(kinds) > 1 else ():
+            m = column == kind
+            part = _discrete(regime, decision, {n: v[m] for n, v in codes.items()}, {n: v[m] for n, v in others.items()}, values[m], choice[m])
+            pair = (name, _label(regime, name, kind))
+            branches += [dataclasses.replace(b, history=(pair, *b.history)) for b in part]
+        if branches and (best is None or len(branches) < len(best)):
             best = branches
     return best if best is not None else _thresholds(decision, others, values, choice)
 
 
-def _thresholds(decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[Part]:
+def _thresholds(decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[RuleBranch]:
     """A tree of at most two thresholds, with its agreement with the exact rule."""
     branches = _tree(values, others, list(decision.options), 2)
     said = np.empty(len(choice), dtype=int)
     for _, option, part in branches:
         said[part] = decision.options.index(option)
     agree = float((said == choice).mean())
-    return [((), tuple(conditions), option, agree, len(choice)) for conditions, option, _ in branches]
+    return [RuleBranch(decision.name, (), tuple(tests), option, False, agree, len(choice)) for tests, option, _ in branches]

@@ -36,14 +36,14 @@ class Basis:
         Indicators of options, levels and 0/1 values, the first of each left out.
     pairs : bool
         Whether products of two terms (without hinges) are included.
-    kinks : bool
-        Whether products of hinges and terms are included: a kink may then move with the history.
+    hinges : bool
+        Whether products of a hinge and a term are.
     """
 
     numeric: tuple[tuple[str, float, float, tuple[float, ...]], ...]
     labels: tuple[tuple[str, float], ...]
     pairs: bool
-    kinks: bool
+    hinges: bool
 
     @classmethod
     def of(cls, study: Study, decision: str, columns: Mapping[str, np.ndarray]) -> "Basis":
@@ -59,8 +59,9 @@ class Basis:
             elif finite is not None:
                 codes = [study.code(node.name, v) for v in finite]
                 labels += [(node.name, c) for c in codes[1:] if (column == c).any()]
-        count, most = len(numeric) + len(labels), len(next(iter(columns.values()))) // 8
-        return cls(tuple(numeric), tuple(labels), count * (count - 1) // 2 <= most, len(numeric) * len(KNOTS[1::2]) * count <= most)
+        count, room = len(numeric) + len(labels), len(next(iter(columns.values()))) // 8
+        pairs = count * (count - 1) // 2 <= room
+        return cls(tuple(numeric), tuple(labels), pairs, pairs and sum(len(k[1::2]) for *_, k in numeric) * count <= room)
 
     def matrix(self, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """Values of the basis, shape (n, term)."""
@@ -71,7 +72,7 @@ class Basis:
             terms += [np.maximum(z - k, 0.0) for k in knots]
         if self.pairs:
             terms += [plain[i] * plain[j] for i in range(len(plain)) for j in range(i)]
-        if self.kinks:
+        if self.hinges:  # A hinge of one variable by another variable: lets a kink move with the history.
             hinges = [np.maximum(plain[i] - k, 0.0) for i, (_, _, _, knots) in enumerate(self.numeric) for k in knots[1::2]]
             terms += [h * p for h in hinges for p in plain]
         return np.stack(terms, axis=1)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..inference import Posterior
 from ..study.rules import Rules
-from .induction import GRID_NOTE, MOST_LEAVES, following, leaves, solve
+from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, feasible_at, following, leaves, rule_options, solve
 from .rollout import DRAWS, following_rules, rollout
 from .world import Rows, World
 
@@ -133,14 +133,13 @@ def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> Regi
         part = distinct.take(np.arange(answer.begin, answer.begin + m))
         w = weights[:, answer.begin : answer.begin + m]
         for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=True)):
-            total[:, e] += (w * following(world, rules)(_first(world, part), q)).sum(axis=1)
+            chosen = rule_options(world, rules, _first(world, part))
+            total[:, e] += (w * q[:, np.arange(m), chosen]).sum(axis=1)
     return RegimeValues(chains_of(posterior, total), GRID_NOTE if any_grid(world) else "enumeration")
 
 
-def _first(world: World, rows: Rows):
+def _first(world: World, rows: Rows) -> DecisionNode:
     """The first decision's node without what follows it, for a rule to choose at."""
-    from .induction import DecisionNode, feasible_at
-
     feasible = feasible_at(world, 0, rows)
     row, option = np.nonzero(feasible)
     return DecisionNode(world.study.decisions[0].name, rows, feasible, row, option, None)

@@ -155,8 +155,9 @@ class World:
         if self.compiled[response].support is not None:
             return self.look(response, rows, "density", points, average=average)
         if not average:
-            density = self.look(response, rows, "density", points)
-            return density / density.sum(axis=-1, keepdims=True)
+            density = np.array(self.look(response, rows, "density", points))
+            density /= density.sum(axis=-1, keepdims=True)
+            return density
         # Grid points are equally spaced and cover every draw, so normalising after averaging is the same to rounding.
         density = self.look(response, rows, "density", points, average=True)
         return density / density.sum(axis=-1, keepdims=True)

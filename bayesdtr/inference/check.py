@@ -33,7 +33,7 @@ def check(posterior: Posterior) -> Verdict:
     Verdict
         "fail" when chains have not converged (R-hat above 1.05, an effective sample size below 100,
         more than 1 % divergent draws); "warn" when they nearly have, when a cell has fewer than
-        five patients on an option, when treatments were not randomised, or when the data lie in the
+        five patients on an option, when treatments were not randomized, or when the data lie in the
         tails of what the model predicts; otherwise "ok".
     """
     return posterior.verdict
@@ -74,7 +74,7 @@ def convergence_reasons(c: Convergence) -> tuple[str, list[str]]:
 
 
 def positivity_reasons(study: Study, cells: list[CellCount]) -> list[str]:
-    """One sentence per cell and option that too few patients received, and one per decision that nobody randomised."""
+    """One sentence per cell and option that too few patients received, and one per decision that nobody randomized."""
     reasons = []
     for cell in cells:
         for option, count in zip(cell.options, cell.counts, strict=True):
@@ -83,7 +83,7 @@ def positivity_reasons(study: Study, cells: list[CellCount]) -> list[str]:
                 where = f" after {cell.label}" if cell.label else ""
                 reasons.append(f"Positivity: {option!r} at {cell.decision!r}{where} was received by {who} (fewer than {SPARSE}).")
     if observed := [d.name for d in study.decisions if d.assigned == "observed" and any(len(s) > 1 for s in d.sets)]:
-        reasons.append(f"Treatments at {', '.join(observed)} were observed, not randomised: exchangeability is the analyst's claim.")
+        reasons.append(f"Treatments at {', '.join(observed)} were observed, not randomized: exchangeability is the analyst's claim.")
     return reasons
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from ..data import Trajectories
-from ..errors import FileError
-from ..schema import FORMAT, SCHEMA_VERSION, TRAJECTORIES
+from ..errors import BayesDTRError, FileError
+from ..schema import FORMAT, POSTERIOR, SCHEMA_VERSION, TRAJECTORIES
 from ..study import from_json, to_json
 from ..study.models import UserModel
 from ..study.study import Scale
@@ -100,7 +100,10 @@ def read_tree(path: str | Path) -> xr.DataTree:
         raise FileError(f"{path} cannot be read: it is cut short, damaged, or not a file that bayesdtr wrote ({error}).") from error
     if tree.attrs.get("format") != FORMAT:
         raise FileError(f"{path} was not written by bayesdtr: its attribute 'format' is {tree.attrs.get('format')!r}, not {FORMAT!r}.")
-    version = int(tree.attrs.get("schema_version", 0))
+    try:
+        version = int(tree.attrs["schema_version"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise FileError(f"{path} is damaged: its attribute 'schema_version' is missing or no number.") from error
     if version > SCHEMA_VERSION:
         raise FileError(f"{path} has file version {version}; this release reads up to {SCHEMA_VERSION}. Install a newer bayesdtr.")
     return tree
@@ -114,8 +117,13 @@ def posterior_from(tree: xr.DataTree, models: Mapping[str, Callable[..., Any]] |
         scales = {n: Scale(*pair) for n, pair in json.loads(a["scales"]).items()}
         trajectories = Trajectories.from_dataset(study, tree[TRAJECTORIES].to_dataset())
         verdict = Verdict.from_json(a["verdict"])
+        tree[POSTERIOR]
+    except BayesDTRError:
+        raise
     except KeyError as error:
         raise FileError(f"The file lacks {error}; it is damaged.") from error
+    except (ValueError, TypeError) as error:
+        raise FileError(f"The file is damaged: what it says of the study, the scales or the verdict cannot be read ({error}).") from error
     if trajectories.hash != a["data_hash"]:
         raise FileError("The patients' data in the file do not match the hash stored with them; the file has been changed.")
     groups = {name: node.to_dataset() for name, node in tree.children.items()}

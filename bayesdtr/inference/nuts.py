@@ -116,7 +116,7 @@ def _compile(block: Block, warmup: int, target_accept: float) -> tuple[Any, Any]
     return made["start"], made["advance"]
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """A chain was told to stop before its end."""
 
 
@@ -131,7 +131,7 @@ def _chain(
         kept = []
         for begin in range(0, warmup + draws, CHUNK):
             if stop.is_set():
-                raise _Stopped
+                raise _StoppedError
             state, out = advance(state, data)
             skip = max(warmup - begin, 0)
             if skip < CHUNK:

@@ -77,7 +77,7 @@ class Material:
         offered: dict[str, set[str]] = {}
         found = []
         for branch in self.branches:
-            if branch.allowed(offered):
+            if all(label in offered[name] for name, label in branch.history if name in offered):
                 offered.setdefault(branch.decision, set()).add(branch.option)
                 found.append(branch)
         return found

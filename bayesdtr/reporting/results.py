@@ -38,10 +38,9 @@ def _regime(m: Material) -> list[Block]:
     blocks: list[Block] = [Heading("The recommended regime")]
     for decision in m.study.decisions:
         mine = [b for b in m.branches if b.decision == decision.name]
-        rows = [(b.when or "everyone",
-                 (b.option or "not known: nobody has reached it") + (" (the only option)" if b.forced else ""),
-                 _agreement(b)) for b in mine]
-        blocks.append(table(("If", decision.name, "Agreement with the exact rule"), rows))
+        rows = [(b.condition or "everyone", b.option + (" (the only option)" if b.forced else ""), _agreement(b)) for b in mine]
+        blocks.append(table(("If", decision.name, "Agreement with the exact rule"), rows) if rows else
+                      Paragraph(f"{decision.name}: nobody has reached it."))
     if any(b.agreement < 1 for b in m.branches):
         blocks.append(Paragraph("Where continuous variables enter, each line is a branch of a shallow tree of thresholds that approximates the exact "
                                 "recommendation; agreement is the share of the cell's patients for whom both say the same.", "note"))
@@ -54,7 +53,7 @@ def _regime(m: Material) -> list[Block]:
 
 
 def _agreement(branch: RuleBranch) -> str:
-    if branch.forced or not branch.option:
+    if branch.forced:
         return "–"
     return "exact" if branch.agreement == 1 else f"{branch.agreement:.0%} of {branch.patients}"
 

@@ -71,15 +71,15 @@ def summary(regime: Regime, comparison: Comparison | None = None, *, prior_start
     return summary_of(Material.of(regime, comparison), prior_starts_best)
 
 
-def write_summary(path: str | Path, regime: Regime, comparison: Comparison | None = None, *,
+def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | None = None,
                   prior_starts_best: Mapping[str, Any] | None = None) -> Path:
     """Write :func:`summary` as strict JSON, whole or not at all.
 
     Parameters
     ----------
+    regime : Regime
     path : str or Path
         Ends in ``.json``.
-    regime : Regime
     comparison : Comparison, optional
     prior_starts_best : mapping, optional
 
@@ -133,7 +133,7 @@ def _study(study: Study) -> dict[str, Any]:
 
 
 def _rules(m: Material) -> list[str]:
-    return [str(b) for b in m.branches]
+    return [] if m.withheld else m.regime.rules()
 
 
 def _diagnostics(verdict: Verdict) -> dict[str, Any]:

@@ -122,8 +122,12 @@ def _condition_words(m: Material, decision: Decision, text: str, known: set[str]
 
 def when_words(m: Material, branch: RuleBranch) -> str:
     """When a branch applies, as a clause; empty for everyone."""
-    parts = [_test_words(m, n, t) for n, t in branch.condition.tests]
-    parts += [f"{name_words(name)} is {_value_words(m, name, label)}" for name, label in branch.history]
+    decision = m.study[branch.decision]
+    assert isinstance(decision, Decision)
+    known = {n for n, _ in branch.history}
+    parts: list[str] = []
+    for name, label in branch.history:
+        parts += _condition_words(m, decision, label, known) if name == CONDITION else [f"{name_words(name)} is {_value_words(m, name, label)}"]
     return list_words(parts + [_threshold_words(m, t) for t in branch.tests])
 
 
@@ -211,17 +215,17 @@ def _recommendation(m: Material) -> list[str]:
         return ["Withheld: no recommendation is given, for the reason above."]
     lines, shortened = [], False
     for d in m.study.decisions:
-        mine = [b for b in m.followed_branches if b.decision == d.name and b.option and not b.forced]
+        mine = [b for b in m.followed_branches if b.decision == d.name and not b.forced]
         title = called(d.name)
         if not mine:
             lines.append(f"At {title}: nobody in the data has reached a choice here, so nothing is recommended.")
         elif len({b.option for b in mine}) == 1 and all(b.agreement == 1 for b in mine):
-            who = "everyone" if len(mine) == 1 and not mine[0].when else "everyone who has followed the rule so far and has a choice"
+            who = "everyone" if len(mine) == 1 and not mine[0].condition else "everyone who has followed the rule so far and has a choice"
             lines.append(f"At {title}: {name_words(mine[0].option)}, for {who}.")
         else:
             lines += [f"At {title}: {name_words(b.option)}, if {when_words(m, b)}." for b in mine[:MOST_LINES]]
             shortened |= len(mine) > MOST_LINES
-    agreement = {(b.decision, b.condition, b.history, b.agreement, b.patients) for b in m.followed_branches}
+    agreement = {(b.decision, b.history, b.agreement, b.patients) for b in m.followed_branches}
     total = sum(n for *_, n in agreement)
     share = sum(a * n for *_, a, n in agreement) / total if total else 1.0
     if share < 1:

@@ -18,7 +18,7 @@ def refuse(name):
 
 
 def test_keys_and_strictness(any_analysis, tmp_path):
-    path = write_summary(tmp_path / "summary.json", any_analysis.regime, any_analysis.comparison)
+    path = write_summary(any_analysis.regime, tmp_path / "summary.json", comparison=any_analysis.comparison)
     found = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     assert list(found) == KEYS
     assert found == summary(any_analysis.regime, any_analysis.comparison)
@@ -59,7 +59,7 @@ def test_what_json_cannot_hold():
 
 def test_files(codiacs_analysis, tmp_path):
     with pytest.raises(FileError, match=r"\.json"):
-        write_summary(tmp_path / "summary.txt", codiacs_analysis.regime, codiacs_analysis.comparison)
+        write_summary(codiacs_analysis.regime, tmp_path / "summary.txt", comparison=codiacs_analysis.comparison)
     paths = write_figures(codiacs_analysis.regime, codiacs_analysis.comparison, tmp_path / "figures")
     assert [p.name for p in paths] == ["timeline.png", "priors.png", "predictive.png", "embedded.png", "regime_tree.png", "options.png"]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in paths)

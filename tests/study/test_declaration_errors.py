@@ -47,7 +47,7 @@ CASES = {
     r"Decision 'a': options needs at least 1 label, got \[\]": lambda: Decision("a", []),
     r"Decision 'a': options is empty": lambda: Decision("a", {}),
     r"keys of options are conditions such as when\(improved=0\), got 'x'": lambda: Decision("a", {"x": ["u"]}),
-    r"assigned must be 'randomized' or 'observed', got 'randomised'": lambda: Decision("a", ["x"], assigned="randomised"),
+    r"assigned must be 'randomized' or 'observed', got 'random'": lambda: Decision("a", ["x"], assigned="random"),
     r"probability belongs to a randomized decision": lambda: Decision("a", ["x", "y"], assigned="observed", probability="p"),
     r"probability names 'z'; options: 'x', 'y'": lambda: Decision("a", ["x", "y"], probability={"z": 1.0}),
     r"probability of 'x' must lie in \(0, 1\], got 0": lambda: Decision("a", ["x", "y"], probability={"x": 0, "y": 1}),
