@@ -1,5 +1,6 @@
 """Bayesian dynamic treatment regimes: declare a study once; analyse, optimize, randomize and explain."""
 
+from . import plot
 from .data import Trajectories
 from .decision import Comparison, Regime, best_set, compare, load, optimize
 from .errors import BayesDTRError, DataError, DecisionError, FileError, InferenceError, ModelError, StudyError, VerdictWarning
@@ -32,5 +33,5 @@ __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "Comparison", "Condition", "DataError", "Decision", "DecisionError", "FileError", "InferenceError",
     "ModelError", "Normal", "NormalInverseGamma", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "Study", "StudyError",
     "Trajectories", "Utility", "Verdict", "VerdictWarning",
-    "at_least", "below", "best_set", "between", "check", "compare", "fit", "load", "one_of", "optimize", "report", "when",
+    "at_least", "below", "best_set", "between", "check", "compare", "fit", "load", "one_of", "optimize", "plot", "report", "when",
 ]

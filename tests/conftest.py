@@ -1,8 +1,13 @@
 """Fixtures shared by the whole suite."""
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import bayesdtr as dtr
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +17,56 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of shared data at {folder}")
     return folder
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A fitted gallery study with everything that plots and reports need."""
+
+    regime: Any
+    comparison: Any
+    cells: Any
+
+    @property
+    def posterior(self) -> Any:
+        return self.regime.posterior
+
+
+def analysed(module: Any, patients: int | None = None, **how: Any) -> Analysis:
+    """Fit with few draws, optimize, compare."""
+    data = module.patients()
+    posterior = dtr.fit(module.study, data if patients is None else data.head(patients), seed=1, progress=False, **how)
+    if posterior.verdict.status == "fail":  # so few draws may not pass the gate, and what lies behind it is to be tested
+        posterior = dataclasses.replace(posterior, verdict=dataclasses.replace(posterior.verdict, status="warn"))
+    regime = dtr.optimize(posterior)
+    return Analysis(regime, dtr.compare(posterior), regime.cells())
+
+
+@pytest.fixture(scope="session")
+def codiacs_analysis() -> Analysis:
+    """Observed treatments, two cells of two patients, exact posterior."""
+    from bayesdtr.gallery import codiacs
+
+    return analysed(codiacs, engine="exact", draws=4000)
+
+
+@pytest.fixture(scope="session")
+def adhd_analysis() -> Analysis:
+    """Randomized, covariates, a forced option after response."""
+    from bayesdtr.gallery import adhd_smart
+
+    return analysed(adhd_smart, draws=200, warmup=300, chains=2)
+
+
+@pytest.fixture(scope="session")
+def hypertension_analysis() -> Analysis:
+    """Three decisions, thresholds open and close them."""
+    from bayesdtr.gallery import stepped_care_hypertension
+
+    return analysed(stepped_care_hypertension, patients=120, draws=60, warmup=200, chains=2)
+
+
+@pytest.fixture(params=["codiacs", "adhd", "hypertension"])
+def any_analysis(request) -> Analysis:
+    """Each of the three in turn."""
+    return request.getfixturevalue(f"{request.param}_analysis")

@@ -38,7 +38,7 @@ def attributes(posterior: Posterior) -> dict[str, Any]:
     }
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Write a file beside its place and move it there when it is complete.
 
     Raises

@@ -1,6 +1,6 @@
 """The embedded regimes as a forest: value with its interval, P(best), the set of best, the reference."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..decision import Comparison
 from .style import BLUE, GREEN, INK, LINE, MUTED, SMALL, WHITE, decimals, dress, fixed, new_figure, plain, wrapped
@@ -55,7 +55,7 @@ def embedded(comparison: Comparison) -> "Figure":
     -------
     matplotlib.figure.Figure
     """
-    data = embedded_data(comparison)
+    data: Any = embedded_data(comparison)
     shown = data.head(MOST)
     labels = [wrapped(label, 42) for label in shown["regime"]]
     heights = [max(text.count("\n") + 1, 2) * 0.155 + 0.09 for text in labels]
@@ -80,7 +80,7 @@ def embedded(comparison: Comparison) -> "Figure":
     return figure
 
 
-def _forest(axes: "Axes", shown: "DataFrame", positions: list[float]) -> None:
+def _forest(axes: "Axes", shown: Any, positions: list[float]) -> None:
     dress(axes)
     known = shown["minus_reference"].notna()
     if known.any():
@@ -94,7 +94,7 @@ def _forest(axes: "Axes", shown: "DataFrame", positions: list[float]) -> None:
                   markeredgecolor=color, markeredgewidth=1.4, zorder=3)
 
 
-def _columns(axes: "Axes", shown: "DataFrame", positions: list[float], digits: int) -> None:
+def _columns(axes: "Axes", shown: Any, positions: list[float], digits: int) -> None:
     """Numbers beside the forest."""
     axes.axis("off")
     axes.set_xlim(0, 1)

@@ -1,7 +1,7 @@
 """Every option in every cell of every decision: expected utility with its interval, patients, P(best)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..decision import Regime
 from ..decision.readable import Cell
@@ -63,7 +63,7 @@ def options(regime: Regime, *, cells: Sequence[Cell] | None = None) -> "Figure":
     -------
     matplotlib.figure.Figure
     """
-    data = options_data(regime, cells=cells)
+    data: Any = options_data(regime, cells=cells)
     shown = data.head(MOST)
     heads, points, y, last = [], [], 0.0, None
     for i, row in shown.iterrows():
@@ -92,7 +92,7 @@ def options(regime: Regime, *, cells: Sequence[Cell] | None = None) -> "Figure":
     return figure
 
 
-def _points(axes: "Axes", shown: "DataFrame", points: list[tuple[float, int]]) -> None:
+def _points(axes: "Axes", shown: Any, points: list[tuple[float, int]]) -> None:
     dress(axes)
     axes.set_yticks([y for y, _ in points], [plain(wrapped(shown["option"][i], 34)) for _, i in points])
     for tick, (_, i) in zip(axes.get_yticklabels(), points, strict=True):
@@ -106,7 +106,7 @@ def _points(axes: "Axes", shown: "DataFrame", points: list[tuple[float, int]]) -
                   markeredgewidth=1.6, zorder=4)
 
 
-def _columns(axes: "Axes", shown: "DataFrame", points: list[tuple[float, int]], digits: int) -> None:
+def _columns(axes: "Axes", shown: Any, points: list[tuple[float, int]], digits: int) -> None:
     axes.axis("off")
     axes.set_xlim(0, 1)
     axes.plot([0, 1], [0, 0], color=LINE, linewidth=0.8)

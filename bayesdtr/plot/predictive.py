@@ -22,8 +22,9 @@ COLUMNS = ["response", "kind", "group", "x", "observed", "lower", "upper", "pati
 
 def _replicates(posterior: Posterior, response: str) -> tuple[np.ndarray, np.ndarray]:
     """Observed values, shape (patient,), and replicates, shape (replicate, patient); NaN where not observed."""
-    drawn = posterior.tree[PREDICTIVE][response].values
-    return posterior.tree[OBSERVED][response].values, drawn.reshape(-1, posterior.tree[PREDICTIVE].sizes[PATIENT])
+    replicated = posterior.tree[PREDICTIVE].to_dataset()
+    drawn = replicated[response].values
+    return posterior.tree[OBSERVED].to_dataset()[response].values, drawn.reshape(-1, replicated.sizes[PATIENT])
 
 
 def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:

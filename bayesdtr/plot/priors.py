@@ -1,7 +1,7 @@
 """The prior of every address with the numbers in force, in the response's own units."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def _row(posterior: Posterior, response: Response, row: PriorInForce) -> PriorRo
     return PriorRow(response.name, row.address, row.text, row.prior.distribution, tuple(numbers), text, unit, row.source, row.reason)
 
 
-def _frozen(distribution: str, a: dict[str, float]):
+def _frozen(distribution: str, a: dict[str, float]) -> Any:
     """A prior as a frozen SciPy distribution."""
     from scipy import stats
 

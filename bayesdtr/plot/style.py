@@ -1,7 +1,7 @@
 """The one look of all plots: colors, sizes, wrapped text. Never touches pyplot or global settings."""
 
-import textwrap
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +30,17 @@ SPARSE = 5
 
 def wrapped(text: str, width: int) -> str:
     """Fold a label onto lines of at most `width` characters; long names break at underscores first."""
-    soft = text.replace("_", "_\u200b")
-    pieces = textwrap.wrap(soft.replace("\u200b", " \u200b "), width, break_long_words=True, break_on_hyphens=False) if len(text) > width else [text]
-    return "\n".join(p.replace(" \u200b ", "").replace("\u200b ", "").replace(" \u200b", "") for p in pieces)
+    lines = [""]
+    for token in re.findall(r"[^\s_]*_+|[^\s_]+|\s+", text):
+        if len(lines[-1]) + len(token.rstrip()) > width and lines[-1].strip():
+            lines.append("")
+        if not token.strip() and not lines[-1]:
+            continue
+        while len(token) > width:
+            lines[-1:] = [token[:width], ""]
+            token = token[width:]
+        lines[-1] += token
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def text_width(text: str, size: float = NORMAL, bold: bool = False) -> float:
@@ -40,7 +48,7 @@ def text_width(text: str, size: float = NORMAL, bold: bool = False) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    if not text:
+    if not text.strip():
         return 0.0
     return TextPath((0, 0), plain(text), size=size, prop=FontProperties(weight="bold" if bold else "normal")).get_extents().width / POINTS
 
@@ -73,7 +81,7 @@ def canvas(width: float, height: float) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
-def dress(axes: "Axes", *, grid: str | None = "x") -> None:
+def dress(axes: "Axes", *, grid: Literal["x", "y"] | None = "x") -> None:
     """Quiet spines, small ticks, a light grid along one axis."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -41,7 +41,7 @@ def write_figures(regime: Regime, comparison: Comparison | None, folder: str | P
     comparison : Comparison or None
         Of the same posterior; computed when None.
     folder : str or Path
-        Must exist.
+        Made when it is not there; the folder above it must be.
 
     Returns
     -------
@@ -53,8 +53,10 @@ def write_figures(regime: Regime, comparison: Comparison | None, folder: str | P
 
 def files_of(m: Material, folder: str | Path) -> list[Path]:
     """Write the plots of gathered material."""
-    if not Path(folder).is_dir():
-        raise FileError(f"Cannot write figures: the folder {folder} does not exist.")
+    try:
+        Path(folder).mkdir(exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Cannot write figures to {folder}: {error.strerror}.") from error
     written = []
     for name, draw in draws_of(m).items():
         figure = draw()

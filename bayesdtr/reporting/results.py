@@ -1,6 +1,7 @@
 """Sections of a report from the results on: results, limitations, what is not provided, how to run it again."""
 
 from .. import plot
+from ..decision.readable import RuleBranch
 from ..decision.regime import mcid_of
 from ..plot.regime_tree import sparse_options
 from ..plot.style import SPARSE
@@ -37,9 +38,8 @@ def _regime(m: Material) -> list[Block]:
     blocks: list[Block] = [Heading("The recommended regime")]
     for decision in m.study.decisions:
         mine = [b for b in m.branches if b.decision == decision.name]
-        rows = [(b.condition or "everyone", b.option + (" (the only option)" if b.forced else ""),
-                 "–" if b.forced else f"{b.agreement:.0%} of {b.patients}" if b.patients and b.agreement < 1 else "exact") for b in mine]
-        blocks.append(table(("If", f"{decision.name}", "Agreement with the exact rule"), rows) if rows else
+        rows = [(b.condition or "everyone", b.option + (" (the only option)" if b.forced else ""), _agreement(b)) for b in mine]
+        blocks.append(table(("If", decision.name, "Agreement with the exact rule"), rows) if rows else
                       Paragraph(f"{decision.name}: nobody has reached it."))
     if any(b.agreement < 1 for b in m.branches):
         blocks.append(Paragraph("Where continuous variables enter, each line is a branch of a shallow tree of thresholds that approximates the exact "
@@ -50,6 +50,12 @@ def _regime(m: Material) -> list[Block]:
                               "The recommended regime over the discrete history. P(best): probability that the option has the highest expected "
                               "utility, later decisions following the recommended rule."))
     return blocks
+
+
+def _agreement(branch: RuleBranch) -> str:
+    if branch.forced:
+        return "–"
+    return "exact" if branch.agreement == 1 else f"{branch.agreement:.0%} of {branch.patients}"
 
 
 def _value(m: Material) -> list[Block]:

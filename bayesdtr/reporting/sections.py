@@ -10,7 +10,7 @@ from .. import plot
 from ..decision.compare import followed
 from ..decision.regime import mcid_of
 from ..inference import Convergence
-from ..inference.check import DIVERGENT_FAIL, ESS_FAIL, ESS_WARN, RHAT_FAIL, RHAT_WARN
+from ..inference.check import DIVERGENT_FAIL, ESS_FAIL, ESS_WARN, PREDICTIVE_WARN, RHAT_FAIL, RHAT_WARN
 from ..inference.files import versions
 from ..plot.priors import priors_in_force
 from ..plot.style import SPARSE
@@ -172,7 +172,7 @@ def data(m: Material) -> Section:
 
 def _spread(values: np.ndarray) -> tuple[str, str, str, str]:
     if not values.size:
-        return ("–",) * 4
+        return "–", "–", "–", "–"
     sd = float(values.std(ddof=1)) if values.size > 1 else 0.0
     digits = digits_for(sd)
     return amount(float(values.mean()), digits), amount(sd, digits), amount(float(values.min()), digits), amount(float(values.max()), digits)
@@ -238,13 +238,14 @@ def checks(m: Material) -> Section:
     for p in posterior.verdict.predictive:
         digits = digits_for(p.upper - p.lower)
         rows.append((m.study.stage(p.response), p.response, p.statistic, amount(p.observed, digits), interval(p.lower, p.upper, digits), chance(p.p)))
-    low = [i for i, p in enumerate(posterior.verdict.predictive) if p.p < 0.05]
+    low = [i for i, p in enumerate(posterior.verdict.predictive) if p.p < PREDICTIVE_WARN / len(posterior.verdict.predictive)]
     blocks = (
         Paragraph("Replicated data are drawn from the fitted model, each patient's own history given. Where the observed value lies outside most of "
                   "them, the model misses that feature of the data. The same data were used to fit, so these checks are lenient."),
         picture(plot.predictive(posterior), "Observed responses beside replicated ones, by stage; the numbers stand in the table below.",
                 "Observed data beside replicated data. Bands and bars: 95% equal-tailed intervals of replicates."),
         table(("Stage", "Response", "Statistic", "Observed", "95% of replicates (equal-tailed)", "Two-sided tail probability"), rows,
-              numeric=(0, 3, 4, 5), strong=low, caption="Bold: tail probability below 0.05. With this many statistics some are expected by chance."),
+              numeric=(0, 3, 4, 5), strong=low,
+              caption=f"Bold, and a warning: tail probability below {PREDICTIVE_WARN:g} divided by the number of statistics."),
     )
     return Section("checks", "Posterior predictive checks", "BARG", blocks)

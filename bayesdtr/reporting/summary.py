@@ -133,12 +133,7 @@ def _study(study: Study) -> dict[str, Any]:
 
 
 def _rules(m: Material) -> list[str]:
-    if m.withheld:
-        return []
-    lines = []
-    for decision in m.study.decisions:
-        lines += [str(b) for b in m.branches if b.decision == decision.name] or [f"{decision.name}: nobody has reached it"]
-    return lines
+    return [] if m.withheld else m.regime.rules()
 
 
 def _diagnostics(verdict: Verdict) -> dict[str, Any]:

@@ -220,14 +220,14 @@ def _recommendation(m: Material) -> list[str]:
         if not mine:
             lines.append(f"At {title}: nobody in the data has reached a choice here, so nothing is recommended.")
         elif len({b.option for b in mine}) == 1 and all(b.agreement == 1 for b in mine):
-            who = "everyone" if len(mine) == 1 and not mine[0].history else "everyone who has followed the rule so far and has a choice"
+            who = "everyone" if len(mine) == 1 and not mine[0].condition else "everyone who has followed the rule so far and has a choice"
             lines.append(f"At {title}: {name_words(mine[0].option)}, for {who}.")
         else:
             lines += [f"At {title}: {name_words(b.option)}, if {when_words(m, b)}." for b in mine[:MOST_LINES]]
             shortened |= len(mine) > MOST_LINES
-    agreement = [(b.agreement, b.patients) for b in m.followed_branches if not b.forced and b.patients]
-    total = sum(n for _, n in agreement)
-    share = sum(a * n for a, n in agreement) / total if total else 1.0
+    agreement = {(b.decision, b.history, b.agreement, b.patients) for b in m.followed_branches}
+    total = sum(n for *_, n in agreement)
+    share = sum(a * n for *_, a, n in agreement) / total if total else 1.0
     if share < 1:
         lines.append(f"These lines are a simplified form of the rule: they say the same as the full computation for {chance_words(share)} patients.")
     if shortened:
@@ -281,7 +281,7 @@ def wrong_of(m: Material) -> list[str]:
                      "patients who chose them. The size and even the direction of this error are unknown.")
     if not m.withheld and convergence_reasons(verdict.convergence)[0] != "ok":
         found.append("The computation had not settled completely; numbers may move a little when it is run longer.")
-    if any(p.p < PREDICTIVE_WARN for p in verdict.predictive):
+    if any(p.p < PREDICTIVE_WARN / len(verdict.predictive) for p in verdict.predictive):
         found.append("The model does not reproduce some features of the data, which the section on checks of the model shows.")
     if any(c.near_tie or c.mc_tie for c in m.cells):
         found.append("For some patients two options are so close that the choice between them hardly matters, or could turn with chance.")

@@ -1,0 +1,124 @@
+"""The report: sections in order, one self-contained file, hostile labels escaped, failed checks withhold, a first page without symbols."""
+
+import dataclasses
+import html
+import re
+
+import pandas as pd
+import pytest
+
+import bayesdtr as dtr
+from bayesdtr.errors import DecisionError, FileError
+from bayesdtr.reporting import report, summary, write_figures
+from bayesdtr.reporting.material import Material
+from bayesdtr.reporting.report import render
+from bayesdtr.reporting.words import plain_page
+
+TITLES = ["In plain words", "Contents", "1. Identification", "2. Estimand", "3. Timeline, model and assumptions", "4. Priors", "5. Data",
+          "6. Computation", "7. Posterior predictive checks", "8. Results", "9. Limitations",
+          "10. What this report does not provide", "11. How to run it again"]
+SYMBOLS = re.compile(r"[<>=%±≥≤≈~^_|×∝{}\\#$*+/αβγδεθμσπτψΔΣ]")
+
+
+def failing(regime):
+    posterior = regime.posterior
+    convergence = dataclasses.replace(posterior.verdict.convergence, rhat=1.4)
+    verdict = dataclasses.replace(posterior.verdict, status="fail", reasons=("R-hat of bdi_drop::mean is 1.400.",), convergence=convergence)
+    return dataclasses.replace(regime, posterior=dataclasses.replace(posterior, verdict=verdict))
+
+
+@pytest.fixture(scope="module")
+def documents(codiacs_analysis, adhd_analysis, hypertension_analysis):
+    return {n: render(Material.of(a.regime, a.comparison), command="bayesdtr run x")
+            for n, a in (("codiacs", codiacs_analysis), ("adhd", adhd_analysis), ("hypertension", hypertension_analysis))}
+
+
+def words(document: str) -> str:
+    body = re.sub(r"<style>.*?</style>", "", document, flags=re.S)
+    return html.unescape(re.sub(r"<[^>]*>", " ", body))
+
+
+@pytest.mark.parametrize("name", ["codiacs", "adhd", "hypertension"])
+def test_sections_stand_in_order_and_alone(documents, name):
+    text = documents[name]
+    assert re.findall(r"<h2>(.*?)</h2>", text) == TITLES
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:|//|file:)", text, flags=re.I)
+    assert not re.search(r"url\(|@import|<script|<link", text, flags=re.I)
+    assert set(re.findall(r'src="(data:[^;]*)', text)) == {"data:image/svg+xml"} and text.count("<img") == 6
+    assert all(re.search(r'alt="[^"]{20,}"', tag) for tag in re.findall(r"<img[^>]*>", text))
+
+
+def test_every_claim_of_an_ethics_board(documents):
+    text = words(documents["codiacs"])
+    for wanted in ("Sequential exchangeability at first", "the analyst (treatments were observed)", "Consistency", "Positivity at second",
+                   "Honest value", "not provided", "aligned with ROBUST", "equal-tailed", "Smallest bulk ESS", "Values of the embedded regimes",
+                   "bayesdtr run x", "Safety: constraints", "Operating characteristics", "Counted under the treatment that was chosen"):
+        assert wanted in text, wanted
+    assert "compliant" not in text and "E[max" not in text
+    assert "the design" in words(documents["adhd"])
+
+
+def test_page_one_calls_codiacs_exploratory(codiacs_analysis):
+    page = plain_page(Material.of(codiacs_analysis.regime, codiacs_analysis.comparison))
+    assert "exploratory" in page.alarms[0] and "Only two patients received stay" in page.alarms[0]
+    assert "observed, not randomized" in page.alarms[1]
+    assert page.recommendation[0] == "At “first”: therapy, for everyone."
+
+
+def test_page_one_holds_no_symbol(any_analysis):
+    page = plain_page(Material.of(any_analysis.regime, any_analysis.comparison))
+    assert not SYMBOLS.search(page.text), SYMBOLS.search(page.text)
+    for jargon in ("R-hat", "posterior", "P(", "ESS", "prior "):
+        assert jargon not in page.text
+
+
+def test_randomized_studies_raise_no_alarm_about_choice(adhd_analysis):
+    page = plain_page(Material.of(adhd_analysis.regime, adhd_analysis.comparison))
+    assert page.alarms == ()
+
+
+def test_a_failed_verdict_withholds_everywhere(codiacs_analysis, tmp_path):
+    regime = failing(codiacs_analysis.regime)
+    text = render(Material.of(regime, codiacs_analysis.comparison))
+    page = plain_page(Material.of(regime, codiacs_analysis.comparison))
+    assert "No recommendation is given" in page.alarms[0] and "gave different answers" in page.alarms[0]
+    assert re.findall(r"<h2>(.*?)</h2>", text) == TITLES and text.count("<img") == 3
+    results = words(text).split("8. Results")[-1].split("9. Limitations")[0]
+    assert "Withheld" in results and "therapy" not in results and "15.4" not in words(text)
+    found = summary(regime, codiacs_analysis.comparison)
+    assert found["withheld"] and found["regime"]["rules"] == [] and found["decisions"] == [] and found["value"] is None
+    assert all(r["mean"] is None and r["p_best"] is None for r in found["embedded_regimes"])
+    assert {p.name for p in write_figures(regime, codiacs_analysis.comparison, tmp_path / "f")} == {"timeline.png", "priors.png", "predictive.png"}
+
+
+def test_hostile_labels_are_escaped(tmp_path):
+    labels = ["<script>alert(1)</script>", 'b" onload="x', "{{ 7 * 7 }} & $x^2$"]
+    study = dtr.Study(dtr.Decision("a", labels), dtr.Response("<b>y<b>", dtr.Normal(), model=dtr.Saturated()),
+                      utility="<b>y<b>", estimand={"<i>death<i>": "<img src=http://x.example>"})
+    frame = pd.DataFrame({"a": labels * 6, "<b>y<b>": [float(i * i % 7) for i in range(18)]})
+    regime = dtr.optimize(dtr.fit(study, frame, seed=1, engine="exact", draws=400))
+    text = report(regime, tmp_path / "r.html", title="<script>t</script>").read_text(encoding="utf-8")
+    for raw in ("<script", "<b>", "<i>death", "<img src=http", 'onload="x"'):
+        assert raw not in text
+    assert "{{ 7 * 7 }}" in html.unescape(text)
+
+
+def test_only_html_is_written(codiacs_analysis, tmp_path):
+    with pytest.raises(FileError, match=r"\.html"):
+        report(codiacs_analysis.regime, tmp_path / "report.pdf")
+    with pytest.raises(FileError, match="does not exist"):
+        report(codiacs_analysis.regime, tmp_path / "no" / "report.html", comparison=codiacs_analysis.comparison)
+    with pytest.raises(DecisionError, match="Regime"):
+        report(codiacs_analysis.posterior, tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_is_deterministic_but_for_the_date(codiacs_analysis, documents):
+    again = render(Material.of(codiacs_analysis.regime, codiacs_analysis.comparison), command="bayesdtr run x")
+    assert again == documents["codiacs"]
+
+
+def test_prior_starts_best_is_shown(codiacs_analysis, tmp_path):
+    path = report(codiacs_analysis.regime, tmp_path / "r.html", comparison=codiacs_analysis.comparison,
+                  prior_starts_best={"medication": 0.25, "therapy": 0.75})
+    assert "0.750" in words(path.read_text(encoding="utf-8")).split("4. Priors")[1].split("5. Data")[0]
