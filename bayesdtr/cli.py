@@ -137,7 +137,7 @@ def _run(module: ModuleType, folder: Path, name: str, *, seed: int, engine: str,
     regime, comparison = optimize(posterior), compare(posterior)
     starts = _prior(posterior, seed)
     show(f"\nEmbedded regimes\n{comparison}")
-    if posterior.verdict.status != "fail":
+    if regime.posterior.verdict.status != "fail":
         show(f"\n{cell_table(regime)}")
     if starts:
         show("Before any data, P(starts the best regime): " + ", ".join(f"{o} {p:.2f}" for o, p in starts.items()))

@@ -1,9 +1,14 @@
 """`optimize`: from a posterior to its optimal regime."""
 
+import dataclasses
+
 import numpy as np
+import xarray as xr
 
 from ..errors import DecisionError, did_you_mean, listing
 from ..inference import Posterior
+from ..inference.check import convergence, convergence_reasons
+from ..schema import CHAIN, DRAW
 from .induction import GRID_NOTE, MOST_LEAVES, committed, leaves, solve
 from .regime import Regime
 from .regression import MOST_DRAWS, StageFit, fit_stages
@@ -60,7 +65,20 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
         fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
     first = posterior.study.decisions[0].name
     value = _simulated_value(posterior, world, fits) if methods[first].startswith("regression") else _tree_value(posterior, world)
-    return Regime(posterior, methods, fits, value)
+    return Regime(judged(posterior, value), methods, fits, value)
+
+
+def judged(posterior: Posterior, value: np.ndarray) -> Posterior:
+    """The posterior with a verdict that fails when the regime's value, too, has not converged.
+
+    Parameters may pass where a quantity made of them does not.
+    """
+    draws = xr.Dataset({"value of the regime": ((CHAIN, DRAW), value)})
+    status, reasons = convergence_reasons(convergence(draws, None))
+    if status != "fail":
+        return posterior
+    verdict = posterior.verdict
+    return dataclasses.replace(posterior, verdict=dataclasses.replace(verdict, status="fail", reasons=(*reasons, *verdict.reasons)))
 
 
 def _tree_value(posterior: Posterior, world: World) -> np.ndarray:

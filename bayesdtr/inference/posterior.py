@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +10,7 @@ import xarray as xr
 from ..data import Trajectories
 from ..model import CompiledResponse, compile_response, make_inputs
 from ..schema import CHAIN, DRAW, POSTERIOR, variable
+from ..study.models import Saturated
 from ..study.study import Scale, Study
 from .verdict import Verdict
 
@@ -93,12 +93,10 @@ class Posterior:
         lines = [f"Posterior of {self.trajectories.n} patients: {chains} x {draws} draws, engine {self.engine}, seed {self.seed}"]
         lines += [f"  scale of {n}: location {s.location:.6g}, SD {s.sd:.6g}" for n, s in self.scales.items()]
         for response in self.study.responses:
+            if self.engine == "exact" and response.support is None and isinstance(response.model, Saturated):
+                lines.append(f"  {response.name}.(mean, sigma) ~ {response.model.conjugate or 'p(mean, sigma^2) ∝ 1/sigma^2'}")
+                continue
             for address, row in self.study.priors(response.name).items():
-                scale = self.scales.get(response.name)
-                number = f" = {scale.sd:.4g} SD units" if row.sd_units and scale else ""
-                lines.append(f"  {response.name}.{address} ~ {row.text}{number.replace(' = ', ', one unit is ').replace(' SD units', '')}")
+                unit = f", one unit is {self.scales[response.name].sd:.4g}" if row.sd_units else ""
+                lines.append(f"  {response.name}.{address} ~ {row.text}{unit}")
         return "\n".join([*lines, str(self.verdict)])
-
-    def _replace(self, **changes: Any) -> "Posterior":
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Posterior(**{**fields, **changes})

@@ -209,6 +209,7 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
     free = [v for v in model.free_RVs if v is not variable]
     kept = [*free, *(d for d in model.deterministics if PATIENT not in (model.named_vars_to_dims.get(d.name) or ()))]
     observed = pt.vector("response", dtype="float64")
+    model.rvs_to_transforms[variable] = None  # outcomes are observed as they are, not on the transformed scale of a parameter
     y = model.rvs_to_values[variable]
     values = [model.rvs_to_values[v] for v in free]
     rows = model.logp(vars=[variable], jacobian=False, sum=False)[0]
