@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..study import Condition, Decision, Response, Study
+from ..study import Baseline, Condition, Decision, Response, Study
 from ..study.conditions import Test, representatives
 from ..study.timeline import Node, code_of, finite_values
 from .trajectories import Trajectories
@@ -44,8 +44,9 @@ class CellCount:
 def cell_counts(study: Study, trajectories: Trajectories) -> list[CellCount]:
     """Count the options received in every cell of the discrete history, for each decision.
 
-    Cells are formed by earlier decisions and by responses with finitely many values, and by the
-    condition that applies where these do not determine it. Cells with a single feasible option are
+    Cells are formed by earlier decisions, by responses with finitely many values, by labelled
+    covariates where nobody randomized and at most 64 cells are left, and by the condition that applies where these do
+    not determine it. Cells with a single feasible option are
     left out. Cells that nobody reached are listed, with zeros, for a decision of at most 64 cells.
 
     Returns
@@ -57,7 +58,7 @@ def cell_counts(study: Study, trajectories: Trajectories) -> list[CellCount]:
 
 
 def _of_decision(study: Study, decision: Decision, data: Trajectories) -> list[CellCount]:
-    nodes = [n for n in study.before(decision.name) if isinstance(n, Decision) or (isinstance(n, Response) and finite_values(n) is not None)]
+    nodes = _cell_variables(study, decision)
     made = np.flatnonzero(data.observed(decision.name))
     received = data.columns[decision.name][made]
     keys = np.zeros((0, len(nodes) + 1), dtype=np.int64)
@@ -75,9 +76,17 @@ def _of_decision(study: Study, decision: Decision, data: Trajectories) -> list[C
     return [_cell(decision, nodes, key, found[key]) for key in sorted(found) if len(decision.choices[key[-1]][1]) > 1]
 
 
+def _cell_variables(study: Study, decision: Decision) -> list[Node]:
+    """Earlier decisions and discrete responses; where nobody randomized, labelled covariates too, if few enough cells are left to list."""
+    discrete = [n for n in study.before(decision.name) if finite_values(n) is not None]
+    if decision.assigned == "observed" and np.prod([len(finite_values(n) or ()) for n in discrete], dtype=float) <= LISTED:
+        return discrete
+    return [n for n in discrete if not isinstance(n, Baseline)]
+
+
 def _index(node: Node, column: np.ndarray) -> np.ndarray:
     """Positions of a column's values among the values a discrete variable can take, shape (n,)."""
-    if isinstance(node, Decision):
+    if not isinstance(node, Response):
         return column.astype(np.int64)
     support = np.array(finite_values(node), dtype=float)
     return (column[:, None] == support[None, :]).argmax(axis=1)

@@ -19,7 +19,8 @@ def fix_scales(study: Study, trajectories: Trajectories) -> dict[str, Scale]:
     Returns
     -------
     dict of str to Scale
-        In time order. The declared scale where there is one; otherwise mean and SD (n - 1 in the
+        In time order. The declared scale where there is one, located at the observed mean where only
+        an SD is declared; otherwise mean and SD (n - 1 in the
         denominator) of the observed values. A user-written response without spread, or with values
         0 and 1 only, has location 0 and SD 1.
 
@@ -32,10 +33,13 @@ def fix_scales(study: Study, trajectories: Trajectories) -> dict[str, Scale]:
     for node in study.timeline:
         if finite_values(node) is not None:
             continue
-        if node.name in declared:
+        if node.name in declared and declared[node.name].location is not None:
             result[node.name] = declared[node.name]
             continue
         values = trajectories.columns[node.name][trajectories.observed(node.name)]
+        if node.name in declared and values.size:
+            result[node.name] = Scale(float(values.mean()), declared[node.name].sd)
+            continue
         flat = not values.size or values.min() == values.max()
         free = isinstance(node, Response) and isinstance(node.model, UserModel)
         if free and (flat or np.isin(values, (0.0, 1.0)).all()):

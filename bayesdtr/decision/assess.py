@@ -7,7 +7,7 @@ import numpy as np
 from ..inference import Posterior
 from .induction import clairvoyant, committed, solve
 from .regression import StageFit
-from .values import affordable, batch_error, chains_of
+from .values import affordable, batch_error, chains_of, win_rates
 from .world import Rows, World
 
 NEAR_SE = 3.0
@@ -47,7 +47,7 @@ class Assessment:
     @property
     def mc_tie(self) -> np.ndarray:
         """Whether Monte Carlo error could have decided the recommendation, shape (row,)."""
-        return self.margin < NEAR_SE * np.nan_to_num(self.margin_error)
+        return ~(self.margin > NEAR_SE * self.margin_error) & np.isfinite(self.margin)
 
     def take(self, index: np.ndarray) -> "Assessment":
         """Rows by index."""
@@ -71,13 +71,15 @@ def summarize_options(posterior: Posterior, qbar: np.ndarray, q: np.ndarray, bes
     low, high = np.quantile(finite, [(1 - ci_prob) / 2, (1 + ci_prob) / 2], axis=0)
     ranked = np.sort(qbar, axis=1)
     single = feasible.sum(axis=1) == 1
-    second = np.where(single, choice, np.argsort(qbar, axis=1, kind="stable")[:, -2] if qbar.shape[1] > 1 else choice)
+    others = qbar.copy()
+    others[rows, choice] = -np.inf
+    second = np.where(single, choice, others.argmax(axis=1))
     lead = finite[:, rows, choice] - finite[:, rows, second]
     blank = lambda a: np.where(feasible, a, np.nan)  # noqa: E731
     return Assessment(
         expected=blank(qbar), lower=blank(low), upper=blank(high),
-        p_best=blank((q.argmax(axis=2)[..., None] == np.arange(qbar.shape[1])).mean(axis=0)),
-        p_starts_best=blank((best.argmax(axis=2)[..., None] == np.arange(qbar.shape[1])).mean(axis=0)),
+        p_best=blank(win_rates(q)),
+        p_starts_best=blank(win_rates(best)),
         choice=choice,
         regret=np.maximum((best.max(axis=2) - q[:, rows, choice]).mean(axis=0), 0.0),
         margin=np.where(single, np.inf, ranked[:, -1] - ranked[:, -2] if qbar.shape[1] > 1 else np.inf),
@@ -110,7 +112,7 @@ def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *
         name = posterior.study.decisions[stage].name
         for begin in range(0, distinct.n, 256):
             some = distinct.take(np.arange(begin, min(begin + 256, distinct.n)))
-            q, best = fit.tables(posterior.study, name, some.columns, some.n)
-            parts.append(summarize_options(posterior, fit.qbar(posterior.study, name, some.columns, some.n), q, best, ci_prob))
+            q, best = fit.tables(posterior.study, name, some.columns, some.cluster, some.n)
+            parts.append(summarize_options(posterior, fit.qbar(posterior.study, name, some.columns, some.cluster, some.n), q, best, ci_prob))
     joined = Assessment(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in Assessment.__dataclass_fields__})
     return joined.take(inverse)

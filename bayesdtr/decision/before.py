@@ -5,7 +5,7 @@ import numpy as np
 from ..inference import Posterior
 from ..inference.prior import prior_draws
 from .induction import MOST_LEAVES, clairvoyant, leaves, solve
-from .values import baseline_rows
+from .values import baseline_rows, win_rates
 from .world import World
 
 PATIENTS = 50
@@ -48,6 +48,5 @@ def prior_starts_best(posterior: Posterior, *, seed: int, draws: int = 1000) -> 
     decision = posterior.study.decisions[0]
     share = np.zeros((distinct.n, len(decision.options)))
     for answer in solve(world, 0, distinct, [clairvoyant]):
-        wins = answer.values[0].argmax(axis=2)[..., None] == np.arange(len(decision.options))
-        share[answer.begin : answer.begin + len(answer.qbar)] = wins.mean(axis=0)
+        share[answer.begin : answer.begin + len(answer.qbar)] = win_rates(answer.values[0])
     return dict(zip(decision.options, share[inverse].mean(axis=0).tolist(), strict=True))

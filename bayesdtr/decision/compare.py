@@ -13,7 +13,7 @@ from ..schema import CHAIN, DRAW, REGIME
 from ..study.rules import Rules
 from ..study.timeline import Response
 from .bestset import best_set
-from .values import Summary, batch_error, summarize, values_of
+from .values import Summary, batch_error, summarize, values_of, wins
 
 SCALES = ("auto", "identity", "log-odds")
 
@@ -32,7 +32,7 @@ class EmbeddedValue:
         Simultaneous upper limit of its difference to the best, on the comparison's scale.
     in_best_set : bool
     patients : int
-        Patients whose treatments so far agree with the regime throughout.
+        Patients all of whose decisions are made and agree with the regime.
     contrast : Summary or None
         Difference to the reference regime.
     """
@@ -66,6 +66,8 @@ class Comparison:
     method : str
         How the values were computed.
     reference : Rules or None
+    reference_draws : array, shape (chain, draw), or None
+        Value of the reference regime, on the draws of `draws`.
     convergence : Convergence
         Diagnostics of the values themselves.
     """
@@ -77,6 +79,7 @@ class Comparison:
     scale: str
     method: str
     reference: Rules | None
+    reference_draws: np.ndarray | None
     convergence: Convergence
 
     def frame(self) -> Any:
@@ -175,12 +178,16 @@ def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95,
     draws = found.draws[..., : len(regimes)]
     reference = found.draws[..., -1] if study.reference else None
     flat = draws.reshape(-1, len(regimes))
+    if scale == "log-odds" and not ((flat > 0) & (flat < 1)).all():
+        raise DecisionError(
+            f"compare(scale='log-odds') needs values between 0 and 1, and they run from {flat.min():.4g} to {flat.max():.4g}; use scale='identity'."
+        )
     chosen = best_set(flat, alpha=alpha, scale=scale)
-    wins = (draws.argmax(axis=-1)[..., None] == np.arange(len(regimes))).astype(float)
-    errors = batch_error(wins)
+    best = wins(draws)
+    errors = batch_error(best)
     rows = tuple(
         EmbeddedValue(
-            rules, summarize(draws[..., e], ci_prob), float(wins[..., e].mean()), float(errors[e]), float(chosen.upper[e]), bool(chosen.member[e]),
+            rules, summarize(draws[..., e], ci_prob), float(best[..., e].mean()), float(errors[e]), float(chosen.upper[e]), bool(chosen.member[e]),
             int(followed(posterior, rules).sum()), None if reference is None else summarize(draws[..., e] - reference, ci_prob),
         )
         for e, rules in enumerate(regimes)
@@ -189,4 +196,4 @@ def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95,
     dataset = xr.Dataset(
         {"value": ((CHAIN, DRAW, REGIME), draws)}, coords={CHAIN: np.arange(draws.shape[0]), DRAW: np.arange(draws.shape[1]), REGIME: labels}
     )
-    return Comparison(rows, chosen.best, dataset, alpha, scale, found.method, study.reference, convergence(dataset, None))
+    return Comparison(rows, chosen.best, dataset, alpha, scale, found.method, study.reference, reference, convergence(dataset, None))

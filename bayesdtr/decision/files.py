@@ -13,8 +13,9 @@ from ..errors import FileError
 from ..inference import Posterior
 from ..inference.files import posterior_from, read_tree, save
 from ..schema import CHAIN, DECISION, DRAW, VALUES, variable
+from .basis import Basis
 from .regime import Regime
-from .regression import Basis, StageFit
+from .regression import StageFit
 
 
 def save_regime(regime: Regime, path: str | Path) -> Path:

@@ -260,7 +260,8 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> 
         How later decisions are made.
     """
     size = leaves(world, stage)
-    chunk = max(1, int(BUDGET // (size * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
+    wide = size + len(choosers) * len(world.study.decisions[stage].options)
+    chunk = max(1, int(BUDGET // (wide * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
         root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))))
         settle(world, root)

@@ -98,14 +98,15 @@ def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
     """The committed rule of fitted values as a policy for rollouts."""
 
     def policy(stage, columns, cluster):
-        del cluster
         name = world.study.decisions[stage].name
         known = {n.name: columns[n.name] for n in world.study.before(name)}
         n = len(next(iter(columns.values())))
         out = np.empty(n, dtype=int)
         for begin in range(0, n, 65_536):
-            part = {c: v[begin : begin + 65_536] for c, v in known.items()}
-            out[begin : begin + 65_536] = fits[name].qbar(world.study, name, part, min(65_536, n - begin)).argmax(axis=1)
+            piece = slice(begin, begin + 65_536)
+            part = {c: v[piece] for c, v in known.items()}
+            group = None if cluster is None else cluster[piece]
+            out[piece] = fits[name].qbar(world.study, name, part, group, min(65_536, n - begin)).argmax(axis=1)
         return out
 
     return policy
@@ -114,4 +115,4 @@ def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
 def _simulated_value(posterior: Posterior, world: World, fits: dict[str, StageFit]) -> np.ndarray:
     """Value of the fitted rule under each draw by fresh rollouts, never by the fit; shape (chain, draw)."""
     some = thin_to(world, posterior, DRAWS)
-    return chains_of(posterior, rollout(some, baseline_rows(posterior), fitted_policy(some, fits), posterior.seed + 1))
+    return chains_of(posterior, rollout(some, baseline_rows(posterior), fitted_policy(some, fits), posterior.seed))

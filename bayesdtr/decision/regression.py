@@ -14,93 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..study.study import Study
-from ..study.timeline import Decision, Response, finite_values
-from .rollout import luck
+from ..study.timeline import Decision, Response
+from .basis import Basis, ridge
+from .rollout import FITTING, luck
 from .world import Rows, World
 
 SIMULATIONS = 400_000
 """Simulated transitions per option and stage, over all draws."""
 MOST_DRAWS = 400
-KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Functions of a history that values are regressed on.
-
-    Attributes
-    ----------
-    numeric : tuple of (name, location, SD, knots)
-        Each gives a linear term and a hinge at each knot.
-    labels : tuple of (name, code)
-        Indicators of options, levels and 0/1 values, the first of each left out.
-    pairs : bool
-        Whether products of two terms (without hinges) are included.
-    hinges : bool
-        Whether products of a hinge and a term are.
-    """
-
-    numeric: tuple[tuple[str, float, float, tuple[float, ...]], ...]
-    labels: tuple[tuple[str, float], ...]
-    pairs: bool
-    hinges: bool
-
-    @classmethod
-    def of(cls, study: Study, decision: str, columns: Mapping[str, np.ndarray]) -> "Basis":
-        """Choose knots from simulated histories before a decision; columns ``(n,)``."""
-        numeric, labels = [], []
-        for node in study.before(decision):
-            column = columns[node.name]
-            finite = finite_values(node)
-            if finite is None and np.ptp(column) > 0:
-                sd = float(column.std())
-                scaled = (column - column.mean()) / sd
-                numeric.append((node.name, float(column.mean()), sd, tuple(float(k) for k in np.quantile(scaled, KNOTS))))
-            elif finite is not None:
-                codes = [study.code(node.name, v) for v in finite]
-                labels += [(node.name, c) for c in codes[1:] if (column == c).any()]
-        count, room = len(numeric) + len(labels), len(next(iter(columns.values()))) // 8
-        pairs = count * (count - 1) // 2 <= room
-        return cls(tuple(numeric), tuple(labels), pairs, pairs and sum(len(k[1::2]) for *_, k in numeric) * count <= room)
-
-    def matrix(self, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
-        """Values of the basis, shape (n, term)."""
-        plain = [(columns[name] - location) / sd for name, location, sd, _ in self.numeric]
-        plain += [(columns[name] == code).astype(float) for name, code in self.labels]
-        terms = [np.ones(n), *plain]
-        for (_, _, _, knots), z in zip(self.numeric, plain, strict=False):
-            terms += [np.maximum(z - k, 0.0) for k in knots]
-        if self.pairs:
-            terms += [plain[i] * plain[j] for i in range(len(plain)) for j in range(i)]
-        if self.hinges:  # A hinge of one variable by another variable: lets a kink move with the history.
-            hinges = [np.maximum(plain[i] - k, 0.0) for i, (_, _, _, knots) in enumerate(self.numeric) for k in knots[1::2]]
-            terms += [h * p for h in hinges for p in plain]
-        return np.stack(terms, axis=1)
-
-
-def ridge(design: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Ridge regression of many targets on one design, penalty by generalised cross-validation.
-
-    Parameters
-    ----------
-    design : array, shape (n, term)
-    targets : array, shape (n, target)
-
-    Returns
-    -------
-    array, shape (term, target)
-    """
-    u, s, vt = np.linalg.svd(design, full_matrices=False)
-    projected = u.T @ targets
-    n, total = len(design), (targets**2).sum()
-    best, chosen = np.inf, 0.0
-    for penalty in s[0] ** 2 * np.logspace(-12, -1, 23):
-        shrink = s**2 / (s**2 + penalty)
-        residual = total - ((2 * shrink - shrink**2)[:, None] * projected**2).sum()
-        score = residual / max(n - shrink.sum(), 1.0) ** 2
-        if score < best:
-            best, chosen = score, penalty
-    return vt.T @ ((s / (s**2 + chosen))[:, None] * projected)
+EXPLORED = "::cluster"
+"""Under this name explored histories carry their clusters."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +41,17 @@ class StageFit:
     committed: np.ndarray
     clairvoyant: np.ndarray
 
-    def tables(self, study: Study, decision: str, columns: Mapping[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
+    def tables(
+        self, study: Study, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Per-draw values of every option, committed and clairvoyant, shape (draw, row, option), ``-inf`` where infeasible."""
-        phi = self.basis.matrix(columns, n)
+        phi = self.basis.matrix(columns, cluster, n)
         feasible = _feasible(study, decision, columns, n)
         return tuple(np.where(feasible, np.einsum("np,apb->bna", phi, c, optimize=True), -np.inf) for c in (self.committed, self.clairvoyant))
 
-    def qbar(self, study: Study, decision: str, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+    def qbar(self, study: Study, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int) -> np.ndarray:
         """Posterior-expected committed values, shape (row, option), ``-inf`` where infeasible."""
-        phi = self.basis.matrix(columns, n)
+        phi = self.basis.matrix(columns, cluster, n)
         return np.where(_feasible(study, decision, columns, n), phi @ self.committed.mean(axis=2).T, -np.inf)
 
 
@@ -156,7 +81,7 @@ def explore(world: World, rows: Rows, size: int, seed: int) -> dict[str, np.ndar
             column = np.empty(size)
             column[grid] = out
             columns[node.name] = column
-    columns["::cluster"] = cluster if cluster is not None else np.zeros(size, dtype=int)
+    columns[EXPLORED] = cluster if cluster is not None else np.zeros(size, dtype=int)
     return columns
 
 
@@ -168,7 +93,7 @@ def _forward(world: World, stage: int, columns: dict[str, np.ndarray], cluster: 
         if weight:
             earned += weight * world.simulate(response.name, columns, cluster, "mean")
         if world.matters(response.name):
-            columns[response.name] = world.simulate(response.name, columns, cluster, "sample", luck(seed + 1, response.name, earned.shape))
+            columns[response.name] = world.simulate(response.name, columns, cluster, "sample", luck(seed, response.name, earned.shape, FITTING))
         else:
             columns[response.name] = np.zeros(earned.shape)
     return earned
@@ -192,14 +117,13 @@ def fit_stages(world: World, rows: Rows, seed: int) -> dict[str, StageFit]:
     """
     size = -(-int(np.clip(SIMULATIONS // world.size, 1000, 20_000)) // world.size) * world.size
     simulated = explore(world, rows, size, seed)
-    cluster = simulated.pop("::cluster") if rows.cluster is not None else simulated.pop("::cluster") * 0
+    cluster = simulated.pop(EXPLORED)
     fits: dict[str, StageFit] = {}
     for stage in reversed(range(len(world.study.decisions))):
         decision = world.study.decisions[stage]
-        known = [n.name for n in world.study.before(decision.name)]
-        columns = {n: simulated[n] for n in known}
-        basis = Basis.of(world.study, decision.name, columns) if known else Basis((), (), False, False)
-        phi = basis.matrix(columns, size)
+        columns = {n.name: simulated[n.name] for n in world.study.before(decision.name)}
+        basis = Basis.of(world.study, decision.name, columns, size, 0 if rows.cluster is None else int(rows.cluster.max()) + 1)
+        phi = basis.matrix(columns, cluster, size)
         feasible = _feasible(world.study, decision.name, columns, size)
         both = np.zeros((2, len(decision.options), phi.shape[1], world.size))
         for option in range(len(decision.options)):
@@ -207,28 +131,49 @@ def fit_stages(world: World, rows: Rows, seed: int) -> dict[str, StageFit]:
             if where.size:
                 index = np.broadcast_to(where, (world.size, where.size))
                 state = {n: v[index] for n, v in columns.items()} | {decision.name: np.full(index.shape, option)}
-                group = cluster[index] if rows.cluster is not None else None
+                group = None if rows.cluster is None else cluster[index]
                 earned = _forward(world, stage, state, group, seed)
-                after = _after(world, stage, state, fits)
+                after = _after(world, stage, state, group, fits)
                 for kind in range(2):
                     both[kind, option] = ridge(phi[where], (earned + after[kind]).T)
         fits[decision.name] = StageFit(basis, both[0], both[1])
     return fits
 
 
-def _after(world: World, stage: int, state: dict[str, np.ndarray], fits: dict[str, StageFit]) -> tuple[np.ndarray, np.ndarray]:
-    """Value of the next decision at simulated histories ``(draw, row)``: committed, and best of each draw."""
+def _after(
+    world: World, stage: int, state: dict[str, np.ndarray], cluster: np.ndarray | None, fits: dict[str, StageFit]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Value of the next decision at simulated histories ``(draw, row)``: under the committed rule, and the best of each draw."""
     shape = next(iter(state.values())).shape
     if stage + 1 == len(world.study.decisions):
         return np.zeros(shape), np.zeros(shape)
     name = world.study.decisions[stage + 1].name
     fit = fits[name]
+    exact = _last_values(world, stage + 1, state, cluster)
     committed, clairvoyant = np.empty(shape), np.empty(shape)
     for b in range(shape[0]):
         columns = {n: v[b] for n, v in state.items()}
-        phi = fit.basis.matrix(columns, shape[1])
+        phi = fit.basis.matrix(columns, None if cluster is None else cluster[b], shape[1])
         feasible = _feasible(world.study, name, columns, shape[1])
         choice = np.where(feasible, phi @ fit.committed.mean(axis=2).T, -np.inf).argmax(axis=1)
-        committed[b] = (phi @ fit.committed[:, :, b].T)[np.arange(shape[1]), choice]
-        clairvoyant[b] = np.where(feasible, phi @ fit.clairvoyant[:, :, b].T, -np.inf).max(axis=1)
+        follow = phi @ fit.committed[:, :, b].T if exact is None else exact[:, b].T
+        best = phi @ fit.clairvoyant[:, :, b].T if exact is None else exact[:, b].T
+        committed[b] = follow[np.arange(shape[1]), choice]
+        clairvoyant[b] = np.where(feasible, best, -np.inf).max(axis=1)
     return committed, clairvoyant
+
+
+def _last_values(world: World, stage: int, state: dict[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray | None:
+    """Values of the last decision's options without any fit, shape (option, draw, row); None where responses depend on one another."""
+    decision = world.study.decisions[stage]
+    responses = world.study.after(decision.name)
+    if stage + 1 < len(world.study.decisions) or any(world.matters(r.name) for r in responses):
+        return None
+    shape = next(iter(state.values())).shape
+    out = np.zeros((len(decision.options), *shape))
+    for option in range(len(decision.options)):
+        for response in responses:
+            if weight := world.study.weight(response.name):
+                history = {**state, decision.name: np.full(shape, option), **{r.name: np.zeros(shape) for r in responses}}
+                out[option] += weight * world.simulate(response.name, history, cluster, "mean")
+    return out

@@ -17,9 +17,13 @@ ROWS_PER_DRAW = 4000
 DRAWS = 500
 
 
-def luck(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+VALUING, FITTING = 2, 5
+"""What uniform numbers are for: a rule is never valued on the luck it was fitted on."""
+
+
+def luck(seed: int, name: str, shape: tuple[int, ...], purpose: int) -> np.ndarray:
     """Uniform numbers of a response, the same for every regime."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode()), 2]).random(shape)
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), purpose]).random(shape)
 
 
 def following_rules(world: World, rules: Rules) -> Policy:
@@ -82,5 +86,5 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
                 total += weight * world.simulate(name, columns, cluster, "mean")
             columns[name] = np.zeros(chosen.shape)
             if world.matters(name):
-                columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape))
+                columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape, VALUING))
     return total.mean(axis=1)

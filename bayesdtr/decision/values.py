@@ -34,6 +34,20 @@ def summarize(draws: np.ndarray, ci_prob: float = 0.95) -> Summary:
     return Summary(float(draws.mean()), sd, float(low), float(high), float(batch_error(draws)), ci_prob)
 
 
+def wins(values: np.ndarray) -> np.ndarray:
+    """Who has the highest value along the last axis, 0 or 1; an exact tie is shared equally."""
+    top = (values == values.max(axis=-1, keepdims=True)).astype(float)
+    top /= top.sum(axis=-1, keepdims=True)
+    return top
+
+
+def win_rates(values: np.ndarray) -> np.ndarray:
+    """Mean of :func:`wins` over the first axis, without holding them all; values ``[draw, row, option]``, rates ``[row, option]``."""
+    top = values.max(axis=-1)
+    share = 1.0 / (values == top[..., None]).sum(axis=-1)
+    return np.stack([np.where(values[..., o] == top, share, 0.0).mean(axis=0) for o in range(values.shape[-1])], axis=-1)
+
+
 def batch_error(draws: np.ndarray, batches: int = 20) -> np.ndarray:
     """Monte Carlo standard error of means over dependent draws, by batch means within chains.
 
@@ -95,11 +109,9 @@ def chains_of(posterior: Posterior, values: np.ndarray) -> np.ndarray:
 
 def thin_to(world: World, posterior: Posterior, most: int) -> World:
     """Thin to about `most` draws in such a way that every chain keeps the same number."""
-    per_chain = posterior.shape[1]
+    chains, per_chain = posterior.shape
     step = min(-(-world.size // most), per_chain)
-    while per_chain % step:
-        step += 1
-    return world.every(step)
+    return world if step <= 1 else world.take((np.arange(chains)[:, None] * per_chain + np.arange(0, per_chain, step)).ravel())
 
 
 def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> RegimeValues:
@@ -118,7 +130,7 @@ def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> Regi
     -------
     RegimeValues
     """
-    world = World.of(posterior)
+    world = World.of(posterior, regimes)
     rows = baseline_rows(posterior)
     if leaves(world, 0) > MOST_LEAVES:
         world = thin_to(world, posterior, DRAWS)

@@ -1,13 +1,15 @@
 """What the decision layer knows of a posterior: predictive distributions of responses, draw by draw."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import DecisionError
 from ..inference import Posterior
 from ..model import CompiledResponse, evaluate, evaluate_paired, make_inputs
-from ..study.rules import tailoring_variables
+from ..study.rules import Rules, tailoring_variables
 from ..study.study import Scale, Study
 
 GRID = 96
@@ -16,7 +18,7 @@ REACH = 7.0
 """Half-width of the grid in residual SDs beyond the means of the draws."""
 SPACING = 0.5
 """Widest spacing of the grid in residual SDs: half an SD integrates a Normal density to machine precision."""
-FINEST = 4 * GRID
+FINEST = 8 * GRID
 RANGE_DRAWS = 256
 
 
@@ -66,6 +68,8 @@ class World:
     draws : mapping of str to mapping of str to array, shape (draw, ...)
     size : int
         Number of draws.
+    watched : frozenset of str
+        Variables that the regimes to be valued look at, so that they are kept even where no model needs them.
     """
 
     study: Study
@@ -73,25 +77,25 @@ class World:
     scales: Mapping[str, Scale]
     draws: Mapping[str, Mapping[str, np.ndarray]]
     size: int
+    watched: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, posterior: Posterior) -> "World":
-        """The world of a posterior, all draws."""
+    def of(cls, posterior: Posterior, regimes: Iterable[Rules] = ()) -> "World":
+        """The world of a posterior, all draws, in which the given regimes can be followed."""
         names = [r.name for r in posterior.study.responses]
         draws = {n: posterior.draws(n) for n in names}
-        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size)
+        watched = frozenset(v for r in regimes for _, branches in r.decisions for condition, _ in branches for v in condition.variables)
+        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, watched)
 
-    def every(self, step: int) -> "World":
-        """Every `step`-th draw."""
-        if step <= 1:
-            return self
-        draws = {n: {p: v[::step] for p, v in d.items()} for n, d in self.draws.items()}
-        return World(self.study, self.compiled, self.scales, draws, len(range(0, self.size, step)))
+    def take(self, index: np.ndarray) -> "World":
+        """Some of the draws, by index."""
+        draws = {n: {p: v[index] for p, v in d.items()} for n, d in self.draws.items()}
+        return dataclasses.replace(self, draws=draws, size=len(index))
 
     def block(self, begin: int, end: int) -> "World":
         """A run of consecutive draws."""
         draws = {n: {p: v[begin:end] for p, v in d.items()} for n, d in self.draws.items()}
-        return World(self.study, self.compiled, self.scales, draws, min(end, self.size) - begin)
+        return dataclasses.replace(self, draws=draws, size=min(end, self.size) - begin)
 
     def look(self, response: str, rows: Rows, what: str, extra: np.ndarray | None = None, *, average: bool = False) -> np.ndarray:
         """Summaries of a response at given histories; see :func:`bayesdtr.model.evaluate`.
@@ -116,7 +120,9 @@ class World:
         return evaluate_paired(compiled, self.draws[response], inputs, what, extra)
 
     def matters(self, response: str) -> bool:
-        """Whether anything later depends on a response: another response, a feasible set, a tailored decision."""
+        """Whether anything later depends on a response: another response, a feasible set, a decision tailored to it."""
+        if response in self.watched:
+            return True
         later = self.study.timeline[self.study.names.index(response) + 1 :]
         for node in later:
             if node.name in self.compiled and response in self.compiled[node.name].uses:
@@ -147,11 +153,18 @@ class World:
         support = self.compiled[response].support
         if support is not None:
             return np.broadcast_to(np.array(support, dtype=float), (rows.n, len(support)))
-        moments = self.every(-(-self.size // RANGE_DRAWS)).look(response, rows, "moments")
+        moments = self.take(np.arange(0, self.size, -(-self.size // RANGE_DRAWS))).look(response, rows, "moments")
         mean, sd = moments[..., 0], moments[..., 1]
+        if not np.isfinite(moments).all():
+            raise DecisionError(f"Response {response!r}: some draws predict no finite mean or SD; its model has not been learned from these data.")
         low, high = (mean - REACH * sd).min(axis=0), (mean + REACH * sd).max(axis=0)
         # Where draws differ by many residual SDs the grid is refined until each draw's own density is resolved.
-        count = int(np.clip(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING), GRID, FINEST))
+        count = max(int(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING)), GRID)
+        if count > FINEST:
+            raise DecisionError(
+                f"Response {response!r}: the draws differ by so many residual SDs that {count} grid points would be needed (at most {FINEST}); "
+                "use optimize(method='regression'), or a more informative prior."
+            )
         fraction = (np.arange(count) + 0.5) / count
         return low[:, None] + (high - low)[:, None] * fraction
 

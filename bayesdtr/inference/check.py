@@ -1,5 +1,6 @@
 """Doubt a posterior: convergence, positivity by cell, posterior predictive; a verdict with reasons."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -45,6 +46,9 @@ def convergence(posterior: xr.Dataset, stats: xr.Dataset | None) -> Convergence:
 
     draws = int(np.prod([posterior.sizes.get(d, 1) for d in (CHAIN, DRAW)]))
     divergences = int(stats["diverging"].sum()) if stats is not None and "diverging" in stats else 0
+    broken = [str(n) for n, v in posterior.data_vars.items() if not np.isfinite(v).all()]
+    if broken:
+        return Convergence(float("inf"), broken[0], 0.0, 0.0, broken[0], divergences, draws)
     varying = posterior[[name for name, v in posterior.data_vars.items() if v.size and float(v.std()) > 0]]
     if not varying.data_vars:
         return Convergence(float("nan"), "no parameter", float("nan"), float("nan"), "no parameter", divergences, draws)
@@ -62,6 +66,8 @@ def convergence_reasons(c: Convergence) -> tuple[str, list[str]]:
     reasons, status = [], "ok"
     smallest = min(c.ess_bulk, c.ess_tail)
     share = c.divergences / max(c.draws, 1)
+    if np.isinf(c.rhat):
+        return "fail", [f"{c.rhat_variable} has draws that are not finite: the sampler broke down."]
     if c.rhat > RHAT_WARN:
         reasons.append(f"R-hat of {c.rhat_variable} is {c.rhat:.3f} (should be below {RHAT_WARN}): the chains disagree; draw more.")
     if smallest < ESS_WARN:
@@ -115,7 +121,13 @@ def predictive_checks(study: Study, trajectories: Trajectories, replicates: dict
                 low, high = np.quantile(drawn, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
                 p = 2 * (1 + min((drawn <= observed).sum(), (drawn >= observed).sum())) / (1 + len(drawn))
                 found.append(PredictiveCheck(response.name, f"{name}, {label}", observed, float(low), float(high), float(min(p, 1.0))))
-    return found
+    return marked(found, min(len(r) for r in replicates.values()))
+
+
+def marked(checks: list[PredictiveCheck], replicates: int) -> list[PredictiveCheck]:
+    """Mark statistics in the tails, at a false alarm rate over all of them together; the smallest attainable tail always counts."""
+    threshold = max(PREDICTIVE_WARN / max(len(checks), 1), 2 / (1 + replicates))
+    return [dataclasses.replace(c, misfit=c.p <= threshold) for c in checks]
 
 
 def examine(study: Study, trajectories: Trajectories, tree: xr.DataTree, replicates: dict[str, np.ndarray]) -> Verdict:
@@ -128,7 +140,7 @@ def examine(study: Study, trajectories: Trajectories, tree: xr.DataTree, replica
     predictive = predictive_checks(study, trajectories, replicates)
     softer += [
         f"Posterior predictive: {c.statistic} of {c.response!r} is {c.observed:.4g}, outside most replicated data ({c.lower:.4g} to {c.upper:.4g})."
-        for c in predictive if c.p < PREDICTIVE_WARN / len(predictive)
+        for c in predictive if c.misfit
     ]
     if softer and status == "ok":
         status = "warn"

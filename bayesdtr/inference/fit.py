@@ -3,14 +3,17 @@
 import zlib
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
 from ..data import Trajectories, fix_scales, read
-from ..errors import InferenceError, did_you_mean, listing
+from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse, compile_response, evaluate_paired, make_inputs
-from ..model.distributions import INTERIOR
+from ..model.distributions import WHOLE
+from ..runtime import double_precision
 from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, variable
+from ..study.models import UserModel
 from ..study.study import Scale, Study
 from . import exact, nuts
 from .check import examine
@@ -18,13 +21,15 @@ from .posterior import Posterior
 
 ENGINES = ("nuts", "exact")
 EXACT_DRAWS = 100_000
+LARGEST_SEED = 2**62
 REPLICATES = 1000
 """Posterior predictive replicates kept for checks and plots, over all chains, at most."""
 MOST_REPLICATED = 2_000_000
 """Replicated outcomes per response, at most."""
 
 
-def _check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any, chains: Any) -> None:
+def check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any = 1000, chains: Any = 4) -> None:
+    """Raise InferenceError for an argument of :func:`fit` that is out of range."""
     if not isinstance(study, Study):
         raise InferenceError(f"fit takes a Study first, got {type(study).__name__}.")
     if engine not in ENGINES:
@@ -32,6 +37,8 @@ def _check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any
     for name, value, least in (("seed", seed, 0), ("draws", draws, 4), ("warmup", warmup, 10), ("chains", chains, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise InferenceError(f"fit: {name} must be a whole number of at least {least}, got {value!r}.")
+    if seed > LARGEST_SEED:
+        raise InferenceError(f"fit: seed must be at most {LARGEST_SEED}, got {seed!r}.")
 
 
 def fit(
@@ -64,11 +71,13 @@ def fit(
     ------
     DataError
         When the frame does not fit the study.
+    ModelError
+        When a user-written model cannot be built, compiled or sampled.
     InferenceError
         When the engine does not apply or an argument is out of range.
     """
     draws = (1000 if engine == "nuts" else EXACT_DRAWS) if draws is None else draws
-    _check_arguments(study, seed, engine, draws, warmup, chains)
+    check_arguments(study, seed, engine, draws, warmup, chains)
     if engine == "exact":
         exact.refuse(study)
     trajectories = read(study, data)
@@ -81,19 +90,52 @@ def fit(
     return assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
 
 
-def _block(compiled: CompiledResponse, trajectories: Trajectories, scales: dict[str, Scale]) -> nuts.Block:
+def _block(study: Study, compiled: CompiledResponse, trajectories: Trajectories, scales: dict[str, Scale]) -> nuts.Block:
     """A response's data: every patient a row, those without the response of weight 0."""
     seen = trajectories.observed(compiled.name)
-    inputs = make_inputs(compiled, trajectories.history(compiled.history), trajectories.cluster, scales)
-    y = np.nan_to_num(trajectories.columns[compiled.name].astype(float), nan=0.0)
-    if compiled.distribution in INTERIOR and not seen.all():
-        y = np.where(seen, y, 0.5)  # inside the support, so that a row of weight 0 has a finite gradient
-    return nuts.Block(compiled, inputs, y, seen.astype(float))
+    inputs = inputs_of(compiled, trajectories, scales)
+    y = np.nan_to_num(trajectories.columns[compiled.name].astype(float)[stand_ins(seen)], nan=0.0)
+    block = nuts.Block(compiled, inputs, y, seen.astype(float))
+    if isinstance(study[compiled.name].model, UserModel):  # type: ignore[union-attr]
+        _check_support(block, trajectories)
+    return block
+
+
+def _check_support(block: nuts.Block, trajectories: Trajectories) -> None:
+    """Data that a user-written model gives no probability, wherever its parameters are, are refused with their value.
+
+    Raises
+    ------
+    DataError
+    """
+    compiled, name = block.compiled, block.compiled.name
+    with double_precision():
+        rows = jax.jit(lambda inputs, y: compiled.log_density(compiled.initial(inputs), inputs, y)[0])(dict(block.inputs), block.y)
+    bad = ~np.isfinite(np.broadcast_to(np.asarray(rows), block.y.shape))
+    if compiled.distribution in WHOLE:
+        bad |= block.y != np.round(block.y)
+    if (where := np.flatnonzero(bad & (block.weight > 0))).size:
+        raise DataError(
+            f"Column {name!r}: {block.y[where[0]]:g} (patient {trajectories.ids[where[0]]}) cannot come from the response's model, "
+            f"which ends in a {compiled.distribution!r} distribution; correct the value or the model."
+        )
+
+
+def stand_ins(seen: np.ndarray) -> np.ndarray:
+    """For each patient the row to read: the own one, or the first patient observed, so that a row of weight 0 is never outside a support."""
+    return np.where(seen, np.arange(len(seen)), int(seen.argmax()))
+
+
+def inputs_of(compiled: CompiledResponse, trajectories: Trajectories, scales: dict[str, Scale]) -> dict[str, np.ndarray]:
+    """A response's inputs, a row per patient; unobserved histories are stood in for."""
+    rows = stand_ins(trajectories.observed(compiled.name))
+    cluster = None if trajectories.cluster is None else trajectories.cluster[rows]
+    return make_inputs(compiled, trajectories.history(compiled.history, rows), cluster, scales)
 
 
 def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]) -> list[nuts.Block]:
     """Every response's compiled model with its data."""
-    return [_block(compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
+    return [_block(study, compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
 
 
 def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int) -> list[nuts.Draws]:
@@ -138,7 +180,7 @@ def replicate(
     compiled: CompiledResponse, draws: dict[str, np.ndarray], trajectories: Trajectories, scales: dict[str, Scale], seed: int
 ) -> np.ndarray:
     """Replicated data of one response given each patient's own history, shape (draw, patient)."""
-    inputs = make_inputs(compiled, trajectories.history(compiled.history), trajectories.cluster, scales)
+    inputs = inputs_of(compiled, trajectories, scales)
     size = len(next(iter(draws.values()))) if draws else 1
     rng = np.random.default_rng([seed, zlib.crc32(compiled.name.encode()), 1])
     rows = {n: np.broadcast_to(v, (size, *v.shape)) if v.ndim else v for n, v in inputs.items()}

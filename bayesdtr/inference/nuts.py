@@ -62,9 +62,18 @@ class Draws:
 
 
 @functools.lru_cache(maxsize=64)
-def _programs(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float) -> tuple[Any, Any]:
+def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float) -> tuple[Any, Any]:
     """The two executables of a structure and shape: start a chain, advance it by a chunk."""
-    del signature  # shapes are part of the key; the arrays come with the call below
+    start, advance = _programs(compiled, warmup, target_accept)
+    shapes = {n: jax.ShapeDtypeStruct(shape, dtype) for n, shape, dtype in signature}
+    data = ({n: shapes[n] for n in compiled.inputs}, shapes["y"], shapes["weight"])
+    with double_precision():
+        state = jax.eval_shape(start, _ZERO, _ZERO, data)
+        return jax.jit(start).lower(_ZERO, _ZERO, data).compile(), jax.jit(advance).lower(state, data).compile()
+
+
+def _programs(compiled: CompiledResponse, warmup: int, target_accept: float) -> tuple[Any, Any]:
+    """The two functions behind the executables."""
 
     def potential_of(inputs, y, weight):
         return lambda u: compiled.potential(u, inputs, y, weight)
@@ -97,23 +106,11 @@ def _programs(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: in
     return start, advance
 
 
-@functools.lru_cache(maxsize=64)
-def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float) -> Any:
-    """Holder of the compiled executables; filled on first use."""
-    return {}
-
-
 def _compile(block: Block, warmup: int, target_accept: float) -> tuple[Any, Any]:
     """Compile a block's programs, or return those compiled before."""
-    signature = (*((n, v.shape, str(v.dtype)) for n, v in block.inputs.items()), block.y.shape)
-    made = _executables(block.compiled, signature, warmup, target_accept)
-    if not made:
-        start, advance = _programs(block.compiled, signature, warmup, target_accept)
-        with double_precision():
-            begin = jax.jit(start).lower(_ZERO, _ZERO, block.data).compile()
-            state = jax.eval_shape(start, _ZERO, _ZERO, block.data)
-            made.update(start=begin, advance=jax.jit(advance).lower(state, block.data).compile())
-    return made["start"], made["advance"]
+    arrays = {**block.inputs, "y": block.y, "weight": block.weight}
+    signature = tuple((n, v.shape, str(v.dtype)) for n, v in arrays.items())
+    return _executables(block.compiled, signature, warmup, target_accept)
 
 
 class _StoppedError(Exception):

@@ -1,12 +1,31 @@
 """Draws from the prior of every response's model: what is believed before any data."""
 
+import zlib
+
 import numpy as np
 
 from ..errors import InferenceError
 from ..study.models import Saturated
+from ..study.predictor import saturated_cells
+from ..study.study import Study
+from ..study.timeline import Response
+from . import exact
 from .fit import blocks_of
 from .nuts import Block, sample
 from .posterior import Posterior
+
+
+def _conjugate(study: Study, response: Response, size: int, seed: int) -> dict[str, np.ndarray]:
+    """Draws from a conjugate prior: the posterior of no patients."""
+    model, cells = response.model, saturated_cells(study, response)
+    rng = np.random.default_rng([seed, zlib.crc32(response.name.encode()), 6])
+    nobody = np.empty(0)
+    if response.support is not None:
+        beta = study.priors(response.name)["probability"].prior
+        return exact.bernoulli_cells(nobody, nobody.astype(int), cells, beta["concentration1"], beta["concentration0"], size, rng)
+    if isinstance(model, Saturated) and model.conjugate is None:
+        raise InferenceError(f"The reference prior of {response.name!r} under engine='exact' is improper: nothing can be drawn from it.")
+    return exact.normal_cells(nobody, nobody.astype(int), cells, response, size, rng)
 
 
 def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: int = 1000, chains: int = 4) -> dict[str, dict[str, np.ndarray]]:
@@ -31,10 +50,7 @@ def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: i
         When the prior is improper, as the exact engine's reference prior of Normal cells is.
     """
     if posterior.engine == "exact":
-        for response in posterior.study.responses:
-            model = response.model
-            if isinstance(model, Saturated) and model.conjugate is None and response.support is None:
-                raise InferenceError(f"The reference prior of {response.name!r} under engine='exact' is improper: nothing can be drawn from it.")
+        return {r.name: _conjugate(posterior.study, r, chains * draws, seed) for r in posterior.study.responses}
     blocks = [
         Block(b.compiled, b.inputs, b.y, np.zeros_like(b.weight)) for b in blocks_of(posterior.study, posterior.trajectories, dict(posterior.scales))
     ]

@@ -27,7 +27,8 @@ class Convergence:
 class PredictiveCheck:
     """One statistic of the data beside its posterior predictive distribution.
 
-    `p` is the two-sided posterior predictive tail probability.
+    `p` is the two-sided posterior predictive tail probability; `misfit` says whether it is small
+    enough for a warning, at a false alarm rate over all statistics together.
     """
 
     response: str
@@ -36,6 +37,7 @@ class PredictiveCheck:
     lower: float
     upper: float
     p: float
+    misfit: bool = False
 
 
 @dataclass(frozen=True)

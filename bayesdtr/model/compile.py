@@ -179,17 +179,42 @@ def _build(study: Study, response: Response, clusters: tuple[str, ...]) -> tuple
         )
     if variable.ndim != 1:
         raise ModelError(f"Response {response.name!r}: its model must give one value per patient (1 dimension), got {variable.ndim} dimensions.")
+    if isinstance(response.model, UserModel):
+        _check_user_model(response, model, variable, data)
     for other in model.free_RVs:
         if other is not variable and PATIENT in (model.named_vars_to_dims.get(other.name) or ()):
             raise ModelError(f"Response {response.name!r}: {other.name!r} has one value per patient; patient-level effects are not supported yet.")
     return model, variable, data
 
 
+def _check_user_model(response: Response, model: pm.Model, variable: Any, data: dict[str, pt.TensorVariable]) -> None:
+    """Refuse what would be sampled wrongly or left out in silence."""
+    for other in model.free_RVs:
+        if other is not variable and other.dtype.startswith(("int", "bool", "uint")):
+            raise ModelError(f"Response {response.name!r}: {other.name!r} is discrete, and the sampler needs continuous parameters; sum it out.")
+    for term in (*model.potentials, *model.observed_RVs):
+        if set(ancestors([term])) & set(data.values()):
+            raise ModelError(
+                f"Response {response.name!r}: {term.name!r} is a likelihood term on patients' columns; only the returned variable may be one "
+                "(terms on other data, such as an earlier trial, are fine)."
+            )
+    if response.family is not None and response.family.support != FINITE.get(check_carried(variable, response.name)):
+        raise ModelError(
+            f"Response {response.name!r} is declared {response.family.name}, but its model ends in a {check_carried(variable, response.name)!r} "
+            "distribution; make the two agree or leave the family out."
+        )
+
+
 def _call(response: Response, history: History) -> Any:
     assert isinstance(response.model, UserModel)
     function = response.model.found().function if response.model.function is None else response.model.function
     assert function is not None
-    variable = function(history)
+    try:
+        variable = function(history)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a user's function raises is about that function
+        raise ModelError(f"Response {response.name!r}: its model {response.model.address!r} failed: {type(error).__name__}: {error}") from error
     if variable is None:
         raise ModelError(f"Response {response.name!r}: its model {response.model.address!r} returned nothing; return the response's random variable.")
     return variable
@@ -213,7 +238,8 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
     y = model.rvs_to_values[variable]
     values = [model.rvs_to_values[v] for v in free]
     rows = model.logp(vars=[variable], jacobian=False, sum=False)[0]
-    prior = model.logp(vars=[*free, *model.potentials], sum=True) if free or model.potentials else pt.constant(0.0)
+    others = [*free, *model.potentials, *model.observed_RVs]
+    prior = model.logp(vars=others, sum=True) if others else pt.constant(0.0)
     density = clone_replace([rows, prior], replace={**symbols, y: pt.cast(observed, y.dtype)}, rebuild_strict=False)
     constrained = clone_replace(model.replace_rvs_by_values(kept), replace=symbols, rebuild_strict=False) if kept else []
     start = make_initial_point_expression(

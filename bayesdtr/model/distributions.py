@@ -23,10 +23,10 @@ _CARRIED: dict[str, Callable[..., dist.Distribution]] = {
     "poisson": lambda mu: dist.Poisson(mu),
 }
 FINITE = {"bernoulli": (0, 1)}
+WHOLE = ("bernoulli", "poisson")
+"""Take whole numbers only."""
 SMOOTH = ("normal", "logistic")
 """Positive on the whole line with light tails: a uniform grid integrates them. Others are simulated."""
-INTERIOR = ("lognormal", "gamma", "exponential", "beta")
-"""Defined on part of the line only; 0.5 lies inside."""
 
 
 def operation_name(variable: Any) -> str:

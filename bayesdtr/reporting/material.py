@@ -94,8 +94,19 @@ class Material:
 
     def gain(self, row: int) -> Summary | None:
         """Value of the recommended regime minus that of an embedded one, draw by draw; None where their draws are not the same ones."""
-        mine, theirs = self.regime.value_draws, self.comparison.draws["value"].values[..., row]
-        return summarize(mine - theirs, self.comparison.rows[row].value.ci_prob) if mine.shape == theirs.shape else None
+        return self._minus(self.comparison.draws["value"].values[..., row])
+
+    @property
+    def reference_gain(self) -> Summary | None:
+        """Value of the recommended regime minus that of the reference regime, whether or not it is an embedded one."""
+        return None if self.comparison.reference_draws is None else self._minus(self.comparison.reference_draws)
+
+    def _minus(self, other: np.ndarray) -> Summary | None:
+        """Difference draw by draw; both values must have been worked out the same way, on the same weights."""
+        mine = self.regime.value_draws
+        first = self.study.decisions[0].name
+        alike = self.regime.methods[first].startswith("regression") == self.comparison.method.startswith("simulation")
+        return summarize(mine - other, self.comparison.rows[0].value.ci_prob) if alike and mine.shape == other.shape else None
 
 
 def study_hash(study: Study) -> str:

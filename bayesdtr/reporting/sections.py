@@ -238,7 +238,7 @@ def checks(m: Material) -> Section:
     for p in posterior.verdict.predictive:
         digits = digits_for(p.upper - p.lower)
         rows.append((m.study.stage(p.response), p.response, p.statistic, amount(p.observed, digits), interval(p.lower, p.upper, digits), chance(p.p)))
-    low = [i for i, p in enumerate(posterior.verdict.predictive) if p.p < PREDICTIVE_WARN / len(posterior.verdict.predictive)]
+    low = [i for i, p in enumerate(posterior.verdict.predictive) if p.misfit]
     blocks = (
         Paragraph("Replicated data are drawn from the fitted model, each patient's own history given. Where the observed value lies outside most of "
                   "them, the model misses that feature of the data. The same data were used to fit, so these checks are lenient."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..decision.readable import CONDITION, RuleBranch
-from ..inference.check import ESS_FAIL, PREDICTIVE_WARN, RHAT_FAIL, convergence_reasons
+from ..inference.check import ESS_FAIL, RHAT_FAIL, convergence_reasons
 from ..plot.style import SPARSE
 from ..study.conditions import Condition, Equals, OneOf, Test
 from ..study.rules import Rules
@@ -248,7 +248,7 @@ def _sure(m: Material) -> list[str]:
         top = max(first.options, key=lambda o: o.share)
         found.append(f"The probability that {name_words(top.option)} is the {'better' if len(first.options) == 2 else 'best'} start is "
                      f"{chance_words(top.p_best)}.")
-    if m.reference is not None and (gain := m.gain(m.comparison.rows.index(m.reference))) is not None and m.study.reference is not None:
+    if m.study.reference is not None and (gain := m.reference_gain) is not None:
         side = "higher" if gain.mean >= 0 else "lower"
         care = f"the standard care named for this study ({rules_words(m.study.reference)})"
         found.append(f"Compared with {care}, this is {say(abs(gain.mean))} {side} on average; the difference lies between {say(gain.lower)} and "
@@ -281,7 +281,7 @@ def wrong_of(m: Material) -> list[str]:
                      "patients who chose them. The size and even the direction of this error are unknown.")
     if not m.withheld and convergence_reasons(verdict.convergence)[0] != "ok":
         found.append("The computation had not settled completely; numbers may move a little when it is run longer.")
-    if any(p.p < PREDICTIVE_WARN / len(verdict.predictive) for p in verdict.predictive):
+    if any(p.misfit for p in verdict.predictive):
         found.append("The model does not reproduce some features of the data, which the section on checks of the model shows.")
     if any(c.near_tie or c.mc_tie for c in m.cells):
         found.append("For some patients two options are so close that the choice between them hardly matters, or could turn with chance.")

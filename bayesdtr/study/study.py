@@ -27,12 +27,13 @@ History = Mapping[str, np.ndarray]
 class Scale:
     """Location and SD of a continuous variable: covariates are standardised by it, priors stated in it."""
 
-    location: float
+    location: float | None
+    """None: the mean observed at the first fit."""
     sd: float
 
     def __post_init__(self):
-        if not (np.isfinite(self.location) and np.isfinite(self.sd) and self.sd > 0):
-            raise StudyError(f"A scale needs a finite location and an SD above 0, got {self.location!r} and {self.sd!r}.")
+        if not ((self.location is None or np.isfinite(self.location)) and np.isfinite(self.sd) and self.sd > 0):
+            raise StudyError(f"A scale needs an SD above 0 and a finite location (or None), got SD {self.sd!r} and location {self.location!r}.")
 
 
 @dataclass(frozen=True, init=False)
@@ -260,10 +261,10 @@ def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], 
     for name, value in given.items():
         if name not in continuous:
             raise StudyError(f"Study: scales names {name!r}; continuous variables: {listing(continuous) or 'none'}{did_you_mean(name, continuous)}")
-        pair = (value.location, value.sd) if isinstance(value, Scale) else tuple(value) if isinstance(value, (tuple, list)) else (0.0, value)
-        if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair):
+        pair = (value.location, value.sd) if isinstance(value, Scale) else tuple(value) if isinstance(value, (tuple, list)) else (None, value)
+        if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair if v is not pair[0] or v is not None):
             raise StudyError(f"Study: the scale of {name!r} is an SD, (location, SD) or a Scale, got {value!r}.")
-        result.append((name, Scale(*map(float, pair))))
+        result.append((name, Scale(None if pair[0] is None else float(pair[0]), float(pair[1]))))
     return tuple(result)
 
 

@@ -176,7 +176,8 @@ class Response:
     def __init__(self, name: str, family: Family | None = None, *,
                  model: Saturated | Hierarchical | UserModel | Callable[..., Any] | None = None,
                  priors: Mapping[str, Prior] | None = None):
-        _name(name, "Response")
+        if _name(name, "Response") in ("chain", "draw", "patient"):
+            raise StudyError(f"Response {name!r}: results use this name for a dimension; choose another.")
         if isinstance(family, type) and issubclass(family, Family):
             raise StudyError(f"Response {name!r}: write {family.__name__}() with brackets.")
         if family is not None and not isinstance(family, Family):

@@ -32,7 +32,7 @@ def test_mean_and_sd_of_observed_values(study, table):
 def test_declared_scales_win():
     one = Study(Baseline("x"), Decision("arm", ["a", "b"]), Response("y", Normal()), utility="y", scales={"x": (10, 2), "y": 3.0})
     data = read_new(one, pd.DataFrame({"x": [1.0], "arm": ["a"], "y": [5.0]}))
-    assert fix_scales(one, data) == {"x": Scale(10, 2), "y": Scale(0, 3)}
+    assert fix_scales(one, data) == {"x": Scale(10, 2), "y": Scale(5, 3)}  # an SD alone is located at the observed mean
 
 
 def test_a_scale_that_cannot_be_fixed():

@@ -108,8 +108,8 @@ CASES = {
     r"scales names 'r'; continuous variables: 'y'": lambda: Study(A, R, Y, utility="y", scales={"r": 1}),
     r"the scale of 'y' is an SD, \(location, SD\) or a Scale, got 'wide'": lambda: Study(A, Y, utility="y", scales={"y": "wide"}),
     r"the scale of 'y' is an SD, \(location, SD\) or a Scale, got \(1, 2, 3\)": lambda: Study(A, Y, utility="y", scales={"y": (1, 2, 3)}),
-    r"finite location and an SD above 0, got 0.0 and 0.0": lambda: Study(A, Y, utility="y", scales={"y": 0}),
-    r"finite location and an SD above 0, got nan": lambda: Study(A, Y, utility="y", scales={"y": (math.nan, 1)}),
+    r"an SD above 0 and a finite location .or None., got SD 0.0": lambda: Study(A, Y, utility="y", scales={"y": 0}),
+    r"finite location .or None., got SD 1.0 and location nan": lambda: Study(A, Y, utility="y", scales={"y": (math.nan, 1)}),
     r"Response 'y': no prior address 'tua'; this model has 'intercept', .*did you mean 'tau'\?":
         lambda: Study(A, Response("y", Normal(), priors={"tua": Prior("HalfNormal", scale=1)}), utility="y"),
     r"prior of 'tau' must be one of 'HalfNormal', .*, got Normal\(0, 1\)":
