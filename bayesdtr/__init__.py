@@ -1,11 +1,9 @@
 """Bayesian dynamic treatment regimes: declare a study once; analyse, optimize, randomize and explain."""
 
-from . import plot
-from .data import Trajectories
-from .decision import Comparison, Regime, best_set, compare, load, optimize
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .errors import BayesDTRError, DataError, DecisionError, FileError, InferenceError, ModelError, StudyError, VerdictWarning
-from .inference import Posterior, Verdict, check, fit
-from .reporting import report
 from .study import (
     Baseline,
     Bernoulli,
@@ -27,7 +25,20 @@ from .study import (
     when,
 )
 
+if TYPE_CHECKING:
+    from . import plot
+    from .data import Trajectories
+    from .decision import Comparison, Regime, best_set, compare, load, optimize
+    from .inference import Posterior, Verdict, check, fit
+    from .reporting import report
+
 __version__ = "0.1.0"
+
+# What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
+_LATER = {
+    "Trajectories": "data", "Comparison": "decision", "Regime": "decision", "best_set": "decision", "compare": "decision", "load": "decision",
+    "optimize": "decision", "Posterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
+}
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "Comparison", "Condition", "DataError", "Decision", "DecisionError", "FileError", "InferenceError",
@@ -35,3 +46,17 @@ __all__ = [
     "Trajectories", "Utility", "Verdict", "VerdictWarning",
     "at_least", "below", "best_set", "between", "check", "compare", "fit", "load", "one_of", "optimize", "plot", "report", "when",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return importlib.import_module(".plot", __name__)
+    if name in _LATER:
+        value = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import pkgutil
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import typer
 from rich.console import Console
 
 from .errors import BayesDTRError, FileError, did_you_mean, listing
+from .text import fold
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Bayesian dynamic treatment regimes.", pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
@@ -28,10 +30,10 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except BayesDTRError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"bayesdtr: {error}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"bayesdtr: {' '.join(str(error).split())}", markup=False)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        Console(stderr=True, highlight=False).print("bayesdtr: interrupted; nothing was written.", markup=False)
+        Console(stderr=True, highlight=False).print("bayesdtr: interrupted; the results folder is as it was.", markup=False)
         raise typer.Exit(130) from None
 
 
@@ -74,6 +76,9 @@ def find_study(name: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileError(f"No study file {path}.")
+    taken = path.stem in sys.stdlib_module_names or path.stem in sys.modules
+    if taken or (path.stem.isidentifier() and importlib.util.find_spec(path.stem) is not None):
+        raise FileError(f"The study file {path} bears the name of an installed module, {path.stem!r}; rename the file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise FileError(f"{path} is not a Python file.")
@@ -82,7 +87,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is about that file
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is about that file
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise FileError(f"The study file {path}{line} failed: {type(error).__name__}: {error}") from error
     return module
@@ -118,16 +123,33 @@ def run(
     """Fit a study, find its optimal regime, and write the report."""
     with one_line_errors():
         module = find_study(study)
+        patients = read_patients(module, study)
         folder = prepare_folder(out or Path(f"{Path(study).stem}-report"))
-        _run(module, folder, study, seed=seed, engine=engine, draws=draws)
+        _run(module, patients, folder, study, seed=seed, engine=engine, draws=draws)
 
 
-def _run(module: ModuleType, folder: Path, name: str, *, seed: int, engine: str, draws: int | None) -> None:
+def read_patients(module: ModuleType, name: str) -> Any:
+    """Call a study file's `patients()`.
+
+    Raises
+    ------
+    FileError
+        With whatever it raised.
+    """
+    try:
+        return module.patients()
+    except (Exception, SystemExit) as error:
+        raise FileError(f"patients() of {name} failed: {type(error).__name__}: {error}") from error
+
+
+def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: int, engine: str, draws: int | None) -> None:
     from .decision import compare, optimize
     from .inference import fit
+    from .inference.fit import check_arguments
     from .reporting import report, write_figures, write_summary
 
-    declared, patients = module.study, module.patients()
+    declared = module.study
+    check_arguments(declared, seed, engine, 1000 if draws is None else draws)
     show(str(declared))
     posterior = fit(declared, patients, seed=seed, engine=engine, draws=draws)
     for note in posterior.trajectories.notes:
@@ -144,16 +166,31 @@ def _run(module: ModuleType, folder: Path, name: str, *, seed: int, engine: str,
     show("\n" + "\n".join(rule_block(regime)))
     title = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
     command = " ".join(["bayesdtr", "run", shlex.quote(name), "--seed", str(seed), "--engine", engine, *(["--draws", str(draws)] if draws else [])])
-    write_figures(regime, comparison, folder / "figures")
-    report(regime, folder / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts)
-    regime.save(folder / "posterior.nc")
-    write_summary(regime, folder / "summary.json", comparison=comparison, prior_starts_best=starts)
+    with staged(folder) as stage:
+        (stage / "figures").mkdir()
+        write_figures(regime, comparison, stage / "figures")
+        report(regime, stage / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts)
+        regime.save(stage / "posterior.nc")
+        write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts)
     show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A folder to write results in; they move to their place together when all are there, or not at all."""
+    stage = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    try:
+        yield stage
+        for made in sorted(stage.rglob("*"), key=lambda p: p.name == "summary.json"):  # the summary last: it says the set is complete
+            if made.is_file():
+                made.replace(folder / made.relative_to(stage))
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def show(text: str) -> None:
     """Print plain text; labels never count as markup."""
-    console.print(text, markup=False)
+    console.print(fold(text), markup=False)
 
 
 def _prior(posterior: Any, seed: int) -> dict[str, float] | None:
@@ -183,10 +220,13 @@ def cell_table(regime: Any) -> str:
 
 def rule_block(regime: Any) -> list[str]:
     """The regime and its value, or why it is withheld."""
+    from .decision.readable import rule_branches
+
     verdict = regime.posterior.verdict
     if verdict.status == "fail":
         return ["The rule is withheld because the checks fail:", *(f"  - {reason}" for reason in verdict.reasons)]
-    lines = ["Optimal regime", *(f"  {line}" for line in regime.rules())]
+    rough = any(b.agreement < 1 for b in rule_branches(regime))
+    lines = ["Optimal regime" + (", approximated by thresholds where a line says so" if rough else ""), *(f"  {line}" for line in regime.rules())]
     return [*lines, f"  value under the model: {regime.value()}", "  honest value: not provided"]
 
 

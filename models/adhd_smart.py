@@ -1,4 +1,4 @@
-"""ADHD SMART: medication or behavioral treatment first, then intensify or augment
+"""ADHD SMART: medication or behavioral treatment, then intensify or augment
 
 Question
 --------

@@ -1,5 +1,6 @@
 """`compare`: the embedded regimes of a study side by side, with P(best) and the set of best."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..inference.check import convergence
 from ..schema import CHAIN, DRAW, REGIME
 from ..study.rules import Rules
 from ..study.timeline import Response
+from ..text import fold, number
 from .bestset import best_set
 from .values import Summary, batch_error, summarize, values_of, wins
 
@@ -101,7 +103,7 @@ class Comparison:
 
     def __str__(self) -> str:
         prob = self.rows[0].value.ci_prob
-        width = min(max(len(r.rules.label) for r in self.rows), 46)
+        width = min(max(len("no choice"), *(len(r.rules.label) for r in self.rows)), 40)
         lines = [f"{'regime':<{width}} {'mean':>9} {'sd':>8} {f'{prob:.0%} interval':>20} {'P(best)':>8} {'n':>4}  set of best"]
         for r in self.rows:
             v = r.value
@@ -112,15 +114,14 @@ class Comparison:
             )
             lines += rest
         error = max(r.p_best_error for r in self.rows)
-        lines.append(f"Equal-tailed intervals; P(best) by draws, Monte Carlo error at most {error:.4f}; n: patients who followed the regime.")
+        error_text = number(error, ".4f")
+        lines.append(f"Equal-tailed intervals; P(best) by draws, Monte Carlo error at most {error_text}; n: patients who followed the regime.")
         lines.append(f"Set of best: simultaneous {1 - self.alpha:.0%}, {self.scale} scale. Computed by {self.method}.")
-        return "\n".join(lines)
+        return fold("\n".join(lines))
 
 
 def _folded(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=True) or [""]
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=True) or ["no choice"]
 
 
 def _scale(posterior: Posterior, scale: str) -> str:
@@ -167,9 +168,9 @@ def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95,
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"compare takes a Posterior, got {type(posterior).__name__}; fit a study first.")
-    for name, number in (("alpha", alpha), ("ci_prob", ci_prob)):
-        if not 0 < number < 1:
-            raise DecisionError(f"compare: {name} must lie between 0 and 1, got {number!r}.")
+    for name, given in (("alpha", alpha), ("ci_prob", ci_prob)):
+        if not 0 < given < 1:
+            raise DecisionError(f"compare: {name} must lie between 0 and 1, got {given!r}.")
     scale = _scale(posterior, scale)
     study = posterior.study
     regimes = study.embedded()

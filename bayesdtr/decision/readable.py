@@ -172,43 +172,79 @@ def _cell(regime: Regime, decision: Decision, group: Group, a: Assessment) -> Ce
 
 
 @dataclass(frozen=True)
-class Split:
-    """A threshold on one variable of a history, found to reproduce the rule with the least loss."""
+class Test:
+    """A yes/no question about one variable: below a cut, or (for a labelled covariate) one level."""
 
     name: str
     cut: float
+    label: str | None = None
+
+    def holds(self, column: np.ndarray) -> np.ndarray:
+        """Answer for a column, shape (row,)."""
+        return column < self.cut if self.label is None else column == self.cut
 
 
-def _best_split(values: np.ndarray, columns: dict[str, np.ndarray]) -> tuple[float, Split | None]:
-    """The cut after which one option a side loses least expected utility; values ``[row, option]`` without ``-inf``."""
+Answers = tuple[tuple[Test, bool], ...]
+"""Tests on the way to a branch, each with its answer."""
+
+
+def _best_test(values: np.ndarray, columns: dict[str, np.ndarray], labels: dict[str, tuple[str, ...]]) -> Test | None:
+    """The test after which one option a side loses least expected utility; values ``[row, option]`` without ``-inf``."""
     best, found = float(values.sum(axis=0).max()), None
     for name, column in columns.items():
         order = np.argsort(column, kind="stable")
         ordered = column[order]
         sums = np.cumsum(values[order], axis=0)
         ends = np.flatnonzero(ordered[1:] > ordered[:-1])
-        if ends.size:
-            score = sums[ends].max(axis=1) + (sums[-1] - sums[ends]).max(axis=1)
-            i = int(score.argmax())
-            if score[i] > best + 1e-9 * max(abs(best), 1.0):
-                best, found = float(score[i]), Split(name, float((ordered[ends[i]] + ordered[ends[i] + 1]) / 2))
-    return best, found
+        if not ends.size:
+            continue
+        if name in labels:
+            codes = np.unique(column)
+            inside = np.stack([values[column == c].sum(axis=0) for c in codes])
+            tests = [Test(name, float(c), labels[name][int(c)]) for c in codes]
+        else:
+            inside = sums[ends]
+            tests = [Test(name, float((ordered[e] + ordered[e + 1]) / 2)) for e in ends]
+        score = inside.max(axis=1) + (sums[-1] - inside).max(axis=1)
+        top = int(score.argmax())
+        if score[top] > best + 1e-9 * max(abs(best), 1.0):
+            best, found = float(score[top]), tests[top]
+    return found
 
 
-def _tree(values: np.ndarray, columns: dict[str, np.ndarray], options: list[str], depth: int) -> list[tuple[list[str], str, np.ndarray]]:
-    """Branches (conditions, option, rows) of a shallow tree grown greedily on expected utility."""
+def _tree(
+    values: np.ndarray, columns: dict[str, np.ndarray], labels: dict[str, tuple[str, ...]], options: list[str], depth: int
+) -> list[tuple[Answers, str, np.ndarray]]:
+    """Branches (answers, option, rows) of a shallow tree grown greedily on expected utility."""
     rows = np.arange(len(values))
-    _, split = _best_split(values, columns) if depth else (0.0, None)
-    if split is None:
-        return [([], options[int(values.sum(axis=0).argmax())], rows)]
-    left = columns[split.name] < split.cut
-    out = []
-    for side, text in ((left, f"{split.name} < {split.cut:.4g}"), (~left, f"{split.name} >= {split.cut:.4g}")):
+    test = _best_test(values, columns, labels) if depth else None
+    if test is None:
+        return [((), options[int(values.sum(axis=0).argmax())], rows)]
+    yes = test.holds(columns[test.name])
+    out: list[tuple[Answers, str, np.ndarray]] = []
+    for answer, side in ((True, yes), (False, ~yes)):
         inner = {n: v[side] for n, v in columns.items()}
-        out += [([text, *c], o, rows[side][r]) for c, o, r in _tree(values[side], inner, options, depth - 1)]
+        out += [(((test, answer), *more), o, rows[side][r]) for more, o, r in _tree(values[side], inner, labels, options, depth - 1)]
     if len({o for _, o, _ in out}) == 1:
-        return [([], out[0][1], rows)]
+        return [((), out[0][1], rows)]
     return out
+
+
+def _texts(answers: Answers) -> tuple[str, ...]:
+    """Answers in words, the tightest bound of each variable only."""
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
+    order: dict[str, None] = {}
+    for test, yes in answers:
+        key = f"{test.name} = {test.label}" if yes else f"{test.name} is not {test.label}"
+        if test.label is None:
+            key = f"{test.name} {'<' if yes else '>='}"
+            bound = high if yes else low
+            bound[test.name] = (min if yes else max)(bound.get(test.name, test.cut), test.cut)
+        order[key] = None
+    return tuple(
+        f"{key} {(high if key.endswith('<') else low)[key.rsplit(' ', 1)[0]]:.4g}" if key.endswith(("<", ">=")) else key for key in order
+    )
 
 
 @dataclass(frozen=True)
@@ -317,14 +353,16 @@ def _discrete(
             branches += [dataclasses.replace(b, history=(pair, *b.history)) for b in part]
         if branches and (best is None or len(branches) < len(best)):
             best = branches
-    return best if best is not None else _thresholds(decision, others, values, choice)
+    return best if best is not None else _thresholds(regime, decision, others, values, choice)
 
 
-def _thresholds(decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[RuleBranch]:
+def _thresholds(regime: Regime, decision: Decision, others: dict[str, np.ndarray], values: np.ndarray, choice: np.ndarray) -> list[RuleBranch]:
     """A tree of at most two thresholds, with its agreement with the exact rule."""
-    branches = _tree(values, others, list(decision.options), 2)
+    baselines = regime.posterior.study.baselines
+    labels = {b.name: b.levels for b in baselines if b.levels}
+    branches = _tree(values, others, labels, list(decision.options), 2)
     said = np.empty(len(choice), dtype=int)
     for _, option, part in branches:
         said[part] = decision.options.index(option)
     agree = float((said == choice).mean())
-    return [RuleBranch(decision.name, (), tuple(tests), option, False, agree, len(choice)) for tests, option, _ in branches]
+    return [RuleBranch(decision.name, (), _texts(answers), option, False, agree, len(choice)) for answers, option, _ in branches]

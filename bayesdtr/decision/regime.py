@@ -13,6 +13,7 @@ from ..data import Trajectories, backend, like, read_new
 from ..errors import DecisionError, VerdictWarning
 from ..inference import Posterior
 from ..study.timeline import Decision
+from ..text import fold
 from .assess import Assessment, assess
 from .regression import StageFit
 from .values import Summary, batch_error, summarize
@@ -163,7 +164,7 @@ class Regime:
 
     def __str__(self) -> str:
         lines = [f"Regime for {', '.join(d.name for d in self.posterior.study.decisions)}; value {self.value()}"]
-        return "\n".join(lines + [f"  {line}" for line in self.rules()] + [str(self.posterior.verdict)])
+        return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + [str(self.posterior.verdict)]))
 
 
 def mcid_of(posterior: Posterior) -> float:

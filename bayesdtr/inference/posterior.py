@@ -12,6 +12,7 @@ from ..model import CompiledResponse, compile_response, make_inputs
 from ..schema import CHAIN, DRAW, POSTERIOR, variable
 from ..study.models import Saturated
 from ..study.study import Scale, Study
+from ..text import fold
 from .verdict import Verdict
 
 
@@ -99,4 +100,4 @@ class Posterior:
             for address, row in self.study.priors(response.name).items():
                 unit = f", one unit is {self.scales[response.name].sd:.4g}" if row.sd_units else ""
                 lines.append(f"  {response.name}.{address} ~ {row.text}{unit}")
-        return "\n".join([*lines, str(self.verdict)])
+        return fold("\n".join([*lines, str(self.verdict)]))

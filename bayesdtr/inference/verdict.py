@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from ..data import CellCount
+from ..text import fold, number
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,10 @@ class Verdict:
         c = self.convergence
         lines = [
             f"Verdict: {self.status}",
-            f"  R-hat {c.rhat:.3f} at most ({c.rhat_variable}); ESS {c.ess_bulk:.0f} bulk, {c.ess_tail:.0f} tail at least ({c.ess_variable}); "
-            f"{c.divergences} divergences in {c.draws} draws",
+            f"  R-hat {number(c.rhat, '.3f')} at most ({c.rhat_variable}); ESS {number(c.ess_bulk, '.0f')} bulk, {number(c.ess_tail, '.0f')} tail "
+            f"at least ({c.ess_variable}); {c.divergences} divergences in {c.draws} draws",
         ]
-        return "\n".join(lines + [f"  - {reason}" for reason in self.reasons])
+        return fold("\n".join(lines + [f"  - {reason}" for reason in self.reasons]))
 
     def to_json(self) -> str:
         """Write as JSON text."""

@@ -104,6 +104,10 @@ def _test_words(m: Material, name: str, test: Test) -> str:
 
 def _threshold_words(m: Material, text: str) -> str:
     """A threshold of the if-then list, ``sbp < 154.7``; a yes-or-no covariate by its value."""
+    for b in m.study.baselines:
+        for sign in (" = ", " is not ") if b.levels else ():
+            if text.startswith(b.name + sign):
+                return f"{name_words(b.name)}{' is ' if sign == ' = ' else sign}{text.removeprefix(b.name + sign)}"
     sign, word = (" >= ", "at least") if " >= " in text else (" < ", "below")
     name, cut = text.rsplit(sign, 1)
     column = m.regime.posterior.trajectories.columns.get(name)
