@@ -88,6 +88,8 @@ def _import_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a user's file raises is about that file
+        sys.modules.pop(path.stem, None)
+        sys.path.remove(str(path.parent.resolve()))
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise FileError(f"The study file {path}{line} failed: {type(error).__name__}: {error}") from error
     return module

@@ -63,7 +63,7 @@ def hypertension_analysis() -> Analysis:
     """Three decisions, thresholds open and close them."""
     from bayesdtr.gallery import stepped_care_hypertension
 
-    return analysed(stepped_care_hypertension, patients=120, draws=60, warmup=200, chains=2)
+    return analysed(stepped_care_hypertension, patients=120, draws=200, warmup=300, chains=2)
 
 
 @pytest.fixture(params=["codiacs", "adhd", "hypertension"])

@@ -94,12 +94,12 @@ class CompiledResponse:
 
     def constrain(self, u: Arrays, inputs: Arrays) -> dict[str, jax.Array]:
         """Reported quantities from unconstrained parameters."""
-        values = self._constrain(*(u[n] for n in self._value_names), *(inputs[n] for n in self.inputs))
+        values = self._constrain(*(u[n] for n in self._value_names), *(inputs[n] for n in self.inputs)) if self.reported else ()
         return {n: jnp.asarray(v, dtype=float) for n, v in zip(self.reported, values, strict=True)}
 
     def initial(self, inputs: Arrays) -> dict[str, jax.Array]:
         """A central unconstrained starting point."""
-        values = self._initial(*(inputs[n] for n in self.inputs))
+        values = self._initial(*(inputs[n] for n in self.inputs)) if self._value_names else ()
         return {n: jnp.asarray(v, dtype=float) for n, v in zip(self._value_names, values, strict=True)}
 
     def predict(self, parameters: Arrays, inputs: Arrays) -> dist.Distribution:
