@@ -159,19 +159,20 @@ def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: in
     show(f"\n{posterior.trajectories.n} patients, {posterior.size} draws, engine {engine}, seed {seed}")
     show(str(posterior.verdict))
     regime, comparison = optimize(posterior), compare(posterior)
-    starts = _prior(posterior, seed)
+    starts, outcomes = _prior(posterior, seed)
     show(f"\nEmbedded regimes\n{comparison}")
     if regime.posterior.verdict.status != "fail":
         show(f"\n{cell_table(regime)}")
     if starts:
-        show("Before any data, P(starts the best regime): " + ", ".join(f"{o} {p:.2f}" for o, p in starts.items()))
+        show("Before any data, P(starts the best regime), by simulation: " + ", ".join(f"{o} {p:.2f}" for o, p in starts.items()))
     show("\n" + "\n".join(rule_block(regime)))
     title = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
     command = " ".join(["bayesdtr", "run", shlex.quote(name), "--seed", str(seed), "--engine", engine, *(["--draws", str(draws)] if draws else [])])
     with staged(folder) as stage:
         (stage / "figures").mkdir()
         write_figures(regime, comparison, stage / "figures")
-        report(regime, stage / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts)
+        report(regime, stage / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts,
+               prior_outcomes=outcomes)
         regime.save(stage / "posterior.nc")
         write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts)
     show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
@@ -195,16 +196,18 @@ def show(text: str) -> None:
     console.print(fold(text), markup=False)
 
 
-def _prior(posterior: Any, seed: int) -> dict[str, float] | None:
-    """Prior P(starts best), or None where the prior is improper or the tree too large."""
+def _prior(posterior: Any, seed: int) -> tuple[dict[str, float] | None, dict[str, Any] | None]:
+    """Prior P(starts best) and simulated outcomes; None where the prior is improper (or, the first, the tree too large)."""
     from .decision import prior_starts_best
     from .errors import InferenceError
+    from .inference.prior import prior_draws, prior_outcomes
 
     try:
-        return prior_starts_best(posterior, seed=seed)
+        drawn = prior_draws(posterior, seed=seed)
     except InferenceError as error:
         show(f"Before any data, P(starts the best regime) is not defined: {error}")
-        return None
+        return None, None
+    return prior_starts_best(posterior, seed=seed, drawn=drawn), prior_outcomes(posterior, drawn, seed=seed)
 
 
 def cell_table(regime: Any) -> str:

@@ -1,5 +1,7 @@
 """What the prior says about decisions before any data: who is favored by the design alone."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..inference import Posterior
@@ -11,7 +13,9 @@ from .world import World
 PATIENTS = 50
 
 
-def prior_starts_best(posterior: Posterior, *, seed: int, draws: int = 1000) -> dict[str, float] | None:
+def prior_starts_best(
+    posterior: Posterior, *, seed: int, draws: int = 1000, drawn: Mapping[str, Mapping[str, np.ndarray]] | None = None
+) -> dict[str, float] | None:
     """Prior probability that each first option starts the best regime.
 
     One divided by the number of options where the tree of later options is symmetric; an option with
@@ -24,6 +28,8 @@ def prior_starts_best(posterior: Posterior, *, seed: int, draws: int = 1000) -> 
     seed : int
     draws : int
         Prior draws per chain.
+    drawn : mapping, optional
+        Prior draws that are at hand, from :func:`bayesdtr.inference.prior.prior_draws`.
 
     Returns
     -------
@@ -36,7 +42,7 @@ def prior_starts_best(posterior: Posterior, *, seed: int, draws: int = 1000) -> 
     InferenceError
         When the prior is improper.
     """
-    drawn = prior_draws(posterior, seed=seed, draws=draws)
+    drawn = prior_draws(posterior, seed=seed, draws=draws) if drawn is None else drawn
     names = list(drawn)
     size = max((len(next(iter(d.values()))) for d in drawn.values() if d), default=1)
     world = World(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, drawn, size)

@@ -1,6 +1,7 @@
 """Draws from the prior of every response's model: what is believed before any data."""
 
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,9 +11,34 @@ from ..study.predictor import saturated_cells
 from ..study.study import Study
 from ..study.timeline import Response
 from . import exact
-from .fit import blocks_of
+from .fit import blocks_of, replicate
 from .nuts import Block, sample
 from .posterior import Posterior
+
+OUTCOMES = 400
+
+
+def prior_outcomes(posterior: Posterior, drawn: Mapping[str, Mapping[str, np.ndarray]], *, seed: int) -> dict[str, np.ndarray]:
+    """Outcomes that the prior expects of each patient given the own history.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    drawn : mapping
+        From :func:`prior_draws`.
+    seed : int
+
+    Returns
+    -------
+    dict of str to array, shape (draw, patient)
+        At most 400 draws of each response.
+    """
+    found = {}
+    for name, parameters in drawn.items():
+        size = max((len(v) for v in parameters.values()), default=1)
+        some = {p: v[:: -(-size // OUTCOMES)] for p, v in parameters.items()}
+        found[name] = replicate(posterior.compiled(name), some, posterior.trajectories, dict(posterior.scales), seed)
+    return found
 
 
 def _conjugate(study: Study, response: Response, size: int, seed: int) -> dict[str, np.ndarray]:

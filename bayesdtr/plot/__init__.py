@@ -3,11 +3,12 @@
 from .embedded import embedded, embedded_data
 from .options import options, options_data
 from .predictive import predictive, predictive_data
+from .prior_predictive import prior_predictive, prior_predictive_data
 from .priors import priors, priors_data
 from .regime_tree import regime_tree, regime_tree_data
 from .timeline import timeline, timeline_data
 
 __all__ = [
-    "embedded", "embedded_data", "options", "options_data", "predictive", "predictive_data", "priors", "priors_data", "regime_tree",
-    "regime_tree_data", "timeline", "timeline_data",
+    "embedded", "embedded_data", "options", "options_data", "predictive", "predictive_data", "prior_predictive", "prior_predictive_data",
+    "priors", "priors_data", "regime_tree", "regime_tree_data", "timeline", "timeline_data",
 ]

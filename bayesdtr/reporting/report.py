@@ -12,6 +12,7 @@ from ..inference.files import write_whole
 from . import results, sections
 from .blocks import Section
 from .material import Material
+from .sections import Prior
 from .words import plain_page
 
 SUFFIXES = (".html",)
@@ -19,7 +20,7 @@ TITLE = "Dynamic treatment regime: posterior report"
 
 
 def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = None, title: str | None = None, command: str | None = None,
-           prior_starts_best: Mapping[str, Any] | None = None) -> Path:
+           prior_starts_best: Mapping[str, Any] | None = None, prior_outcomes: Mapping[str, Any] | None = None) -> Path:
     """Write the posterior report of a regime.
 
     The first page is in plain words; then come identification, estimand, timeline, model and
@@ -40,6 +41,8 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         The command line that made the report, printed in its last section.
     prior_starts_best : mapping, optional
         Prior probability that each option starts the best regime, by option (or by decision and option).
+    prior_outcomes : mapping of str to array, shape (draw, patient), optional
+        Outcomes simulated from the prior, from :func:`bayesdtr.inference.prior.prior_outcomes`.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         When the name does not end in ``.html``, or the folder is not there or cannot be written to.
     """
     check_suffix(path)
-    text = render(Material.of(regime, comparison), title=title, command=command, prior_starts_best=prior_starts_best)
+    text = render(Material.of(regime, comparison), title=title, command=command, prior=Prior(prior_starts_best, prior_outcomes))
     return write_whole(Path(path), lambda target: target.write_text(text, encoding="utf-8"))
 
 
@@ -61,15 +64,15 @@ def check_suffix(path: str | Path) -> None:
         raise FileError(f"A report is written to a file that ends in {', '.join(SUFFIXES)}; got {str(path)!r}.")
 
 
-def sections_of(m: Material, command: str | None, prior_starts_best: Mapping[str, Any] | None, today: datetime.date) -> list[Section]:
+def sections_of(m: Material, command: str | None, prior: Prior, today: datetime.date) -> list[Section]:
     """All numbered sections in order."""
     return [
-        sections.identification(m, today), sections.estimand(m), sections.design(m), sections.priors(m, prior_starts_best), sections.data(m),
+        sections.identification(m, today), sections.estimand(m), sections.design(m), sections.priors(m, prior), sections.data(m),
         sections.computation(m), sections.checks(m), results.results(m), results.limitations(m), results.missing(), results.rerun(m, command),
     ]
 
 
-def render(m: Material, *, title: str | None = None, command: str | None = None, prior_starts_best: Mapping[str, Any] | None = None,
+def render(m: Material, *, title: str | None = None, command: str | None = None, prior: Prior | None = None,
            today: datetime.date | None = None) -> str:
     """The document as HTML text."""
     import jinja2
@@ -82,5 +85,5 @@ def render(m: Material, *, title: str | None = None, command: str | None = None,
     today = today or datetime.date.today()
     return environment.get_template("report.html").render(
         title=title or TITLE, date=today.isoformat(), status=m.regime.posterior.verdict.status, plain=plain_page(m),
-        sections=sections_of(m, command, prior_starts_best, today),
+        sections=sections_of(m, command, prior or Prior(None, None), today),
     )

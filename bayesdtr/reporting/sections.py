@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -117,8 +118,17 @@ def _assumptions(m: Material) -> list[tuple[str, str, str]]:
 # ---- priors -------------------------------------------------------------------------------------------
 
 
-def priors(m: Material, starts_best: Mapping[str, Any] | None) -> Section:
+@dataclass(frozen=True)
+class Prior:
+    """What the prior says before any data, where it was worked out: P(starts best) by option, and simulated outcomes."""
+
+    starts_best: Mapping[str, Any] | None
+    outcomes: Mapping[str, np.ndarray] | None
+
+
+def priors(m: Material, prior: Prior) -> Section:
     """Item 5."""
+    starts_best = prior.starts_best
     posterior = m.regime.posterior
     rows = [(f"{r.response}.{r.address}", r.declared, r.text, r.source, r.reason, NOT_PROVIDED) for r in priors_in_force(posterior)]
     rows += [(r.name, "in the model function", r.model.address, "user", "see the function's source", NOT_PROVIDED)
@@ -136,7 +146,13 @@ def priors(m: Material, starts_best: Mapping[str, Any] | None) -> Section:
                    table(("Option", "Prior P(starts best)"), [(o, f"{float(p):.3f}") for o, p in flat], numeric=(1,))]
     else:
         blocks.append(Paragraph(f"Prior probability that each option starts the best regime: {NOT_PROVIDED}."))
-    blocks.append(Paragraph(f"Prior predictive distribution: {NOT_PROVIDED}. Prior effective sample size: {NOT_PROVIDED}."))
+    blocks.append(Heading("What the priors say about the responses before any data"))
+    if prior.outcomes:
+        blocks.append(picture(plot.prior_predictive(posterior, prior.outcomes), "Outcomes expected under the prior beside those observed.",
+                              "Outcomes simulated from the prior, each patient's own history given, beside the observed ones."))
+    else:
+        blocks.append(Paragraph(f"Prior predictive distribution: {NOT_PROVIDED}."))
+    blocks.append(Paragraph(f"Prior effective sample size: {NOT_PROVIDED}."))
     return Section("priors", "Priors", "ROBUST, BARG", tuple(blocks))
 
 
@@ -213,7 +229,7 @@ def computation(m: Material) -> Section:
         table(("Quantity", "Largest R-hat", "of", "Smallest bulk ESS", "Smallest tail ESS", "Divergences", "Draws"), rows, numeric=(1, 3, 4, 5, 6)),
         Paragraph(f"Gate: the recommendation is withheld when R-hat exceeds {RHAT_FAIL:g}, an effective sample size (ESS) falls below {ESS_FAIL}, or "
                   f"more than {DIVERGENT_FAIL:.0%} of draws diverge; it is given with a warning above {RHAT_WARN:g}, below {ESS_WARN}, or at any "
-                  "divergence. The gate looks at the parameters."),
+                  "divergence; it looks at the parameters and at the value of the regime."),
         Paragraph(f"Verdict: {verdict.status}." + ("" if verdict.reasons else " No reason to doubt was found."), "alarm" if m.withheld else ""),
         *([Points(verdict.reasons)] if verdict.reasons else []),
         Heading("How expected utilities were computed"),

@@ -139,3 +139,15 @@ def test_pyplot_is_never_imported():
             "assert 'matplotlib.pyplot' not in sys.modules, 'pyplot'")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr[-500:]
+
+
+def test_prior_predictive_shows_the_quantiles_of_simulated_outcomes(codiacs_analysis):
+    posterior = codiacs_analysis.posterior if hasattr(codiacs_analysis, "posterior") else codiacs_analysis.regime.posterior
+    rng = np.random.default_rng(0)
+    n = posterior.trajectories.n
+    outcomes = {"improved": (rng.random((50, n)) < 0.5).astype(float), "bdi_drop": rng.normal(0, 100, (50, n))}
+    table = dtr.plot.prior_predictive_data(posterior, outcomes).set_index("response")
+    assert table.loc["bdi_drop", "q0.5"] == np.quantile(outcomes["bdi_drop"], 0.5)
+    assert table.loc["improved", "q0.975"] == np.quantile(outcomes["improved"].mean(axis=1), 0.975)
+    assert table.loc["bdi_drop", "highest"] == posterior.trajectories.columns["bdi_drop"].max()
+    assert len(dtr.plot.prior_predictive(posterior, outcomes).axes) == 2
