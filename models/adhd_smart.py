@@ -35,8 +35,8 @@ Known limits
 * 150 children separate the best embedded regime from the next with moderate certainty only.
 * Prior shrinkage pulls the strong interaction of adherence with the second decision in; expect
   its posterior mean below the truth.
-* Baseline covariates modify the first treatment's effect on performance through response and adherence
-  only; the default predictor holds no direct interaction of an earlier decision with baseline.
+* In the truth, baseline covariates modify the first treatment's effect on performance through response
+  and adherence only; the model must learn from the data that the direct interactions are absent.
 * Race stands for unmeasured social differences; it is kept for adjustment and should not be used to
   deny a treatment.
 

@@ -1,10 +1,11 @@
 """Outcome families: what values a response takes and on which scale its predictor is linear."""
 
+import abc
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Family:
+class Family(abc.ABC):
     """Base of the outcome families. Parameter-free, frozen, without any library behind it."""
 
     @property
@@ -18,9 +19,9 @@ class Family:
         return None
 
     @property
+    @abc.abstractmethod
     def link(self) -> str:
         """Scale of the linear predictor: ``identity`` or ``logit``."""
-        raise NotImplementedError(f"{self.name} declares no link.")
 
 
 @dataclass(frozen=True)
