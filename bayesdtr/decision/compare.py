@@ -103,8 +103,8 @@ class Comparison:
 
     def __str__(self) -> str:
         prob = self.rows[0].value.ci_prob
-        width = min(max(len("no choice"), *(len(r.rules.label) for r in self.rows)), 40)
-        lines = [f"{'regime':<{width}} {'mean':>9} {'sd':>8} {f'{prob:.0%} interval':>20} {'P(best)':>8} {'n':>4}  set of best"]
+        width = min(max(len("no choice"), *(len(r.rules.label) for r in self.rows)), 34)
+        lines = [f"{'regime':<{width}} {'mean':>9} {'sd':>8} {f'{prob:.0%} interval':>20} {'P(best)':>8} {'n':>4}  in set"]
         for r in self.rows:
             v = r.value
             first, *rest = _folded(r.rules.label, width)
@@ -116,7 +116,7 @@ class Comparison:
         error = max(r.p_best_error for r in self.rows)
         error_text = number(error, ".4f")
         lines.append(f"Equal-tailed intervals; P(best) by draws, Monte Carlo error at most {error_text}; n: patients who followed the regime.")
-        lines.append(f"Set of best: simultaneous {1 - self.alpha:.0%}, {self.scale} scale. Computed by {self.method}.")
+        lines.append(f"In set: cannot be told from the best, simultaneous {1 - self.alpha:.0%}, {self.scale} scale. Computed by {self.method}.")
         return fold("\n".join(lines))
 
 
