@@ -262,7 +262,8 @@ def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], 
         if name not in continuous:
             raise StudyError(f"Study: scales names {name!r}; continuous variables: {listing(continuous) or 'none'}{did_you_mean(name, continuous)}")
         pair = (value.location, value.sd) if isinstance(value, Scale) else tuple(value) if isinstance(value, (tuple, list)) else (None, value)
-        if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair if v is not pair[0] or v is not None):
+        given_numbers = pair[1:] if pair[:1] == (None,) else pair  # an SD alone has no location yet
+        if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in given_numbers):
             raise StudyError(f"Study: the scale of {name!r} is an SD, (location, SD) or a Scale, got {value!r}.")
         result.append((name, Scale(None if pair[0] is None else float(pair[0]), float(pair[1]))))
     return tuple(result)

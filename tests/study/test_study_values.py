@@ -186,6 +186,15 @@ def test_a_partition_by_thresholds_puts_everyone_in_one_place(values, low, width
     assert (study.feasible("d", {"x": x}).sum(axis=1) == np.array([1, 2, 1])[expected]).all()
 
 
+def test_scales_can_be_taken_over():
+    study = Study(Decision("a", ["x", "y"]), Response("m", Normal()), Response("y", Normal()), utility="y", scales={"m": (1, 2)})
+    taken = study.with_scales({"y": Scale(3.0, 4.0)})
+    assert dict(taken.scales) == {"m": Scale(1.0, 2.0), "y": Scale(3.0, 4.0)} and dict(study.scales) == {"m": Scale(1.0, 2.0)}
+    assert taken.with_scales({"y": 5.0}).scales[1] == ("y", Scale(None, 5.0)) and from_json(to_json(taken)) == taken
+    with pytest.raises(StudyError, match="scales names 'z'"):
+        study.with_scales({"z": 1.0})
+
+
 def test_a_partition_over_what_is_reachable_only():
     """Conditions need not cover an option that is infeasible where they would have to."""
     Study(Baseline("x"), Decision("first", {when(x=below(0)): ["a"], when(x=at_least(0)): ["b"]}), Response("r", Bernoulli()),
