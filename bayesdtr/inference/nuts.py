@@ -20,6 +20,7 @@ from numpyro.infer.hmc import hmc
 
 from ..model import CompiledResponse
 from ..runtime import Progress, double_precision, key, progress
+from .coordinates import start_of, to_model
 
 CHUNK = 100
 """Iterations between two updates of the progress bar, and between two chances to interrupt."""
@@ -76,14 +77,18 @@ def _programs(compiled: CompiledResponse, warmup: int, target_accept: float) -> 
     """The two functions behind the executables."""
 
     def potential_of(inputs, y, weight):
-        return lambda u: compiled.potential(u, inputs, y, weight)
+        def potential(z):
+            u, jacobian = to_model(compiled, z, inputs)
+            return compiled.potential(u, inputs, y, weight) - jacobian
+
+        return potential
 
     start_kernel, step_kernel = hmc(potential_fn_gen=potential_of, algo="NUTS")
 
     def start(seed, chain, data):
         inputs, *_ = data
         chain_key = key(seed, compiled.name, chain)
-        centre, tree = jax.tree.flatten(compiled.initial(inputs))
+        centre, tree = jax.tree.flatten(start_of(compiled, inputs))
         keys = jax.random.split(jax.random.fold_in(chain_key, 0), max(len(centre), 1))
         spread = jnp.minimum(1.0, inputs.get(f"{compiled.name}::sd", 1.0))
         jittered = [c + spread * jax.random.uniform(k, c.shape, minval=-1.0, maxval=1.0) for c, k in zip(centre, keys, strict=False)]
@@ -99,7 +104,7 @@ def _programs(compiled: CompiledResponse, warmup: int, target_accept: float) -> 
                 "diverging": state.diverging, "n_steps": state.num_steps, "acceptance_rate": state.accept_prob,
                 "lp": -state.potential_energy, "energy": state.energy, "step_size": state.adapt_state.step_size,
             }
-            return state, (compiled.constrain(state.z, data[0]), stats)
+            return state, (compiled.constrain(to_model(compiled, state.z, data[0])[0], data[0]), stats)
 
         return jax.lax.scan(step, state, None, length=CHUNK)
 

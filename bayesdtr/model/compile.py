@@ -12,23 +12,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
-import pymc as pm
 import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_expression
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
-from ..errors import ModelError
 from ..runtime import bridge, in_double_precision
-from ..schema import CLUSTER, NEW_CLUSTER, PATIENT
-from ..study.models import Saturated, UserModel
+from ..schema import PATIENT
+from ..study.models import UserModel
 from ..study.study import Study
-from ..study.timeline import Baseline, Decision, Response, finite_values
-from . import hierarchical, saturated
-from .distributions import FINITE, SMOOTH, carried, check_carried
-from .history import History
+from ..study.timeline import Response
+from .build import build, input_names
+from .distributions import FINITE, SMOOTH, carried
+from .linear import Linear, linear_of
 
 Arrays = Mapping[str, Any]
 
@@ -54,7 +51,9 @@ class CompiledResponse:
     uses : frozenset of str
         The inputs that the response's distribution depends on.
     distribution : str
-        Name of the operation that the model ends in.
+        Key of the distribution that the model ends in.
+    linear : Linear or None
+        The latent Gaussian structure of a model with linear predictors.
     """
 
     name: str
@@ -66,6 +65,7 @@ class CompiledResponse:
     history: tuple[str, ...]
     uses: frozenset[str]
     distribution: str
+    linear: Linear | None
     _value_names: tuple[str, ...]
     _density: Callable[..., Any]
     _constrain: Callable[..., Any]
@@ -109,125 +109,14 @@ class CompiledResponse:
         return carried(self.distribution, [jnp.broadcast_to(v, (rows,)) for v in values])
 
 
-def input_names(study: Study, response: Response) -> tuple[str, ...]:
-    """Names of a response's inputs: history columns, the clusters' codes, then scales."""
-    names = [n.name for n in study.before(response.name)]
-    if study.cluster:
-        names.append(CLUSTER_INPUT)
-    for n in [*study.before(response.name), response]:
-        if finite_values(n) is None:
-            names += [location_input(n.name), sd_input(n.name)]
-    return tuple(names)
-
-
-CLUSTER_INPUT = "cluster::code"
-
-
-def location_input(name: str) -> str:
-    """Name of the input that holds a variable's location."""
-    return f"{name}::location"
-
-
-def sd_input(name: str) -> str:
-    """Name of the input that holds a variable's SD."""
-    return f"{name}::sd"
-
-
-def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.TensorVariable], History]:
-    """Add a ``pm.Data`` per input to the current model; return them and the history made of them."""
-    before = study.before(response.name)
-    data: dict[str, pt.TensorVariable] = {}
-    columns: dict[str, pt.TensorVariable] = {}
-    coords: dict[str, tuple[str, ...]] = {}
-    for node in before:
-        labels = node.options if isinstance(node, Decision) else node.levels if isinstance(node, Baseline) else None
-        zeros = np.zeros(2, dtype="int64" if labels else "float64")
-        data[node.name] = pm.Data(f"history::{node.name}", zeros, dims=PATIENT)
-        columns[node.name] = pt.cast(data[node.name], "int64") if labels else data[node.name]
-        if labels:
-            coords[node.name] = labels
-    cluster = None
-    if study.cluster:
-        data[CLUSTER_INPUT] = pm.Data("history::cluster", np.zeros(2, dtype="int64"), dims=PATIENT)
-        cluster = pt.cast(data[CLUSTER_INPUT], "int64")
-    scales = {}
-    for node in [*before, response]:
-        if finite_values(node) is None:
-            location, sd = location_input(node.name), sd_input(node.name)
-            data[location], data[sd] = pm.Data(location, 0.0), pm.Data(sd, 1.0)
-            scales[node.name] = (data[location], data[sd])
-    return data, History(coords, {n.name: n for n in before}, columns, scales, cluster)
-
-
-def _build(study: Study, response: Response, clusters: tuple[str, ...]) -> tuple[pm.Model, pt.TensorVariable, dict[str, pt.TensorVariable]]:
-    """Build a response's model on placeholders and check what a user's function returned."""
-    coords: dict[str, Any] = {PATIENT: [0, 1]}
-    if study.cluster:
-        coords[CLUSTER] = [*clusters, NEW_CLUSTER]
-    with pm.Model(coords=coords) as model:
-        data, history = _placeholders(study, response)
-        if isinstance(response.model, UserModel):
-            variable = _call(response, history)
-        elif isinstance(response.model, Saturated):
-            variable = saturated.build(study, response, history)
-        else:
-            variable = hierarchical.build(study, response, history)
-    if variable not in model.free_RVs:
-        raise ModelError(
-            f"Response {response.name!r}: its model must return an unobserved PyMC random variable made inside it, got {variable!r}; "
-            f"end the function with, for example, `return pm.Normal({response.name!r}, mu, sigma)`."
-        )
-    if variable.ndim != 1:
-        raise ModelError(f"Response {response.name!r}: its model must give one value per patient (1 dimension), got {variable.ndim} dimensions.")
-    if isinstance(response.model, UserModel):
-        _check_user_model(response, model, variable, data)
-    for other in model.free_RVs:
-        if other is not variable and PATIENT in (model.named_vars_to_dims.get(other.name) or ()):
-            raise ModelError(f"Response {response.name!r}: {other.name!r} has one value per patient; patient-level effects are not supported yet.")
-    return model, variable, data
-
-
-def _check_user_model(response: Response, model: pm.Model, variable: Any, data: dict[str, pt.TensorVariable]) -> None:
-    """Refuse what would be sampled wrongly or left out in silence."""
-    for other in model.free_RVs:
-        if other is not variable and other.dtype.startswith(("int", "bool", "uint")):
-            raise ModelError(f"Response {response.name!r}: {other.name!r} is discrete, and the sampler needs continuous parameters; sum it out.")
-    for term in (*model.potentials, *model.observed_RVs):
-        if set(ancestors([term])) & set(data.values()):
-            raise ModelError(
-                f"Response {response.name!r}: {term.name!r} is a likelihood term on patients' columns; only the returned variable may be one "
-                "(terms on other data, such as an earlier trial, are fine)."
-            )
-    if response.family is not None and response.family.support != FINITE.get(check_carried(variable, response.name)):
-        raise ModelError(
-            f"Response {response.name!r} is declared {response.family.name}, but its model ends in a {check_carried(variable, response.name)!r} "
-            "distribution; make the two agree or leave the family out."
-        )
-
-
-def _call(response: Response, history: History) -> Any:
-    assert isinstance(response.model, UserModel)
-    function = response.model.found().function if response.model.function is None else response.model.function
-    assert function is not None
-    try:
-        variable = function(history)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a user's function raises is about that function
-        raise ModelError(f"Response {response.name!r}: its model {response.model.address!r} failed: {type(error).__name__}: {error}") from error
-    if variable is None:
-        raise ModelError(f"Response {response.name!r}: its model {response.model.address!r} returned nothing; return the response's random variable.")
-    return variable
-
-
 @functools.lru_cache(maxsize=64)
 @in_double_precision  # constants of a graph take their width when it is turned into JAX, not when it runs
 def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: int | None) -> CompiledResponse:
     del function_id  # part of the key only: two closures may share their source
     response = study[name]
     assert isinstance(response, Response)
-    model, variable, data = _build(study, response, clusters)
-    distribution = check_carried(variable, name)
+    model, made, data = build(study, response, clusters)
+    variable = made.variable
     jaxify = bridge().get_jaxified_graph
     inputs = input_names(study, response)
     symbols = {data[n]: pt.tensor(n.replace("::", "_"), dtype=data[n].dtype, shape=(None,) * data[n].ndim) for n in inputs}
@@ -247,7 +136,7 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
     ) if free else []
     start = clone_replace(start, replace=symbols, rebuild_strict=False) if start else []
     given = {v: pt.tensor(f"given_{i}", dtype=v.dtype, shape=(None,) * v.ndim) for i, v in enumerate(free)}
-    parameters = clone_replace(list(variable.owner.op.dist_params(variable.owner)), replace={**given, **symbols}, rebuild_strict=False)
+    parameters = clone_replace(list(made.parameters), replace={**given, **symbols}, rebuild_strict=False)
     ordered = [symbols[data[n]] for n in inputs]
     reached = set(ancestors(parameters))
     return CompiledResponse(
@@ -259,7 +148,8 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
         inputs=inputs,
         history=tuple(n.name for n in study.before(name)),
         uses=frozenset(n for n in inputs if symbols[data[n]] in reached),
-        distribution=distribution,
+        distribution=made.kind,
+        linear=linear_of(model, made, symbols, inputs, observed) if made.eta else None,
         _value_names=tuple(v.name for v in values),
         _density=jaxify(inputs=[*values, *ordered, observed], outputs=density),
         _constrain=jaxify(inputs=[*values, *ordered], outputs=constrained),

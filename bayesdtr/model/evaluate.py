@@ -14,7 +14,8 @@ import numpy as np
 import numpyro.distributions as dist
 
 from ..runtime import in_double_precision
-from .compile import CLUSTER_INPUT, CompiledResponse
+from .build import CLUSTER_INPUT
+from .compile import CompiledResponse
 
 BLOCK = 2**21
 """Numbers in one block ``draws x rows``: 16 MiB in 64 bits."""

@@ -1,7 +1,7 @@
 """The default model: a linear predictor with shrunken contrasts and interactions, partial pooling over clusters.
 
 Source of the structure: treatment contrasts that sum to zero share a scale ``tau``, so the prior
-treats the options alike; interactions share a smaller scale. Everything hierarchical is non-centred.
+treats the options alike; interactions share a smaller scale.
 """
 
 import numpy as np
@@ -13,7 +13,8 @@ from ..study.conditions import Interval, Test
 from ..study.predictor import Column, Contrast, Factor, Numeric, contrast_matrix, default_predictor
 from ..study.study import Study
 from ..study.timeline import Decision, Response
-from .history import History, outcome
+from .history import History
+from .likelihoods import Outcome, likelihood
 from .priors import place
 
 
@@ -80,12 +81,12 @@ def _matrix(columns: tuple[Column, ...], study: Study, history: History) -> pt.T
     return pt.stack(made, axis=1)
 
 
-def build(study: Study, response: Response, history: History) -> pt.TensorVariable:
-    """Build the default model inside the current ``pm.Model`` and return the response's variable.
+def build(study: Study, response: Response, history: History) -> Outcome:
+    """Build the default model inside the current ``pm.Model``.
 
-    Free variables: ``intercept``, ``beta``, ``tau``, ``treatment_raw``, ``tau_interaction``,
-    ``interaction_raw``, the clusters' scales and raw effects, ``sigma``. Deterministic ones hold the
-    effects on the natural scale: ``treatment``, ``interaction`` (dims: columns of the predictor).
+    Every coefficient is written centred, Normal given its scale, so that draws are effects on the
+    natural scale: ``intercept``, ``beta``, ``treatment`` (scale ``tau``), ``interaction`` (scale
+    ``tau_interaction``), ``cluster_effect``, ``cluster_treatment``. Engines choose their own coordinates.
     """
     assert response.family is not None
     normal = response.family.link == "identity"
@@ -93,24 +94,22 @@ def build(study: Study, response: Response, history: History) -> pt.TensorVariab
     priors = study.priors(response.name)
     predictor = default_predictor(study, response)
     model = pm.modelcontext(None)
-    eta = place(priors["intercept"], sd, location=location) + history.zeros
+    effects = [place(priors["intercept"], sd, location=location)]
+    eta = effects[0] + history.zeros
     if predictor.main:
         model.add_coord("covariate", [c.label for c in predictor.main])
-        eta = eta + pt.dot(_matrix(predictor.main, study, history), place(priors["beta"], sd, dims="covariate"))
+        effects.append(place(priors["beta"], sd, dims="covariate"))
+        eta = eta + pt.dot(_matrix(predictor.main, study, history), effects[-1])
     for address, name, columns in (("tau", "treatment", predictor.treatment), ("tau_interaction", "interaction", predictor.interaction)):
         if columns:
             model.add_coord(f"{name}_contrast", [c.label for c in columns])
-            raw = pm.Normal(f"{name}_raw", 0.0, 1.0, dims=f"{name}_contrast")
-            effect = pm.Deterministic(name, place(priors[address], sd) * raw, dims=f"{name}_contrast")
-            eta = eta + pt.dot(_matrix(columns, study, history), effect)
+            effects.append(pm.Normal(name, 0.0, place(priors[address], sd), dims=f"{name}_contrast"))
+            eta = eta + pt.dot(_matrix(columns, study, history), effects[-1])
     if study.cluster:
-        level = pm.Normal("cluster_raw", 0.0, 1.0, dims=CLUSTER)
-        eta = eta + (place(priors["cluster_sd"], sd) * level)[history.cluster]
+        effects.append(pm.Normal("cluster_effect", 0.0, place(priors["cluster_sd"], sd), dims=CLUSTER))
+        eta = eta + effects[-1][history.cluster]
         if predictor.latest:
             model.add_coord("cluster_contrast", [c.label for c in predictor.latest])
-            slopes = pm.Normal("cluster_treatment_raw", 0.0, 1.0, dims=(CLUSTER, "cluster_contrast"))
-            slopes = place(priors["cluster_treatment_sd"], sd) * slopes
-            eta = eta + (_matrix(predictor.latest, study, history) * slopes[history.cluster]).sum(axis=1)
-    if normal:
-        return pm.Normal(outcome(response.name), eta, place(priors["sigma"], sd))
-    return pm.Bernoulli(outcome(response.name), logit_p=eta)
+            effects.append(pm.Normal("cluster_treatment", 0.0, place(priors["cluster_treatment_sd"], sd), dims=(CLUSTER, "cluster_contrast")))
+            eta = eta + (_matrix(predictor.latest, study, history) * effects[-1][history.cluster]).sum(axis=1)
+    return likelihood(study, response, history, (eta,), sd, tuple(effects))

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..schema import NOT_YET
 from ..study.study import Scale
-from .compile import CLUSTER_INPUT, CompiledResponse, location_input, sd_input
+from .build import CLUSTER_INPUT, location_input, sd_input
+from .compile import CompiledResponse
 
 
 def make_inputs(

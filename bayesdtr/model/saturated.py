@@ -8,6 +8,7 @@ from ..study.predictor import Cells, saturated_cells
 from ..study.study import Study
 from ..study.timeline import Response
 from .history import History, outcome
+from .likelihoods import Outcome
 from .priors import place
 
 
@@ -17,8 +18,8 @@ def cell_codes(cells: Cells, history: History) -> pt.TensorVariable:
     return table[tuple(history.code(name) for name in cells.names)]
 
 
-def build(study: Study, response: Response, history: History) -> pt.TensorVariable:
-    """Build the saturated model inside the current ``pm.Model`` and return the response's variable.
+def build(study: Study, response: Response, history: History) -> Outcome:
+    """Build the saturated model inside the current ``pm.Model``.
 
     Free variables: ``probability`` (dim ``cell``), or ``mean`` (dim ``cell``) and ``sigma``.
     """
@@ -28,7 +29,9 @@ def build(study: Study, response: Response, history: History) -> pt.TensorVariab
     pm.modelcontext(None).add_coord("cell", list(cells.labels))
     code = cell_codes(cells, history)
     if response.family.link == "logit":
-        return pm.Bernoulli(outcome(response.name), p=place(priors["probability"], pt.constant(1.0), dims="cell")[code])
+        p = place(priors["probability"], pt.constant(1.0), dims="cell")[code]
+        return Outcome(pm.Bernoulli(outcome(response.name), p=p), "bernoulli", (p,))
     location, sd = history.scale(response.name)
-    mean = place(priors["mean"], sd, location=location, dims="cell")
-    return pm.Normal(outcome(response.name), mean[code], place(priors["sigma"], sd))
+    mean = place(priors["mean"], sd, location=location, dims="cell")[code]
+    sigma = place(priors["sigma"], sd)
+    return Outcome(pm.Normal(outcome(response.name), mean, sigma), "normal", (mean, sigma))

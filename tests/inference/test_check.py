@@ -44,7 +44,7 @@ def test_constants_of_compiled_graphs_have_64_bits():
     history = {n: np.zeros(4) for n in compiled.history} | {"first": np.array([0, 1, 0, 1]), "second": np.array([0, 0, 1, 1])}
     inputs = {n: history[n] if n in history else np.float64(n.endswith("::sd")) for n in compiled.inputs}
     draws = {p: np.zeros((1, *(len(compiled.coords[d]) for d in compiled.dims[p]))) for p in compiled.parameters}
-    draws["tau"][:], draws["treatment_raw"][:, 0], draws["sigma"][:] = 1.0, 1.0, 1.0
+    draws["tau"][:], draws["treatment"][:, 0], draws["sigma"][:] = 1.0, 1.0, 1.0
     np.testing.assert_allclose(evaluate(compiled, draws, inputs, "mean")[0], np.array([-1, 1, -1, 1]) / np.sqrt(2), rtol=1e-15)
 
 

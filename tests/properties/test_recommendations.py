@@ -67,7 +67,7 @@ def test_clusters_seen_and_never_seen(clustered, clustered_regime):
     without = clustered_regime.recommend(rows[["pid", "age"]].head(1), every_option=True).drop(columns="pid")
     pd.testing.assert_frame_equal(by["a"], without.reset_index(drop=True))
     assert not by["c"]["expected_utility"].equals(by["d"]["expected_utility"])
-    raw = clustered.tree["posterior"]["drop::cluster_raw"]
+    raw = clustered.tree["posterior"]["drop::cluster_effect"] / clustered.tree["posterior"]["drop::cluster_sd"]
     assert raw["drop::cluster"].values.tolist() == ["north", "south", "west", "(new)"]
     new = raw.isel({"drop::cluster": -1}).values
     # 800 nearly independent draws of a standard normal: SE .035 of the mean, .025 of the SD; NUTS may halve the effective number.
