@@ -7,17 +7,26 @@ from .errors import BayesDTRError, DataError, DecisionError, FileError, Inferenc
 from .study import (
     Baseline,
     Bernoulli,
+    BetaBinomial,
+    Categorical,
     Condition,
     Decision,
+    Hurdle,
+    LogNormal,
+    NegativeBinomial,
     Normal,
     NormalInverseGamma,
+    Ordinal,
+    Poisson,
     Prior,
     Response,
     Rules,
     Saturated,
     Scale,
+    StudentT,
     Study,
     Utility,
+    ZeroInflated,
     at_least,
     below,
     between,
@@ -41,9 +50,10 @@ _LATER = {
 }
 
 __all__ = [
-    "Baseline", "BayesDTRError", "Bernoulli", "Comparison", "Condition", "DataError", "Decision", "DecisionError", "FileError", "InferenceError",
-    "ModelError", "Normal", "NormalInverseGamma", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "Study", "StudyError",
-    "Trajectories", "Utility", "Verdict", "VerdictWarning",
+    "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Comparison", "Condition", "DataError", "Decision", "DecisionError",
+    "FileError", "Hurdle", "InferenceError", "LogNormal", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson",
+    "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "StudentT", "Study", "StudyError", "Trajectories", "Utility",
+    "Verdict", "VerdictWarning", "ZeroInflated",
     "at_least", "below", "best_set", "between", "check", "compare", "fit", "load", "one_of", "optimize", "plot", "report", "when",
 ]
 

@@ -88,7 +88,7 @@ def _index(node: Node, column: np.ndarray) -> np.ndarray:
     """Positions of a column's values among the values a discrete variable can take, shape (n,)."""
     if not isinstance(node, Response):
         return column.astype(np.int64)
-    support = np.array(finite_values(node), dtype=float)
+    support = np.array(node.support, dtype=float)
     return (column[:, None] == support[None, :]).argmax(axis=1)
 
 

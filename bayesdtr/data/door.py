@@ -4,16 +4,16 @@
 columns may end anywhere along the timeline.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
 import numpy as np
 
 from ..errors import DataError, did_you_mean, listing
-from ..schema import NEW_CLUSTER
+from ..schema import NEW_CLUSTER, NOT_YET, variable
 from ..study import Baseline, Decision, Study
-from ..study.timeline import Node, finite_values
+from ..study.timeline import Node, labels_of
 from .checks import check_options, check_variation
 from .columns import Who, cells, codes, labels, need, numbers
 from .frames import open_frame
@@ -55,7 +55,10 @@ def read(study: Study, frame: Any, *, cluster_labels: Sequence[str] | None = Non
     columns, assignment, notes = walk(study, columns, view, who)
     check_options(study, columns)
     check_variation(study, columns)
-    return Trajectories.of(ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes + still_on_study(study, columns))
+    return Trajectories.of(
+        ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes + still_on_study(study, columns),
+        extras=_extras(study, view, columns, who),
+    )
 
 
 def read_new(study: Study, frame: Any, *, cluster_labels: Sequence[str] = ()) -> Trajectories:
@@ -92,7 +95,10 @@ def read_new(study: Study, frame: Any, *, cluster_labels: Sequence[str] = ()) ->
         cluster = np.array([index.get(label, len(known)) if label is not None else len(known) for label in found], dtype=np.int64)
     columns = {node.name: _column(node, view if node.name in present else None, who, len(view)) for node in study.timeline}
     columns, assignment, notes = walk(study, columns, view, who)
-    return Trajectories.of(ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes)
+    return Trajectories.of(
+        ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes,
+        extras=_extras(study, view, columns, who, optional=True),
+    )
 
 
 def _check_prefix(study: Study, view: nw.DataFrame) -> None:
@@ -174,14 +180,49 @@ def _column(node: Node, view: nw.DataFrame | None, who: Who, n: int | None = Non
                 "impute them, leave these patients out, or leave the covariate out of the study."
             )
         return column
+    if (levels := labels_of(node)) is not None:
+        found = codes(values, node.name, levels, "level", who)
+        return np.where(found == NOT_YET, np.nan, found)
     column = numbers(values, node.name, "this response", who)
-    support = finite_values(node)
-    if support is not None and (wrong := np.flatnonzero(~np.isnan(column) & ~np.isin(column, support))).size:
+    if node.family is None:
+        return column
+    bad, allowed = node.family.impossible(column)
+    if (wrong := np.flatnonzero(bad & ~np.isnan(column))).size:
         value = column[wrong[0]]
         raise DataError(
-            f"Column {node.name!r}: {value:g} is not a value of a {node.family.name if node.family else 'discrete'} response "
-            f"({who(wrong[column[wrong] == value])}); allowed: {listing(support)}."
+            f"Column {node.name!r}: {value:g} is not a value of a {node.family.name} response "
+            f"({who(wrong[column[wrong] == value])}); allowed: {allowed}."
         )
     return column
+
+
+def _extras(study: Study, view: nw.DataFrame, columns: Mapping[str, np.ndarray], who: Who, *, optional: bool = False) -> dict[str, np.ndarray]:
+    """Further columns of the responses, one number per patient; the value for a patient to come where the response is not observed.
+
+    An optional column that is absent is left out: every patient then has the value of a patient to come.
+
+    Raises
+    ------
+    DataError
+        Where one is absent, missing for an observed response, or impossible.
+    """
+    result = {}
+    for response in study.responses:
+        for role, name, default in response.columns:
+            if optional and name not in view.columns:
+                continue
+            need(view, [name], f"{role} of response {response.name!r}")
+            column = numbers(cells(view, name), name, f"the {role} of {response.name!r}", who)
+            observed = ~np.isnan(columns[response.name])
+            if (lost := np.flatnonzero(observed & np.isnan(column))).size:
+                raise DataError(f"Column {name!r}: the {role} of {response.name!r} is missing ({who(lost)}); the response is observed: enter it.")
+            assert response.family is not None
+            bad, allowed = response.family.impossible_extra(role, column)
+            if (wrong := np.flatnonzero(observed & bad)).size:
+                raise DataError(
+                    f"Column {name!r}: {column[wrong[0]]:g} cannot be the {role} of {response.name!r} ({who(wrong)}); allowed: {allowed}."
+                )
+            result[variable(response.name, role)] = np.where(observed, column, default)
+    return result
 
 

@@ -36,7 +36,7 @@ def fix_scales(study: Study, trajectories: Trajectories) -> dict[str, Scale]:
         if node.name in declared and declared[node.name].location is not None:
             result[node.name] = declared[node.name]
             continue
-        values = trajectories.columns[node.name][trajectories.observed(node.name)]
+        values = trajectories.history([node.name], trajectories.observed(node.name))[node.name]
         if node.name in declared and values.size:
             result[node.name] = Scale(float(values.mean()), declared[node.name].sd)
             continue

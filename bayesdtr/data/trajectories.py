@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -12,10 +12,11 @@ import xarray as xr
 
 from ..errors import DataError, FileError, listing
 from ..schema import CLUSTER, NOT_YET, PATIENT, SCHEMA_VERSION, variable
-from ..study import Baseline, Decision, Study
+from ..study import Decision, Response, Study
+from ..study.timeline import labels_of
 from .columns import Who
 
-COLUMN, ASSIGNMENT = "column", "assignment"
+COLUMN, ASSIGNMENT, EXTRA = "column", "assignment", "extra"
 RESERVED = (PATIENT, CLUSTER)
 """Names in a dataset that a column of the study may also bear; such a column is then stored under a prefix."""
 
@@ -27,7 +28,10 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def fingerprint(ids: np.ndarray, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, cluster_labels: Sequence[str]) -> str:
+def fingerprint(
+    ids: np.ndarray, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, cluster_labels: Sequence[str],
+    extras: Mapping[str, np.ndarray] | None = None,
+) -> str:
     """Hash of what was read: SHA-256 in hexadecimal, the same for every library that held the data."""
     digest = hashlib.sha256()
 
@@ -43,6 +47,8 @@ def fingerprint(ids: np.ndarray, columns: Mapping[str, np.ndarray], cluster: np.
     if cluster is not None:
         digest.update(json.dumps(list(cluster_labels)).encode())
         add("", cluster)
+    for name in sorted(extras or {}):
+        add(name, extras[name])
     return digest.hexdigest()
 
 
@@ -69,6 +75,8 @@ class Trajectories:
         SHA-256 of the content.
     notes : tuple of str
         Sentences: what was filled in, who is still on study.
+    extras : mapping of str to array of float, shape (n,)
+        Further columns of responses under ``response::role``, such as an exposure.
     """
 
     ids: np.ndarray
@@ -78,22 +86,24 @@ class Trajectories:
     assignment: Mapping[str, np.ndarray]
     hash: str
     notes: tuple[str, ...] = ()
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
         put("ids", _frozen(np.asarray(self.ids, dtype=str)))
-        for field in ("columns", "assignment"):
-            put(field, MappingProxyType({name: _frozen(np.asarray(array)) for name, array in getattr(self, field).items()}))
+        for table in ("columns", "assignment", "extras"):
+            put(table, MappingProxyType({name: _frozen(np.asarray(array)) for name, array in getattr(self, table).items()}))
         if self.cluster is not None:
             put("cluster", _frozen(np.asarray(self.cluster, dtype=np.int64)))
 
     @classmethod
     def of(cls, ids: Sequence[str] | np.ndarray, columns: Mapping[str, np.ndarray], *, cluster: np.ndarray | None = None,
            cluster_labels: Sequence[str] = (), assignment: Mapping[str, np.ndarray] | None = None,
-           notes: Sequence[str] = ()) -> "Trajectories":
+           notes: Sequence[str] = (), extras: Mapping[str, np.ndarray] | None = None) -> "Trajectories":
         """Make trajectories from arrays that are known to be right, and hash them."""
         ids = np.asarray(ids, dtype=str)
-        return cls(ids, columns, cluster, tuple(cluster_labels), assignment or {}, fingerprint(ids, columns, cluster, cluster_labels), tuple(notes))
+        digest = fingerprint(ids, columns, cluster, cluster_labels, extras)
+        return cls(ids, columns, cluster, tuple(cluster_labels), assignment or {}, digest, tuple(notes), extras or {})
 
     @property
     def n(self) -> int:
@@ -101,7 +111,7 @@ class Trajectories:
         return len(self.ids)
 
     def history(self, names: Iterable[str], rows: Any = None) -> dict[str, np.ndarray]:
-        """Columns by name.
+        """Columns by name; a count with an exposure is given as its rate, as later decisions and models see it.
 
         Parameters
         ----------
@@ -113,7 +123,12 @@ class Trajectories:
         -------
         dict of str to array, shape (rows,)
         """
-        return {name: self.columns[name] if rows is None else self.columns[name][rows] for name in names}
+        found = {}
+        for name in names:
+            exposure = self.extras.get(variable(name, "exposure"))
+            column = self.columns[name] if exposure is None else self.columns[name] / exposure
+            found[name] = column if rows is None else column[rows]
+        return found
 
     def observed(self, name: str) -> np.ndarray:
         """Whether a variable is observed, or a decision made; array of bool, shape (n,)."""
@@ -125,7 +140,7 @@ class Trajectories:
         pick = lambda table: {name: array[rows] for name, array in table.items()}  # noqa: E731
         cluster = None if self.cluster is None else self.cluster[rows]
         return Trajectories.of(self.ids[rows], pick(self.columns), cluster=cluster, cluster_labels=self.cluster_labels,
-                               assignment=pick(self.assignment))
+                               assignment=pick(self.assignment), extras=pick(self.extras))
 
     def to_dataset(self, study: Study) -> xr.Dataset:
         """Store in a dataset that netCDF and Zarr can hold.
@@ -142,6 +157,8 @@ class Trajectories:
             stored[_stored_name(name)] = xr.Variable((PATIENT,), array.copy(), {} if labels is None else {"labels": json.dumps(labels)})
         for name, array in self.assignment.items():
             stored[variable(ASSIGNMENT, name)] = xr.Variable((PATIENT,), array.copy())
+        for name, array in self.extras.items():
+            stored[variable(EXTRA, name)] = xr.Variable((PATIENT,), array.copy())
         if self.cluster is not None:
             stored[CLUSTER] = xr.Variable((PATIENT,), self.cluster.copy(), {"labels": json.dumps(list(self.cluster_labels))})
         attributes = {"schema_version": SCHEMA_VERSION, "hash": self.hash, "notes": json.dumps(list(self.notes))}
@@ -165,16 +182,21 @@ class Trajectories:
             found = json.loads(stored.attrs.get("labels", "null"))
             if found != labels:
                 raise FileError(f"The stored trajectories label {name!r} by {found!r}, the study by {labels!r}; they belong to another study.")
-            columns[name] = np.array(stored.values, dtype=float if labels is None else np.int64)
+            columns[name] = np.array(stored.values, dtype=float if labels is None or isinstance(study[name], Response) else np.int64)
         cluster = np.array(ds[CLUSTER].values, dtype=np.int64) if study.cluster else None
         cluster_labels = json.loads(ds[CLUSTER].attrs["labels"]) if study.cluster else []
-        prefix = variable(ASSIGNMENT, "")
-        assignment = {str(k)[len(prefix) :]: np.array(v.values, dtype=float) for k, v in ds.data_vars.items() if str(k).startswith(prefix)}
+        assignment, extras = _under(ds, ASSIGNMENT), _under(ds, EXTRA)
         made = cls.of(np.asarray(ds[PATIENT].values, dtype=str), columns, cluster=cluster, cluster_labels=cluster_labels,
-                      assignment=assignment, notes=json.loads(ds.attrs.get("notes", "[]")))
+                      assignment=assignment, notes=json.loads(ds.attrs.get("notes", "[]")), extras=extras)
         if made.hash != ds.attrs.get("hash"):
             raise FileError("The stored trajectories do not match their hash; they were altered after they were written.")
         return made
+
+
+def _under(ds: xr.Dataset, kind: str) -> dict[str, np.ndarray]:
+    """Arrays stored under a prefix."""
+    prefix = variable(kind, "")
+    return {str(k)[len(prefix) :]: np.array(v.values, dtype=float) for k, v in ds.data_vars.items() if str(k).startswith(prefix)}
 
 
 def _stored_name(name: str) -> str:
@@ -182,8 +204,7 @@ def _stored_name(name: str) -> str:
 
 
 def _labels(study: Study, name: str) -> list[str] | None:
-    node = study[name]
-    labels = node.options if isinstance(node, Decision) else node.levels if isinstance(node, Baseline) else None
+    labels = labels_of(study[name])
     return None if labels is None else list(labels)
 
 

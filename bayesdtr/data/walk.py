@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import DataError, listing
 from ..schema import NOT_YET
 from ..study import Decision, Study
+from ..study.timeline import shown
 from .columns import Who, cells, numbers
 
 Columns = Mapping[str, np.ndarray]
@@ -99,9 +100,7 @@ def _feasible(study: Study, decision: Decision, columns: Columns, complete: np.n
 
 
 def _shown(study: Study, name: str, value: float) -> str:
-    node = study[name]
-    labels = node.options if isinstance(node, Decision) else getattr(node, "levels", None)
-    return f"{value:g}" if labels is None else labels[int(value)]
+    return shown(study[name], value)
 
 
 def _fill(decision: Decision, columns: dict[str, np.ndarray], feasible: np.ndarray, later: np.ndarray) -> int:

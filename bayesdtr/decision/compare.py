@@ -129,10 +129,10 @@ def _scale(posterior: Posterior, scale: str) -> str:
         raise DecisionError(f"compare: no scale {scale!r}; allowed: {listing(SCALES)}{did_you_mean(scale, SCALES)}")
     if scale != "auto":
         return scale
-    weights = posterior.study.utility.weights
-    node = posterior.study[weights[0][0]]
+    names = posterior.study.utility.names
+    node = posterior.study[names[0]]
     binary = isinstance(node, Response) and node.support == (0, 1) and posterior.study.weight(node.name) == 1
-    return "log-odds" if len(weights) == 1 and binary else "identity"
+    return "log-odds" if len(names) == 1 and binary else "identity"
 
 
 def followed(posterior: Posterior, rules: Rules) -> np.ndarray:

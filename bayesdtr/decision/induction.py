@@ -25,12 +25,16 @@ BUDGET = 2**23
 
 @dataclass(eq=False)
 class ResponseNode:
-    """A response at given histories; `points` is None when only its mean counts."""
+    """A response at given histories.
+
+    `points` ``[row, point]`` carry its distribution and `gain` is what each of them earns; both are None when only its mean counts.
+    """
 
     name: str
     rows: Rows
     weight: float
     points: np.ndarray | None
+    gain: np.ndarray | None
     child: "Node"
 
 
@@ -119,10 +123,13 @@ def _responses(world: World, stage: int, rows: Rows, index: int) -> Node:
     name = responses[index].name
     weight = world.study.weight(name)
     if not world.matters(name):
-        return ResponseNode(name, rows, weight, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1))
+        return ResponseNode(name, rows, weight, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1))
     points = world.points(name, rows)
     spread = rows.take(np.repeat(np.arange(rows.n), points.shape[1])).put(name, points.ravel())
-    return ResponseNode(name, rows, weight, points, _responses(world, stage, spread, index + 1))
+    gain = weight * points
+    if world.study.pays(name):
+        gain = gain + world.study.earned(name, spread.columns).reshape(points.shape)
+    return ResponseNode(name, rows, weight, points, gain, _responses(world, stage, spread, index + 1))
 
 
 def settle(world: World, node: Node) -> np.ndarray | float:
@@ -137,7 +144,7 @@ def settle(world: World, node: Node) -> np.ndarray | float:
     if node.points is None:
         return after + (node.weight * world.look(node.name, node.rows, "mean", average=True) if node.weight else 0.0)
     p = world.probabilities(node.name, node.rows, node.points, average=True)
-    return (p * (node.weight * node.points + np.reshape(np.broadcast_to(after, node.points.size), node.points.shape))).sum(axis=-1)
+    return (p * (node.gain + np.reshape(np.broadcast_to(after, node.points.size), node.points.shape))).sum(axis=-1)
 
 
 def tables(world: World, node: Node) -> dict[int, np.ndarray]:
@@ -162,7 +169,7 @@ def _value(node: Node, known: dict[int, np.ndarray], choose: Chooser) -> np.ndar
     if node.points is None:
         return after + (node.weight * known[id(node)] if node.weight else 0.0)
     p = known[id(node)]
-    total = np.einsum("brp,rp->br", p, node.weight * node.points) if node.weight else 0.0
+    total = np.einsum("brp,rp->br", p, node.gain) if node.gain is not None and node.gain.any() else 0.0
     if np.ndim(after):
         total = total + np.einsum("brp,brp->br", p, np.reshape(after, p.shape))
     return total

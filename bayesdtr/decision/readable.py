@@ -8,7 +8,7 @@ import numpy as np
 
 from ..inference import Posterior
 from ..study.conditions import Condition, Equals
-from ..study.timeline import Decision, Response, finite_values
+from ..study.timeline import Decision, Response, finite_values, shown
 from .assess import Assessment
 from .regime import Regime, mcid_of, rows_before
 from .world import Rows
@@ -67,10 +67,7 @@ class Cell:
 
 
 def _label(regime: Regime, name: str, code: float) -> str:
-    node = regime.posterior.study[name]
-    finite = finite_values(node)
-    assert finite is not None
-    return str(finite[int(code)] if not isinstance(node, Response) else int(code))
+    return shown(regime.posterior.study[name], code)
 
 
 def discrete_before(regime: Regime, decision: str) -> list[str]:

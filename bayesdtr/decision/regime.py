@@ -173,6 +173,7 @@ def mcid_of(posterior: Posterior) -> float:
         return posterior.study.mcid
     t, study = posterior.trajectories, posterior.study
     utility = sum(study.weight(r.name) * t.columns[r.name] for r in study.responses if study.weight(r.name))
+    utility = utility + sum(study.earned(r.name, t.columns) for r in study.responses if study.pays(r.name))
     seen = utility[np.isfinite(utility)]
     return 0.1 * float(seen.std(ddof=1)) if len(seen) > 1 else 0.0
 

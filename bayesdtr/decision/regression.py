@@ -96,6 +96,8 @@ def _forward(world: World, stage: int, columns: dict[str, np.ndarray], cluster: 
             columns[response.name] = world.simulate(response.name, columns, cluster, "sample", luck(seed, response.name, earned.shape, FITTING))
         else:
             columns[response.name] = np.zeros(earned.shape)
+        if world.study.pays(response.name):
+            earned += world.study.earned(response.name, columns)
     return earned
 
 

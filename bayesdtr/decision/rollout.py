@@ -87,4 +87,6 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
             columns[name] = np.zeros(chosen.shape)
             if world.matters(name):
                 columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape, VALUING))
+            if world.study.pays(name):
+                total += world.study.earned(name, columns)
     return total.mean(axis=1)

@@ -19,6 +19,8 @@ REACH = 7.0
 SPACING = 0.5
 """Widest spacing of the grid in residual SDs: half an SD integrates a Normal density to machine precision."""
 FINEST = 8 * GRID
+COUNT_REACH = 20.0
+"""SDs above the mean up to which counts are enumerated: what an exponential tail leaves above is 2e-9."""
 RANGE_DRAWS = 256
 
 
@@ -121,7 +123,7 @@ class World:
 
     def matters(self, response: str) -> bool:
         """Whether anything later depends on a response: another response, a feasible set, a decision tailored to it."""
-        if response in self.watched:
+        if response in self.watched or self.study.pays(response) or self.study.keeps(response):
             return True
         later = self.study.timeline[self.study.names.index(response) + 1 :]
         for node in later:
@@ -138,6 +140,10 @@ class World:
             return 1
         if compiled.support is not None:
             return len(compiled.support)
+        if compiled.whole:
+            scale = self.scales[response]
+            count = scale.location + COUNT_REACH * scale.sd
+            return max(count, GRID) if count <= FINEST else np.inf
         return GRID if compiled.smooth else np.inf
 
     def points(self, response: str, rows: Rows) -> np.ndarray:
@@ -157,6 +163,8 @@ class World:
         mean, sd = moments[..., 0], moments[..., 1]
         if not np.isfinite(moments).all():
             raise DecisionError(f"Response {response!r}: some draws predict no finite mean or SD; its model has not been learned from these data.")
+        if self.compiled[response].whole:
+            return self._counts(response, rows.n, float((mean + COUNT_REACH * sd).max()))
         low, high = (mean - REACH * sd).min(axis=0), (mean + REACH * sd).max(axis=0)
         # Where draws differ by many residual SDs the grid is refined until each draw's own density is resolved.
         count = max(int(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING)), GRID)
@@ -167,6 +175,15 @@ class World:
             )
         fraction = (np.arange(count) + 0.5) / count
         return low[:, None] + (high - low)[:, None] * fraction
+
+    def _counts(self, response: str, rows: int, top: float) -> np.ndarray:
+        """Whole numbers up to one that no draw leaves more than a trace of probability above, shape (row, point)."""
+        if top > FINEST:
+            raise DecisionError(
+                f"Response {response!r}: some draws predict counts of up to {top:.4g}, and at most {FINEST} are enumerated; "
+                "use optimize(method='regression'), or a more informative prior."
+            )
+        return np.broadcast_to(np.arange(np.ceil(top) + 1), (rows, int(np.ceil(top)) + 1))
 
     def probabilities(self, response: str, rows: Rows, points: np.ndarray, *, average: bool = False) -> np.ndarray:
         """Probability of each point, normalised per draw; shape (draw, row, point) or (row, point)."""

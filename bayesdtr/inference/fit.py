@@ -10,7 +10,6 @@ import xarray as xr
 from ..data import Trajectories, fix_scales, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse, compile_response, evaluate_paired, make_inputs
-from ..model.distributions import WHOLE
 from ..runtime import double_precision
 from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, variable
 from ..study.models import UserModel
@@ -112,7 +111,7 @@ def _check_support(block: nuts.Block, trajectories: Trajectories) -> None:
     with double_precision():
         rows = jax.jit(lambda inputs, y: compiled.log_density(compiled.initial(inputs), inputs, y)[0])(dict(block.inputs), block.y)
     bad = ~np.isfinite(np.broadcast_to(np.asarray(rows), block.y.shape))
-    if compiled.distribution in WHOLE:
+    if compiled.whole:
         bad |= block.y != np.round(block.y)
     if (where := np.flatnonzero(bad & (block.weight > 0))).size:
         raise DataError(
@@ -130,7 +129,8 @@ def inputs_of(compiled: CompiledResponse, trajectories: Trajectories, scales: di
     """A response's inputs, a row per patient; unobserved histories are stood in for."""
     rows = stand_ins(trajectories.observed(compiled.name))
     cluster = None if trajectories.cluster is None else trajectories.cluster[rows]
-    return make_inputs(compiled, trajectories.history(compiled.history, rows), cluster, scales)
+    extras = {name: values[rows] for name, values in trajectories.extras.items()}
+    return make_inputs(compiled, trajectories.history(compiled.history, rows), cluster, scales, extras)
 
 
 def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]) -> list[nuts.Block]:

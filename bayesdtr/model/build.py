@@ -8,12 +8,14 @@ import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
 from ..errors import ModelError
-from ..schema import CLUSTER, NEW_CLUSTER, PATIENT
+from ..schema import CLUSTER, NEW_CLUSTER, PATIENT, variable
+from ..study.counts import Count, Hurdle, ZeroInflated
+from ..study.families import Family
 from ..study.models import Saturated, UserModel
 from ..study.study import Study
-from ..study.timeline import Baseline, Decision, Response, finite_values
+from ..study.timeline import Response, finite_values, labels_of
 from . import hierarchical, saturated
-from .distributions import FINITE, check_carried
+from .distributions import FINITE, LAWS, check_carried
 from .history import History
 from .likelihoods import Outcome
 
@@ -23,6 +25,7 @@ def input_names(study: Study, response: Response) -> tuple[str, ...]:
     names = [n.name for n in study.before(response.name)]
     if study.cluster:
         names.append(CLUSTER_INPUT)
+    names += [extra_input(response.name, role) for role, *_ in response.columns]
     for n in [*study.before(response.name), response]:
         if finite_values(n) is None:
             names += [location_input(n.name), sd_input(n.name)]
@@ -30,6 +33,11 @@ def input_names(study: Study, response: Response) -> tuple[str, ...]:
 
 
 CLUSTER_INPUT = "cluster::code"
+
+
+def extra_input(response: str, role: str) -> str:
+    """Name of the input that holds a further column of a response."""
+    return variable(response, role)
 
 
 def location_input(name: str) -> str:
@@ -49,7 +57,7 @@ def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.Tensor
     columns: dict[str, pt.TensorVariable] = {}
     coords: dict[str, tuple[str, ...]] = {}
     for node in before:
-        labels = node.options if isinstance(node, Decision) else node.levels if isinstance(node, Baseline) else None
+        labels = labels_of(node)
         zeros = np.zeros(2, dtype="int64" if labels else "float64")
         data[node.name] = pm.Data(f"history::{node.name}", zeros, dims=PATIENT)
         columns[node.name] = pt.cast(data[node.name], "int64") if labels else data[node.name]
@@ -59,13 +67,16 @@ def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.Tensor
     if study.cluster:
         data[CLUSTER_INPUT] = pm.Data("history::cluster", np.zeros(2, dtype="int64"), dims=PATIENT)
         cluster = pt.cast(data[CLUSTER_INPUT], "int64")
+    extras = {}
+    for role, _, default in response.columns:
+        extras[role] = data[extra_input(response.name, role)] = pm.Data(extra_input(response.name, role), np.full(2, default), dims=PATIENT)
     scales = {}
     for node in [*before, response]:
         if finite_values(node) is None:
             location, sd = location_input(node.name), sd_input(node.name)
             data[location], data[sd] = pm.Data(location, 0.0), pm.Data(sd, 1.0)
             scales[node.name] = (data[location], data[sd])
-    return data, History(coords, {n.name: n for n in before}, columns, scales, cluster)
+    return data, History(coords, {n.name: n for n in before}, columns, scales, cluster, extras)
 
 
 def build(study: Study, response: Response, clusters: tuple[str, ...]) -> tuple[pm.Model, Outcome, dict[str, pt.TensorVariable]]:
@@ -82,30 +93,30 @@ def build(study: Study, response: Response, clusters: tuple[str, ...]) -> tuple[
     with pm.Model(coords=coords) as model:
         data, history = _placeholders(study, response)
         if isinstance(response.model, UserModel):
-            variable = _call(response, history)
+            built = _call(response, history)
         elif isinstance(response.model, Saturated):
             return model, saturated.build(study, response, history), data
         else:
             return model, hierarchical.build(study, response, history), data
-    if variable not in model.free_RVs:
+    if built not in model.free_RVs:
         raise ModelError(
-            f"Response {response.name!r}: its model must return an unobserved PyMC random variable made inside it, got {variable!r}; "
+            f"Response {response.name!r}: its model must return an unobserved PyMC random variable made inside it, got {built!r}; "
             f"end the function with, for example, `return pm.Normal({response.name!r}, mu, sigma)`."
         )
-    if variable.ndim != 1:
-        raise ModelError(f"Response {response.name!r}: its model must give one value per patient (1 dimension), got {variable.ndim} dimensions.")
-    _check_user_model(response, model, variable, data)
+    if built.ndim != 1:
+        raise ModelError(f"Response {response.name!r}: its model must give one value per patient (1 dimension), got {built.ndim} dimensions.")
+    _check_user_model(response, model, built, data)
     for other in model.free_RVs:
-        if other is not variable and PATIENT in (model.named_vars_to_dims.get(other.name) or ()):
+        if other is not built and PATIENT in (model.named_vars_to_dims.get(other.name) or ()):
             raise ModelError(f"Response {response.name!r}: {other.name!r} has one value per patient; patient-level effects are not supported yet.")
-    kind = check_carried(variable, response.name)
-    return model, Outcome(variable, kind, tuple(variable.owner.op.dist_params(variable.owner))), data
+    kind = check_carried(built, response.name)
+    return model, Outcome(built, kind, tuple(built.owner.op.dist_params(built.owner))), data
 
 
-def _check_user_model(response: Response, model: pm.Model, variable: Any, data: dict[str, pt.TensorVariable]) -> None:
+def _check_user_model(response: Response, model: pm.Model, built: Any, data: dict[str, pt.TensorVariable]) -> None:
     """Refuse what would be sampled wrongly or left out in silence."""
     for other in model.free_RVs:
-        if other is not variable and other.dtype.startswith(("int", "bool", "uint")):
+        if other is not built and other.dtype.startswith(("int", "bool", "uint")):
             raise ModelError(f"Response {response.name!r}: {other.name!r} is discrete, and the sampler needs continuous parameters; sum it out.")
     for term in (*model.potentials, *model.observed_RVs):
         if set(ancestors([term])) & set(data.values()):
@@ -113,11 +124,18 @@ def _check_user_model(response: Response, model: pm.Model, variable: Any, data: 
                 f"Response {response.name!r}: {term.name!r} is a likelihood term on patients' columns; only the returned variable may be one "
                 "(terms on other data, such as an earlier trial, are fine)."
             )
-    if response.family is not None and response.family.support != FINITE.get(check_carried(variable, response.name)):
+    if response.family is not None and not _agree(response.family, check_carried(built, response.name)):
         raise ModelError(
-            f"Response {response.name!r} is declared {response.family.name}, but its model ends in a {check_carried(variable, response.name)!r} "
+            f"Response {response.name!r} is declared {response.family.name}, but its model ends in a {check_carried(built, response.name)!r} "
             "distribution; make the two agree or leave the family out."
         )
+
+
+def _agree(family: Family, kind: str) -> bool:
+    """Whether a declared family and the distribution that a user's model ends in take the same kind of values."""
+    if family.support is not None or kind in FINITE:
+        return family.support == FINITE.get(kind)
+    return LAWS[kind].whole == isinstance(family, (Count, ZeroInflated)) or isinstance(family, Hurdle)
 
 
 def _call(response: Response, history: History) -> Any:

@@ -23,8 +23,8 @@ from ..schema import PATIENT
 from ..study.models import UserModel
 from ..study.study import Study
 from ..study.timeline import Response
-from .build import build, input_names
-from .distributions import FINITE, SMOOTH, carried
+from .build import CLUSTER_INPUT, build, extra_input, input_names
+from .distributions import FINITE, LAWS, carried
 from .linear import Linear, linear_of
 
 Arrays = Mapping[str, Any]
@@ -48,8 +48,12 @@ class CompiledResponse:
         Dims of what is reported; coords give their labels.
     inputs, history : tuple of str
         Names of all inputs, and of the columns of the history among them.
+    extras : mapping of str to float
+        Further inputs with one value per patient, and the value of a patient to come.
     uses : frozenset of str
         The inputs that the response's distribution depends on.
+    support : tuple of int, or None
+        Finite values of the response (codes of its levels), or None.
     distribution : str
         Key of the distribution that the model ends in.
     linear : Linear or None
@@ -63,7 +67,9 @@ class CompiledResponse:
     coords: Mapping[str, tuple[str, ...]]
     inputs: tuple[str, ...]
     history: tuple[str, ...]
+    extras: Mapping[str, float]
     uses: frozenset[str]
+    support: tuple[int, ...] | None
     distribution: str
     linear: Linear | None
     _value_names: tuple[str, ...]
@@ -73,14 +79,19 @@ class CompiledResponse:
     _predict: Callable[..., Any]
 
     @property
-    def support(self) -> tuple[int, ...] | None:
-        """Finite values of the response, or None."""
-        return FINITE.get(self.distribution)
-
-    @property
     def smooth(self) -> bool:
         """Whether a uniform grid integrates the response's density."""
-        return self.distribution in SMOOTH
+        return LAWS[self.distribution].smooth
+
+    @property
+    def whole(self) -> bool:
+        """Whether the response takes whole numbers only."""
+        return LAWS[self.distribution].whole
+
+    @property
+    def by_row(self) -> frozenset[str]:
+        """The inputs with one value per patient; the others are shared by all."""
+        return frozenset((*self.history, *self.extras, CLUSTER_INPUT))
 
     def log_density(self, u: Arrays, inputs: Arrays, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Log likelihood of each row, shape (patient,), and log prior with Jacobian, scalar."""
@@ -105,8 +116,7 @@ class CompiledResponse:
     def predict(self, parameters: Arrays, inputs: Arrays) -> dist.Distribution:
         """The response's distribution for each row of inputs, batch shape (patient,)."""
         values = self._predict(*(parameters[n] for n in self.parameters), *(inputs[n] for n in self.inputs))
-        rows = inputs[self.history[0]].shape[0]
-        return carried(self.distribution, [jnp.broadcast_to(v, (rows,)) for v in values])
+        return carried(self.distribution, values, inputs[self.history[0]].shape[0])
 
 
 @functools.lru_cache(maxsize=64)
@@ -147,7 +157,9 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
         coords={d: tuple(map(str, c)) for d, c in model.coords.items() if d != PATIENT and c is not None},
         inputs=inputs,
         history=tuple(n.name for n in study.before(name)),
+        extras={extra_input(name, role): default for role, _, default in response.columns},
         uses=frozenset(n for n in inputs if symbols[data[n]] in reached),
+        support=response.support or FINITE.get(made.kind),
         distribution=made.kind,
         linear=linear_of(model, made, symbols, inputs, observed) if made.eta else None,
         _value_names=tuple(v.name for v in values),

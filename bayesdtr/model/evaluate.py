@@ -14,37 +14,33 @@ import numpy as np
 import numpyro.distributions as dist
 
 from ..runtime import in_double_precision
-from .build import CLUSTER_INPUT
 from .compile import CompiledResponse
+from .distributions import finite_quantile, log_prob, mean_and_variance, quantile
 
 BLOCK = 2**21
 """Numbers in one block ``draws x rows``: 16 MiB in 64 bits."""
 
 
-def _moments(d: dist.Distribution, _: jax.Array) -> jax.Array:
-    return jnp.stack([d.mean, jnp.sqrt(d.variance)], axis=-1)
+def _moments(d: dist.Distribution, compiled: CompiledResponse, _: jax.Array) -> jax.Array:
+    mean, variance = mean_and_variance(d)
+    return jnp.stack([mean, jnp.sqrt(variance)], axis=-1)
 
 
-def _mean(d: dist.Distribution, _: jax.Array) -> jax.Array:
-    return d.mean
+def _mean(d: dist.Distribution, compiled: CompiledResponse, _: jax.Array) -> jax.Array:
+    return mean_and_variance(d)[0]
 
 
-def _density(d: dist.Distribution, points: jax.Array) -> jax.Array:
-    return jnp.exp(d.log_prob(points.T)).T
+def _density(d: dist.Distribution, compiled: CompiledResponse, points: jax.Array) -> jax.Array:
+    return jnp.exp(log_prob(d, points.T)).T
 
 
-def _sample(d: dist.Distribution, uniforms: jax.Array) -> jax.Array:
-    """One outcome per row, a function of the row's uniform number, so that options share their luck."""
-    if isinstance(d, (dist.BernoulliProbs, dist.BernoulliLogits)):
-        return jnp.where(uniforms < d.mean, 1.0, 0.0)
-    try:
-        return d.icdf(uniforms)
-    except (NotImplementedError, ImportError):  # no quantile function: the first uniform seeds ordinary sampling
-        seed = jax.lax.bitcast_convert_type(uniforms[0].astype(jnp.float32), jnp.uint32)
-        return d.sample(jax.random.key(seed)).astype(float)
+def _sample(d: dist.Distribution, compiled: CompiledResponse, uniforms: jax.Array) -> jax.Array:
+    if compiled.support is not None:
+        return finite_quantile(d, jnp.asarray(compiled.support, dtype=float), uniforms)
+    return quantile(d, uniforms, compiled.whole)
 
 
-_SUMMARIES: dict[str, Callable[[dist.Distribution, jax.Array], jax.Array]] = {
+_SUMMARIES: dict[str, Callable[[dist.Distribution, CompiledResponse, jax.Array], jax.Array]] = {
     "mean": _mean, "moments": _moments, "density": _density, "sample": _sample,
 }
 
@@ -54,7 +50,7 @@ def _function(compiled: CompiledResponse, what: str, paired: bool) -> Callable[.
     summary = _SUMMARIES[what]
 
     def one(parameters, inputs, extra):
-        return summary(compiled.predict(parameters, inputs), extra)
+        return summary(compiled.predict(parameters, inputs), compiled, extra)
 
     def many(parameters, rows, shared, extra):
         axis = 0 if paired else None
@@ -78,7 +74,7 @@ def _bucket(n: int) -> int:
 
 def _split(compiled: CompiledResponse, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Inputs with one value per row, and those shared by all rows."""
-    by_row = {n: v for n, v in inputs.items() if n in compiled.history or n == CLUSTER_INPUT}
+    by_row = {n: v for n, v in inputs.items() if n in compiled.by_row}
     return by_row, {n: v for n, v in inputs.items() if n not in by_row}
 
 

@@ -4,18 +4,25 @@ Source of the structure: treatment contrasts that sum to zero share a scale ``ta
 treats the options alike; interactions share a smaller scale.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
 from ..schema import CLUSTER
 from ..study.conditions import Interval, Test
+from ..study.families import Family
 from ..study.predictor import Column, Contrast, Factor, Numeric, contrast_matrix, default_predictor
+from ..study.priors import PriorInForce
 from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .history import History
 from .likelihoods import Outcome, likelihood
 from .priors import place
+
+Tensor = pt.TensorVariable
 
 
 def _factor(factor: Factor, study: Study, history: History) -> pt.TensorVariable:
@@ -81,35 +88,120 @@ def _matrix(columns: tuple[Column, ...], study: Study, history: History) -> pt.T
     return pt.stack(made, axis=1)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One linear predictor, or several in parallel with common scales.
+
+    Attributes
+    ----------
+    prefix : str
+        Before the names of its variables and of its priors' addresses.
+    width : int or None
+        Parallel predictors; their coefficients carry a last dim ``category``.
+    intercept : bool
+    sd, location : scalar tensor
+        Unit and centre of default priors.
+    """
+
+    prefix: str
+    width: int | None
+    intercept: bool
+    sd: Tensor
+    location: Tensor
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Columns of a response's predictors, evaluated once for all of its parts."""
+
+    history: History
+    clustered: bool
+    matrices: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, study: Study, response: Response, history: History) -> "_Design":
+        predictor = default_predictor(study, response)
+        tables = {"beta": predictor.main, "treatment": predictor.treatment, "interaction": predictor.interaction}
+        if study.cluster:
+            tables["cluster_treatment"] = predictor.latest
+        model = pm.modelcontext(None)
+        for name, columns in tables.items():
+            if columns:
+                model.add_coord(_DIMS[name], [c.label for c in columns])
+        matrices = {name: _matrix(columns, study, history) for name, columns in tables.items() if columns}
+        return cls(history, study.cluster is not None, matrices)
+
+
+_DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "cluster_treatment": "cluster_contrast"}
+_SCALES = {"treatment": "tau", "interaction": "tau_interaction", "cluster_treatment": "cluster_treatment_sd"}
+
+
+def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -> list[tuple[str, Tensor]]:
+    """The coefficients of a part, each Normal given its scale, by what they multiply."""
+    across = ("category",) if part.width else ()
+
+    def of(address: str, location: Tensor | None = None, dims: tuple[str, ...] = ()) -> Tensor:
+        return place(priors[part.prefix + address], part.sd, location=location, dims=(*dims, *across) or None)
+
+    def scaled(name: str, scale: str, dims: tuple[str, ...]) -> Tensor:
+        return pm.Normal(part.prefix + name, 0.0, place(priors[part.prefix + scale], part.sd), dims=(*dims, *across))
+
+    found = [("intercept", of("intercept", part.location))] if part.intercept else []
+    if "beta" in design.matrices:
+        found.append(("beta", of("beta", dims=(_DIMS["beta"],))))
+    found += [(name, scaled(name, _SCALES[name], (_DIMS[name],))) for name in ("treatment", "interaction") if name in design.matrices]
+    if design.clustered:
+        found.append(("cluster_effect", scaled("cluster_effect", "cluster_sd", (CLUSTER,))))
+        if "cluster_treatment" in design.matrices:
+            found.append(("cluster_treatment", scaled("cluster_treatment", _SCALES["cluster_treatment"], (CLUSTER, _DIMS["cluster_treatment"]))))
+    return found
+
+
+def _predictor(effects: list[tuple[str, Tensor]], design: _Design, k: int | None) -> Tensor:
+    """A linear predictor, shape (patient,); number `k` of several in parallel."""
+    eta = design.history.zeros
+    for name, whole in effects:
+        effect = whole if k is None else whole[..., k]
+        if name == "intercept":
+            eta = eta + effect
+        elif name == "cluster_effect":
+            eta = eta + effect[design.history.cluster]
+        elif name == "cluster_treatment":
+            eta = eta + (design.matrices[name] * effect[design.history.cluster]).sum(axis=1)
+        else:
+            eta = eta + pt.dot(design.matrices[name], effect)
+    return eta
+
+
 def build(study: Study, response: Response, history: History) -> Outcome:
     """Build the default model inside the current ``pm.Model``.
 
     Every coefficient is written centred, Normal given its scale, so that draws are effects on the
     natural scale: ``intercept``, ``beta``, ``treatment`` (scale ``tau``), ``interaction`` (scale
-    ``tau_interaction``), ``cluster_effect``, ``cluster_treatment``. Engines choose their own coordinates.
+    ``tau_interaction``), ``cluster_effect``, ``cluster_treatment``; those of a family's part for zeros
+    begin with ``zero_``. Engines choose their own coordinates.
     """
-    assert response.family is not None
-    normal = response.family.link == "identity"
-    location, sd = history.scale(response.name) if normal else (pt.constant(0.0), pt.constant(1.0))
-    priors = study.priors(response.name)
-    predictor = default_predictor(study, response)
-    model = pm.modelcontext(None)
-    effects = [place(priors["intercept"], sd, location=location)]
-    eta = effects[0] + history.zeros
-    if predictor.main:
-        model.add_coord("covariate", [c.label for c in predictor.main])
-        effects.append(place(priors["beta"], sd, dims="covariate"))
-        eta = eta + pt.dot(_matrix(predictor.main, study, history), effects[-1])
-    for address, name, columns in (("tau", "treatment", predictor.treatment), ("tau_interaction", "interaction", predictor.interaction)):
-        if columns:
-            model.add_coord(f"{name}_contrast", [c.label for c in columns])
-            effects.append(pm.Normal(name, 0.0, place(priors[address], sd), dims=f"{name}_contrast"))
-            eta = eta + pt.dot(_matrix(columns, study, history), effects[-1])
-    if study.cluster:
-        effects.append(pm.Normal("cluster_effect", 0.0, place(priors["cluster_sd"], sd), dims=CLUSTER))
-        eta = eta + effects[-1][history.cluster]
-        if predictor.latest:
-            model.add_coord("cluster_contrast", [c.label for c in predictor.latest])
-            effects.append(pm.Normal("cluster_treatment", 0.0, place(priors["cluster_treatment_sd"], sd), dims=(CLUSTER, "cluster_contrast")))
-            eta = eta + (_matrix(predictor.latest, study, history) * effects[-1][history.cluster]).sum(axis=1)
-    return likelihood(study, response, history, (eta,), sd, tuple(effects))
+    family = response.family
+    assert family is not None
+    location, sd = _unit(family, response, history)
+    parts = [_Part("", family.width, family.intercept, sd, location)]
+    if family.zero_part:
+        parts.append(_Part("zero_", None, True, pt.constant(1.0), pt.constant(0.0)))
+    if family.width:
+        pm.modelcontext(None).add_coord("category", list(range(1, family.width + 1)))
+    design, priors = _Design.of(study, response, history), study.priors(response.name)
+    eta, effects = [], []
+    for part in parts:
+        made = _effects(part, design, priors)
+        effects += [e for _, e in made]
+        eta += [_predictor(made, design, k) for k in (range(part.width) if part.width else (None,))]
+    return likelihood(response, priors, history, tuple(eta), sd, tuple(effects))
+
+
+def _unit(family: Family, response: Response, history: History) -> tuple[Tensor, Tensor]:
+    """Where default priors of the intercept are centred, and the unit of default priors."""
+    if family.link == "identity":
+        return history.scale(response.name)
+    if family.link == "log":
+        return pt.log(pt.maximum(history.scale(response.name)[0], 1e-8)), pt.constant(1.0)
+    return pt.constant(0.0), pt.constant(1.0)

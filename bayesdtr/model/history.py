@@ -1,12 +1,12 @@
 """What a response's model sees of a patient: symbolic columns, one row per patient."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytensor.tensor as pt
 
 from ..errors import ModelError, did_you_mean, listing
-from ..study.timeline import Decision, Node
+from ..study.timeline import Node, Response
 
 
 def outcome(response: str) -> str:
@@ -36,6 +36,7 @@ class History:
     _columns: Mapping[str, pt.TensorVariable]
     _scales: Mapping[str, tuple[pt.TensorVariable, pt.TensorVariable]]
     _cluster: pt.TensorVariable | None
+    _extras: Mapping[str, pt.TensorVariable] = field(default_factory=dict)
 
     def _column(self, name: str) -> pt.TensorVariable:
         if name not in self._columns:
@@ -57,12 +58,18 @@ class History:
         return column if name in self.coords else pt.cast(column, "int64")
 
     def standardized(self, name: str) -> pt.TensorVariable:
-        """Values of a numeric variable by its scale; a 0/1 response becomes -1/+1. Shape (patient,)."""
-        column = self[name]
+        """Values of a numeric variable by its scale; one of a finite list becomes -1 to +1 (a 0/1 response -1/+1). Shape (patient,)."""
+        column = pt.cast(self._column(name), "float64")
         if name in self._scales:
             location, sd = self._scales[name]
             return (column - location) / sd
-        return 2.0 * column - 1.0
+        node = self._nodes[name]
+        low, high = (node.support[0], node.support[-1]) if isinstance(node, Response) and node.support else (0, 1)
+        return (column - (low + high) / 2) / ((high - low) / 2)
+
+    def extra(self, role: str) -> pt.TensorVariable:
+        """A further column of the response, such as its exposure, shape (patient,)."""
+        return self._extras[role]
 
     def scale(self, response: str) -> tuple[pt.TensorVariable, pt.TensorVariable]:
         """Location and SD that a continuous response's priors are stated in, scalars."""
@@ -82,5 +89,4 @@ class History:
 
     def options(self, name: str) -> tuple[str, ...]:
         """Labels of a decision or labelled covariate."""
-        node = self._nodes[name]
-        return node.options if isinstance(node, Decision) else self.coords[name]
+        return self.coords[name]

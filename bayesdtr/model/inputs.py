@@ -11,7 +11,8 @@ from .compile import CompiledResponse
 
 
 def make_inputs(
-    compiled: CompiledResponse, history: Mapping[str, np.ndarray], cluster: np.ndarray | None, scales: Mapping[str, Scale]
+    compiled: CompiledResponse, history: Mapping[str, np.ndarray], cluster: np.ndarray | None, scales: Mapping[str, Scale],
+    extras: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Inputs of a compiled response for given histories.
 
@@ -23,6 +24,8 @@ def make_inputs(
         is filled with zero: such a row must carry weight 0 or not be read.
     cluster : array of int, shape (n,), or None
     scales : mapping of str to Scale
+    extras : mapping of str to array, shape (n,), optional
+        Further columns of the responses; those absent take the value of a patient to come.
 
     Returns
     -------
@@ -35,6 +38,9 @@ def make_inputs(
     if CLUSTER_INPUT in compiled.inputs:
         assert cluster is not None
         inputs[CLUSTER_INPUT] = np.asarray(cluster)
+    for name, default in compiled.extras.items():
+        given = (extras or {}).get(name)
+        inputs[name] = np.full(np.shape(inputs[compiled.history[0]]), default) if given is None else np.asarray(given)
     for name, scale in scales.items():
         if location_input(name) in compiled.inputs:
             inputs[location_input(name)] = np.asarray(scale.location, dtype=float)

@@ -1,16 +1,26 @@
-"""From linear predictors to a response: the PyMC likelihood of every family, and what names its distribution elsewhere."""
+"""From linear predictors to a response: the PyMC likelihood of every built-in family, and its parameters by name.
 
+A likelihood that PyMC has is used; the others are `CustomDist` with the log probability written so
+that neither it nor its gradient overflows.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from ..study.study import Study
+from ..study.counts import Hurdle, NegativeBinomial, Poisson, ZeroInflated
+from ..study.families import Bernoulli, BetaBinomial, Categorical, Family, LogNormal, Normal, Ordinal, StudentT
+from ..study.predictor import contrast_matrix
+from ..study.priors import PriorInForce
 from ..study.timeline import Response
 from .history import History, outcome
 from .priors import place
 
 Tensor = pt.TensorVariable
+ONE = pt.constant(1.0)
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,8 @@ class Outcome:
     kind : str
         Key of the distribution in `distributions`.
     parameters : tuple of tensor
-        The distribution's parameters in that key's order, each a scalar, ``(patient,)`` or ``(patient, level)``.
+        The distribution's parameters in that key's order, each a scalar, ``(patient,)`` or, where the
+        distribution says so, with one more axis.
     eta : tuple of tensor, shape (patient,)
         Linear predictors; empty where the model has none.
     effects : tuple of tensor
@@ -38,12 +49,172 @@ class Outcome:
     effects: tuple[Tensor, ...] = ()
 
 
-def likelihood(study: Study, response: Response, history: History, eta: tuple[Tensor, ...], sd: Tensor, effects: tuple[Tensor, ...]) -> Outcome:
-    """Add a built-in family's likelihood, and its own parameters, to the current ``pm.Model``."""
+@dataclass(frozen=True)
+class Parts:
+    """What a family's likelihood is made of: name, predictors, priors, the response's SD, further columns."""
+
+    name: str
+    eta: tuple[Tensor, ...]
+    priors: Mapping[str, PriorInForce]
+    sd: Tensor
+    history: History
+    family: Family
+
+    def parameter(self, address: str) -> Tensor:
+        """One of the family's own parameters, placed under its prior."""
+        return place(self.priors[address], self.sd)
+
+
+Made = tuple[Tensor, str, tuple[Tensor, ...]]
+
+
+def _normal(p: Parts) -> Made:
+    sigma = p.parameter("sigma")
+    return pm.Normal(p.name, p.eta[0], sigma), "normal", (p.eta[0], sigma)
+
+
+def _student(p: Parts) -> Made:
+    sigma, df = p.parameter("sigma"), 2.0 + p.parameter("df_excess")
+    return pm.StudentT(p.name, nu=df, mu=p.eta[0], sigma=sigma), "t", (df, p.eta[0], sigma)
+
+
+def _lognormal(p: Parts) -> Made:
+    sigma = p.parameter("sigma")
+    return pm.LogNormal(p.name, p.eta[0], sigma), "lognormal", (p.eta[0], sigma)
+
+
+def _bernoulli(p: Parts) -> Made:
+    return pm.Bernoulli(p.name, logit_p=p.eta[0]), "bernoulli", (pt.sigmoid(p.eta[0]),)
+
+
+def _beta_binomial(p: Parts) -> Made:
+    assert isinstance(p.family, BetaBinomial)
+    size = p.parameter("concentration")
+    n = pt.cast(p.history.zeros, "int64") + p.family.n  # a vector: functions of a short constant would be folded in 32 bits
+    a, b = pt.sigmoid(p.eta[0]) * size, pt.sigmoid(-p.eta[0]) * size
+    return pm.BetaBinomial(p.name, alpha=a, beta=b, n=n), "beta_binomial", (pt.cast(n, "float64"), a, b)
+
+
+def _ordinal_logp(value: Tensor, eta: Tensor, cutpoints: Tensor) -> Tensor:
+    """Log of ``sigmoid(upper - eta) - sigmoid(lower - eta)``, as a sum of log-sigmoids.
+
+    With ``s`` the sigmoid, ``s(a) - s(b) = s(a) s(-b) (1 - exp(b - a))``.
+    """
+    cutpoints = cutpoints.flatten()  # one set for all patients, whatever axes broadcasting has put before it
+    last = cutpoints.shape[0]
+    upper, lower = cutpoints[pt.minimum(value, last - 1)], cutpoints[pt.maximum(value - 1, 0)]
+    inside = pt.and_(value > 0, value < last)
+    gap = pt.switch(inside, lower - upper, -1.0)  # kept away from 0, where the gradient of the branch not taken would be infinite
+    logp = pt.switch(value < last, -pt.softplus(eta - upper), 0.0) + pt.switch(value > 0, -pt.softplus(lower - eta), 0.0)
+    return logp + pt.switch(inside, pt.log1mexp(gap), 0.0)
+
+
+def _ordinal(p: Parts) -> Made:
+    assert p.family.levels is not None
+    model = pm.modelcontext(None)
+    model.add_coord("level", list(p.family.levels))
+    model.add_coord("cut", [f"{a} | {b}" for a, b in zip(p.family.levels[:-1], p.family.levels[1:], strict=True)])
+    concentration = np.full(len(p.family.levels), p.priors["baseline"].prior["concentration"])
+    below = pt.cumsum(pm.Dirichlet("baseline", a=concentration, dims="level"))[:-1]
+    cutpoints = pm.Deterministic("cutpoint", pt.log(below) - pt.log1p(-below), dims="cut")
+    variable = pm.CustomDist(p.name, p.eta[0], cutpoints, logp=_ordinal_logp, dtype="int64", signature="(),(c)->()")
+    return variable, "ordered", (p.eta[0], cutpoints)
+
+
+def _categorical_logp(value: Tensor, *eta: Tensor) -> Tensor:
+    logits = pt.dot(pt.stack(eta, axis=-1), pt.constant(contrast_matrix(len(eta) + 1).T))
+    chosen = pt.eq(value[:, None], pt.arange(len(eta) + 1)[None, :])
+    return pt.switch(chosen, pt.special.log_softmax(logits, axis=-1), 0.0).sum(axis=-1)
+
+
+def _categorical(p: Parts) -> Made:
+    logits = pt.dot(pt.stack(p.eta, axis=1), pt.constant(contrast_matrix(len(p.eta) + 1).T))
+    signature = ",".join(["()"] * len(p.eta)) + "->()"
+    variable = pm.CustomDist(p.name, *p.eta, logp=_categorical_logp, dtype="int64", signature=signature)
+    return variable, "categorical", (pt.special.softmax(logits, axis=1),)
+
+
+def _mean(p: Parts, family: Family) -> Tensor:
+    mu = pt.exp(p.eta[0])
+    return mu * p.history.extra("exposure") if family.columns else mu
+
+
+def _count(p: Parts, family: Family) -> tuple[str, tuple[Tensor, ...]]:
+    """Name and parameters of a count law, or of a log-normal."""
+    if isinstance(family, Poisson):
+        return "poisson", (_mean(p, family),)
+    if isinstance(family, NegativeBinomial):
+        return "negative_binomial", (_mean(p, family), p.parameter("dispersion") ** -2.0)
+    return "lognormal", (p.eta[0], p.parameter("sigma"))
+
+
+_BASES: dict[str, Callable[..., Tensor]] = {
+    "poisson": lambda mu: pm.Poisson.dist(mu=mu),
+    "negative_binomial": lambda mu, alpha: pm.NegativeBinomial.dist(mu=mu, alpha=alpha),
+    "lognormal": lambda mu, sigma: pm.LogNormal.dist(mu=mu, sigma=sigma),
+}
+
+
+def _plain_count(p: Parts) -> Made:
+    kind, parameters = _count(p, p.family)
+    make = {"poisson": lambda mu: pm.Poisson(p.name, mu=mu), "negative_binomial": lambda mu, a: pm.NegativeBinomial(p.name, mu=mu, alpha=a)}
+    return make[kind](*parameters), kind, parameters
+
+
+def _inflated_logp(base: str) -> Callable[..., Tensor]:
+    def logp(value: Tensor, zero: Tensor, *parameters: Tensor) -> Tensor:
+        """``zero`` is the logit of the probability of a structural zero."""
+        below = pm.logp(_BASES[base](*parameters), value) - pt.softplus(zero)
+        return pt.switch(pt.eq(value, 0), pt.logaddexp(-pt.softplus(-zero), below), below)
+
+    return logp
+
+
+def _hurdle_logp(base: str) -> Callable[..., Tensor]:
+    def logp(value: Tensor, zero: Tensor, *parameters: Tensor) -> Tensor:
+        """``zero`` is the logit of the probability of a zero."""
+        law = _BASES[base](*parameters)
+        above = pm.logp(law, pt.switch(pt.eq(value, 0), pt.ones_like(value), value))  # the branch not taken must stay finite
+        if base != "lognormal":
+            above = above - pt.log1mexp(pm.logp(law, pt.zeros_like(value)))
+        return pt.switch(pt.eq(value, 0), -pt.softplus(-zero), above - pt.softplus(zero))
+
+    return logp
+
+
+def _zeros(p: Parts) -> Made:
+    assert isinstance(p.family, (ZeroInflated, Hurdle))
+    kind, parameters = _count(p, p.family.base)
+    inflated = isinstance(p.family, ZeroInflated)
+    logp = _inflated_logp(kind) if inflated else _hurdle_logp(kind)
+    signature = ",".join(["()"] * (len(parameters) + 1)) + "->()"
+    dtype = "float64" if kind == "lognormal" else "int64"
+    variable = pm.CustomDist(p.name, p.eta[1], *parameters, logp=logp, dtype=dtype, signature=signature)
+    return variable, f"{'inflated' if inflated else 'hurdle'}_{kind}", (pt.sigmoid(p.eta[1]), *parameters)
+
+
+_FAMILIES: dict[type[Family], Callable[[Parts], Made]] = {
+    Normal: _normal, StudentT: _student, LogNormal: _lognormal, Bernoulli: _bernoulli, BetaBinomial: _beta_binomial, Ordinal: _ordinal,
+    Categorical: _categorical, Poisson: _plain_count, NegativeBinomial: _plain_count, ZeroInflated: _zeros, Hurdle: _zeros,
+}
+
+
+def likelihood(
+    response: Response, priors: Mapping[str, PriorInForce], history: History, eta: tuple[Tensor, ...], sd: Tensor, effects: tuple[Tensor, ...]
+) -> Outcome:
+    """Add a built-in family's likelihood, and its own parameters, to the current ``pm.Model``.
+
+    Parameters
+    ----------
+    response : Response
+    priors : mapping of str to PriorInForce
+    history : History
+    eta : tuple of tensor, shape (patient,)
+    sd : scalar tensor
+        The response's SD, which priors may be stated in.
+    effects : tuple of tensor
+        The variables that enter `eta` linearly.
+    """
     assert response.family is not None
-    priors, name = study.priors(response.name), outcome(response.name)
-    if response.family.link == "identity":
-        sigma = place(priors["sigma"], sd)
-        return Outcome(pm.Normal(name, eta[0], sigma), "normal", (eta[0], sigma), eta, effects)
-    p = pt.sigmoid(eta[0])
-    return Outcome(pm.Bernoulli(name, logit_p=eta[0]), "bernoulli", (p,), eta, effects)
+    parts = Parts(outcome(response.name), eta, priors, sd, history, response.family)
+    return Outcome(*_FAMILIES[type(response.family)](parts), eta, effects)

@@ -20,7 +20,9 @@ _PYMC: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-def place(row: PriorInForce, sd: pt.TensorVariable, *, location: pt.TensorVariable | None = None, dims: str | None = None) -> pt.TensorVariable:
+def place(
+    row: PriorInForce, sd: pt.TensorVariable, *, location: pt.TensorVariable | None = None, dims: str | tuple[str, ...] | None = None
+) -> pt.TensorVariable:
     """Add a prior's variable to the current model under its address.
 
     Parameters
@@ -30,7 +32,7 @@ def place(row: PriorInForce, sd: pt.TensorVariable, *, location: pt.TensorVariab
         The response's SD; multiplies location and scale arguments of a prior stated in SD units.
     location : scalar tensor, optional
         Added to the location of a prior stated in SD units.
-    dims : str, optional
+    dims : str or tuple of str, optional
 
     Returns
     -------

@@ -49,7 +49,10 @@ def _amount_of_draws(m: Material) -> str:
 def estimand(m: Material) -> Section:
     """Item 3."""
     study, declared = m.study, list(m.study.estimand)
-    weights = ", ".join(f"{r.name} (weight {study.weight(r.name):g})" for r in study.responses if study.weight(r.name))
+    weights = ", ".join(
+        f"{r.name} (weight {study.weight(r.name):g})" if study.weight(r.name) else r.name
+        for r in study.responses if r.name in study.utility.names
+    )
     regime = "the recommended regime, written out in the section on results" + ("" if not m.withheld else " (withheld: the checks fail)")
     reference = study.reference.label if study.reference else NOT_PROVIDED
     baseline = ", ".join(b.name for b in study.baselines)

@@ -144,13 +144,14 @@ def rules_words(rules: Rules) -> str:
 
 def utility_words(m: Material) -> str:
     """What is to be made as large as possible."""
-    weights = m.study.utility.weights
-    if len(weights) == 1 and weights[0][1] == 1:
+    weights, tables = m.study.utility.weights, m.study.utility.tables
+    if len(weights) == 1 and weights[0][1] == 1 and not tables:
         node = m.study[weights[0][0]]
         binary = isinstance(node, Response) and node.support == (0, 1)
         return f"{'the share of patients with ' if binary else 'the average of '}{name_words(weights[0][0])}"
     parts = [f"{name_words(n)} counted {number_words(w, 3).rstrip('0').rstrip('.')} times" for n, w in weights]
-    return f"the average of a score that adds up {list_words(parts)}"
+    parts += [f"the agreed value of each result for {list_words([name_words(n) for n in t.names])}" for t in tables]
+    return f"the average of a score that {'adds up' if len(parts) > 1 else 'is'} {list_words(parts)}"
 
 
 # ---- the page -----------------------------------------------------------------------------------------

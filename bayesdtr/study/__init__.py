@@ -2,7 +2,8 @@
 
 from .codec import from_json, to_json
 from .conditions import Condition, at_least, below, between, one_of, when
-from .families import Bernoulli, Family, Normal
+from .counts import Hurdle, NegativeBinomial, Poisson, ZeroInflated
+from .families import Bernoulli, BetaBinomial, Categorical, Family, LogNormal, Normal, Ordinal, StudentT
 from .models import Hierarchical, Saturated, UserModel
 from .priors import NormalInverseGamma, Prior
 from .rules import Rules, written
@@ -11,7 +12,8 @@ from .timeline import Baseline, Decision, Response
 from .utility import Utility
 
 __all__ = [
-    "Baseline", "Bernoulli", "Condition", "Decision", "Family", "Hierarchical", "History", "Normal", "NormalInverseGamma",
-    "Prior", "Response", "Rules", "Saturated", "Scale", "Study", "UserModel", "Utility",
+    "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Condition", "Decision", "Family", "Hierarchical", "History", "Hurdle", "LogNormal",
+    "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "Response", "Rules", "Saturated", "Scale", "StudentT",
+    "Study", "UserModel", "Utility", "ZeroInflated",
     "at_least", "below", "between", "from_json", "one_of", "to_json", "when", "written",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import FileError, StudyError, listing
-from . import conditions, families, models, priors, rules, study, timeline, utility
+from . import conditions, counts, families, models, priors, rules, study, timeline, utility
 
 KIND = "kind"
 
@@ -14,10 +14,11 @@ CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         conditions.Condition, conditions.Equals, conditions.OneOf, conditions.Interval,
-        families.Normal, families.Bernoulli,
+        families.Normal, families.StudentT, families.LogNormal, families.Bernoulli, families.BetaBinomial, families.Ordinal, families.Categorical,
+        counts.Poisson, counts.NegativeBinomial, counts.ZeroInflated, counts.Hurdle,
         priors.Prior, priors.NormalInverseGamma,
         models.Hierarchical, models.Saturated, models.UserModel,
-        utility.Utility, rules.Rules, study.Scale,
+        utility.Utility, utility.Table, rules.Rules, study.Scale,
         timeline.Baseline, timeline.Decision, timeline.Response, study.Study,
     )
 }

@@ -41,15 +41,14 @@ def equation(study: Study, response: Response) -> list[str]:
     if isinstance(response.model, UserModel):
         return [f"{response.name} ~ {response.model.address} (user-written PyMC model, source hash {response.model.digest})"]
     assert response.family is not None
-    logit = response.family.link == "logit"
     if isinstance(response.model, Saturated):
         cells = saturated_cells(study, response)
         given = f"[{', '.join(cells.names)}]"
-        law = f"Bernoulli(probability{given})" if logit else f"Normal(mean{given}, sigma)"
+        law = f"Bernoulli(probability{given})" if response.family.link == "logit" else f"Normal(mean{given}, sigma)"
         return [f"{response.name} ~ {law}", f"one parameter for each of {len(cells.labels)} cells"]
     p = default_predictor(study, response)
-    law = "Bernoulli(p), logit p = eta" if logit else "Normal(eta, sigma)"
-    lines = [f"{response.name} ~ {law}", "eta = intercept"]
+    first = "intercept" if response.family.intercept else "0"
+    lines = [f"{response.name} ~ {response.family.law}", f"eta{' and zero eta, each' if response.family.zero_part else ''} = {first}"]
     for name, columns in (("beta", p.main), ("tau", p.treatment)):
         if columns:
             lines.append(f"+ {name}: " + " + ".join(c.label for c in columns))

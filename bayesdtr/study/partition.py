@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import StudyError
 from .conditions import Condition, Test, representatives
-from .timeline import Decision, Node, Response, code_of, finite_values
+from .timeline import Decision, Node, code_of, finite_values, shown
 
 if TYPE_CHECKING:
     from .rules import Rules
@@ -42,8 +42,7 @@ class Grid:
 
 
 def _label(node: Node, value: float) -> object:
-    finite = finite_values(node)
-    return f"{value:g}" if finite is None or isinstance(node, Response) else finite[int(value)]
+    return shown(node, value)
 
 
 def tests_of(conditions: list[Condition]) -> dict[str, list[Test]]:

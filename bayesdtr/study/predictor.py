@@ -12,7 +12,8 @@ import numpy as np
 
 from ..errors import StudyError, listing
 from .conditions import Condition, Equals, Interval, OneOf
-from .timeline import Baseline, Decision, Node, Options, Response, finite_values
+from .families import Ordinal
+from .timeline import Decision, Node, Options, Response, finite_values, labels_of
 
 if TYPE_CHECKING:
     from .study import Study
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Numeric:
-    """A numeric variable, standardised: covariates by their scale, 0/1 responses to -1/+1."""
+    """A numeric variable, standardised: covariates by their scale, responses of a finite list to -1 ... +1."""
 
     name: str
 
@@ -108,8 +109,8 @@ def contrast_matrix(n: int) -> np.ndarray:
     return matrix / np.sqrt(np.arange(1, n) * np.arange(2, n + 1))
 
 
-def _contrasts(node: Decision | Baseline) -> list[Contrast]:
-    sets = node.sets if isinstance(node, Decision) else (node.levels or (),)
+def _contrasts(node: Node) -> list[Contrast]:
+    sets = node.sets if isinstance(node, Decision) else (labels_of(node) or (),)
     return [Contrast(node.name, options, j) for options in sets for j in range(len(options) - 1)]
 
 
@@ -138,9 +139,14 @@ def _fixed(decision: Decision, options: Options) -> set[str]:
 
 
 def _variable_factors(node: Node) -> list[Factor]:
-    if isinstance(node, Decision) or (isinstance(node, Baseline) and node.levels):
+    if isinstance(node, Decision) or (labels_of(node) and not _ordered(node)):
         return list(_contrasts(node))
     return [Numeric(node.name)]
+
+
+def _ordered(node: Node) -> bool:
+    """Whether the labels of a variable have an order, so that it enters as a score from -1 to +1."""
+    return isinstance(node, Response) and isinstance(node.family, Ordinal)
 
 
 def default_predictor(study: "Study", response: Response) -> Predictor:

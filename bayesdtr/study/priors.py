@@ -8,8 +8,12 @@ every built-in model, with its reason; nothing else in the package spells a prio
 import math
 import numbers
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import StudyError, did_you_mean, listing
+
+if TYPE_CHECKING:
+    from .families import Family
 
 DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "Normal": ("loc", "scale"),
@@ -23,6 +27,7 @@ DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
     "InverseGamma": ("concentration", "rate"),
     "Beta": ("concentration1", "concentration0"),
     "Uniform": ("low", "high"),
+    "Dirichlet": ("concentration",),
 }
 ON_THE_LINE = ("Normal", "StudentT", "Cauchy", "Uniform")
 POSITIVE = ("HalfNormal", "HalfCauchy", "LogNormal", "Exponential", "Gamma", "InverseGamma")
@@ -40,7 +45,7 @@ class Prior:
     ----------
     distribution : str
         One of ``Normal``, ``StudentT``, ``Cauchy``, ``HalfNormal``, ``HalfCauchy``, ``LogNormal``,
-        ``Exponential``, ``Gamma``, ``InverseGamma``, ``Beta``, ``Uniform``.
+        ``Exponential``, ``Gamma``, ``InverseGamma``, ``Beta``, ``Uniform``, ``Dirichlet``.
     reason : str, optional
         Why; printed beside the prior.
     **parameters : float
@@ -127,39 +132,44 @@ class Address:
     """Whether the default is stated in units of the response's SD (and located at its mean)."""
 
 
-def _address(name: str, kinds: tuple[str, ...], default: Prior, reason: str, sd_units: bool = False) -> Address:
-    return Address(name, kinds, default, reason, sd_units)
-
-
-def hierarchical_addresses(link: str, clustered: bool) -> dict[str, Address]:
-    """Addresses of the default hierarchical model on a given link, in printing order."""
+def _predictor_addresses(link: str, clustered: bool, intercept: bool = True, prefix: str = "") -> list[Address]:
+    """Addresses of one linear predictor, in printing order."""
     sd = link == "identity"
-    rows = [
-        _address("intercept", ON_THE_LINE, Prior("Normal", loc=0, scale=2.5 if sd else 1.5),
-                 "weakly informative: any plausible level of the response", sd),
-        _address("beta", ON_THE_LINE, Prior("Normal", loc=0, scale=1), "per SD of a covariate, an effect of one unit is large", sd),
-        _address("tau", POSITIVE, Prior("HalfNormal", scale=0.5), "scale of treatment contrasts: most effects are below half a unit", sd),
-        _address("tau_interaction", POSITIVE, Prior("HalfNormal", scale=0.25),
-                 "scale of treatment-by-history interactions: smaller than main effects", sd),
+
+    def row(name: str, kinds: tuple[str, ...], default: Prior, reason: str) -> Address:
+        return Address(prefix + name, kinds, default, reason, sd)
+
+    level = Prior("Normal", loc=0, scale=2.5 if sd else 1.5)
+    rows = [row("intercept", ON_THE_LINE, level, "weakly informative: any plausible level of the response")] if intercept else []
+    rows += [
+        row("beta", ON_THE_LINE, Prior("Normal", loc=0, scale=1), "per SD of a covariate, an effect of one unit is large"),
+        row("tau", POSITIVE, Prior("HalfNormal", scale=0.5), "scale of treatment contrasts: most effects are below half a unit"),
+        row("tau_interaction", POSITIVE, Prior("HalfNormal", scale=0.25), "scale of treatment-by-history interactions: smaller than main effects"),
     ]
     if clustered:
         rows += [
-            _address("cluster_sd", POSITIVE, Prior("HalfNormal", scale=0.5), "spread of the clusters' levels", sd),
-            _address("cluster_treatment_sd", POSITIVE, Prior("HalfNormal", scale=0.25), "spread of treatment effects over clusters", sd),
+            row("cluster_sd", POSITIVE, Prior("HalfNormal", scale=0.5), "spread of the clusters' levels"),
+            row("cluster_treatment_sd", POSITIVE, Prior("HalfNormal", scale=0.25), "spread of treatment effects over clusters"),
         ]
-    if sd:
-        rows.append(_address("sigma", POSITIVE, Prior("HalfNormal", scale=1), "residual SD: at most about the SD of the response", sd))
-    return {row.name: row for row in rows}
+    return rows
 
 
-def saturated_addresses(link: str) -> dict[str, Address]:
-    """Addresses of the saturated cell model on a given link."""
-    if link == "logit":
-        row = _address("probability", UNIT_INTERVAL, Prior("Beta", concentration1=1, concentration0=1), "uniform on each cell's probability")
+def hierarchical_addresses(family: "Family", clustered: bool) -> dict[str, Address]:
+    """Addresses of the default hierarchical model of a family, in printing order."""
+    rows = _predictor_addresses(family.link, clustered, family.intercept)
+    if family.zero_part:
+        rows += _predictor_addresses("logit", clustered, prefix="zero_")
+    return {row.name: row for row in (*rows, *family.addresses())}
+
+
+def saturated_addresses(family: "Family") -> dict[str, Address]:
+    """Addresses of the saturated cell model of a family."""
+    if family.link == "logit":
+        row = Address("probability", UNIT_INTERVAL, Prior("Beta", concentration1=1, concentration0=1), "uniform on each cell's probability")
         return {row.name: row}
     rows = [
-        _address("mean", ON_THE_LINE, Prior("Normal", loc=0, scale=10), "wide: no shrinkage between cells", True),
-        _address("sigma", POSITIVE, Prior("HalfCauchy", scale=5), "wide: residual SD common to the cells", True),
+        Address("mean", ON_THE_LINE, Prior("Normal", loc=0, scale=10), "wide: no shrinkage between cells", True),
+        Address("sigma", POSITIVE, Prior("HalfCauchy", scale=5), "wide: residual SD common to the cells", True),
     ]
     return {row.name: row for row in rows}
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
 from .conditions import Level, check_condition
+from .families import Bernoulli, Normal
 from .models import Hierarchical, Saturated, UserModel
 from .partition import check_partition
 from .predictor import saturated_variables
 from .priors import PriorInForce, hierarchical_addresses, resolve, saturated_addresses
 from .rules import Rules, embedded_regimes, written
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
-from .utility import Utility
+from .utility import Table, Utility
 
 History = Mapping[str, np.ndarray]
 """Columns of equal length: numbers, and codes for decisions and labelled covariates."""
@@ -148,6 +149,33 @@ class Study:
         weight = dict(self.utility.weights).get(response, 0.0)
         return weight * self.utility.discount ** (self.stage(response) - 1) if weight else 0.0
 
+    def pays(self, response: str) -> bool:
+        """Whether something other than a weight is earned when a response becomes known."""
+        return bool(self._tables(response))
+
+    def keeps(self, response: str) -> bool:
+        """Whether what a later response earns depends on this one."""
+        return any(response in t.names and response != max(t.names, key=self.names.index) for t in self.utility.tables)
+
+    def earned(self, response: str, columns: History) -> np.ndarray:
+        """What is earned, beside the weight, when a response becomes known.
+
+        Parameters
+        ----------
+        response : str
+        columns : mapping of str to array
+            Equally shaped; the response and what came before it.
+
+        Returns
+        -------
+        array of the same shape
+        """
+        total = sum(t.earned(self, columns) for t in self._tables(response))
+        return total * self.utility.discount ** (self.stage(response) - 1)
+
+    def _tables(self, response: str) -> list[Table]:
+        return [t for t in self.utility.tables if response == max(t.names, key=self.names.index)]
+
     def code(self, name: str, label: Level) -> float:
         """The number that stands for a label of a variable in a history."""
         return code_of(self[name], label)
@@ -211,8 +239,8 @@ class Study:
         assert isinstance(node, Response)
         if isinstance(node.model, UserModel) or node.family is None:
             return {}
-        link = node.family.link
-        table = saturated_addresses(link) if isinstance(node.model, Saturated) else hierarchical_addresses(link, self.cluster is not None)
+        clustered = self.cluster is not None
+        table = saturated_addresses(node.family) if isinstance(node.model, Saturated) else hierarchical_addresses(node.family, clustered)
         return resolve(response, table, node.priors)
 
     def embedded(self) -> tuple[Rules, ...]:
@@ -235,6 +263,10 @@ def _check_order(study: Study) -> None:
     for role, column in (("cluster", study.cluster), ("id", study.id)):
         if column is not None and (not isinstance(column, str) or not column.strip() or column in names):
             raise StudyError(f"Study: {role}={column!r} must name a column that is not part of the timeline.")
+    for response in study.responses:
+        for role, column, _ in response.columns:
+            if column in names:
+                raise StudyError(f"Response {response.name!r}: {role}={column!r} must name a column that is not part of the timeline.")
     if study.cluster is not None and study.cluster == study.id:
         raise StudyError(f"Study: cluster and id name the same column {study.id!r}.")
     for event, sentence in study.estimand:
@@ -272,12 +304,9 @@ def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], 
 def _check_utility(study: Study) -> None:
     if not isinstance(study.utility, Utility):
         raise StudyError(f"Study: utility is a Utility or the name of a response, got {study.utility!r}.")
-    names = [r.name for r in study.responses]
-    for name, _ in study.utility.weights:
-        if name not in names:
-            raise StudyError(f"Utility names {name!r}; responses: {listing(names)}{did_you_mean(name, names)}")
+    study.utility.check(study)
     last = study.decisions[-1].name
-    if not any(study.weight(r.name) for r in study.after(last)):
+    if not any(study.weight(r.name) or study.pays(r.name) for r in study.after(last)):
         raise StudyError(
             f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response."
         )
@@ -301,6 +330,11 @@ def _check_decision(study: Study, decision: Decision) -> None:
 def _check_response(study: Study, response: Response) -> None:
     study.priors(response.name)  # raises on an unknown address
     if isinstance(response.model, Saturated):
+        if not isinstance(response.family, (Bernoulli, Normal)):
+            raise StudyError(
+                f"Response {response.name!r}: Saturated() cells are for Bernoulli() and Normal() responses, got {response.family!r}; "
+                "leave model= out for the hierarchical model."
+            )
         saturated_variables(study, response)  # raises on a continuous cell variable
         if response.model.conjugate is not None and response.family is not None and response.family.link != "identity":
             raise StudyError(f"Response {response.name!r}: conjugate= belongs to a Normal response; a Bernoulli one uses its Beta prior.")

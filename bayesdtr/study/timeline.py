@@ -159,7 +159,7 @@ class Response:
     name : str
         Its column in the data.
     family : Family, optional
-        ``Normal()`` or ``Bernoulli()``; may be left out when `model` is a function.
+        ``Normal()``, ``Bernoulli()``, ``Ordinal([...])`` and so on; may be left out when `model` is a function.
     model : None, Saturated, or callable
         None for the hierarchical default, ``Saturated()``, or a function ``f(history)`` that builds
         the response's PyMC model and returns its random variable.
@@ -204,23 +204,40 @@ class Response:
 
     @property
     def support(self) -> tuple[int, ...] | None:
-        """The finite values of the response, or None when it is continuous or not declared."""
+        """The finite values of the response, or None when it has no finite list or none is declared."""
         return self.family.support if self.family else None
+
+    @property
+    def columns(self) -> tuple[tuple[str, str, float], ...]:
+        """Further columns of the data: role, column, and the value for a patient to come."""
+        return self.family.columns if self.family else ()
 
 
 Node = Baseline | Decision | Response
 
 
-def finite_values(node: Node) -> tuple[Level, ...] | None:
-    """The values a variable can take, or None for any number."""
+def labels_of(node: Node) -> Options | None:
+    """The labels of a decision, a categorical covariate or a categorical response, codes count along them; None for numbers."""
     if isinstance(node, Decision):
         return node.options
-    return node.levels if isinstance(node, Baseline) else node.support
+    return node.levels if isinstance(node, Baseline) else node.family.levels if node.family else None
+
+
+def shown(node: Node, code: float) -> str:
+    """A value of a variable as it is read: the label, or the number."""
+    labels = labels_of(node)
+    return f"{code:g}" if labels is None else labels[int(code)]
+
+
+def finite_values(node: Node) -> tuple[Level, ...] | None:
+    """The values a variable can take, or None for any number."""
+    labels = labels_of(node)
+    return labels if labels is not None or not isinstance(node, Response) else node.support
 
 
 def code_of(node: Node, label: Level) -> float:
     """The number that stands for a label in a history; a number stands for itself; NaN for an unknown label."""
-    labels = node.options if isinstance(node, Decision) else node.levels if isinstance(node, Baseline) else None
+    labels = labels_of(node)
     if labels is None:
         return float(label)
     return float(labels.index(label)) if label in labels else np.nan

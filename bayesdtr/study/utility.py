@@ -1,23 +1,102 @@
-"""Utility: what the decisions are meant to achieve, as a weighted sum of responses."""
+"""Utility: what the decisions are meant to achieve, in terms of responses. Larger is better."""
 
+import itertools
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from ..errors import StudyError
+import numpy as np
+
+from ..errors import StudyError, did_you_mean, listing
+from .conditions import Level
+from .timeline import code_of, finite_values, labels_of
+
+if TYPE_CHECKING:
+    from .study import Study
+
+
+def _real(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise StudyError(f"Utility: {what} must be a finite number, got {value!r}.")
+    return float(value)
+
+
+def _plain(value: Any) -> Level:
+    return int(value) if isinstance(value, (bool, np.integer)) else value
+
+
+@dataclass(frozen=True)
+class Table:
+    """A number for every value of one finite-valued response, or for every combination of several.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Responses.
+    rows : tuple of (values, number)
+        One row per combination, values in the order of `names`.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[tuple[Level, ...], float], ...]
+
+    @classmethod
+    def of(cls, key: str | Sequence[str], table: Mapping[Any, Any]) -> "Table":
+        """From what a user types: ``{level: number}`` or ``{(level, level): number}``."""
+        names = (key,) if isinstance(key, str) else tuple(key)
+        rows = []
+        for values, number in table.items():
+            levels = values if isinstance(values, tuple) else (values,)
+            if len(levels) != len(names):
+                raise StudyError(f"Utility: each row of the table of {', '.join(names)} has {len(names)} value(s), got {values!r}.")
+            rows.append((tuple(map(_plain, levels)), _real(number, f"the number for {', '.join(names)} = {', '.join(map(str, levels))}")))
+        return cls(names, tuple(rows))
+
+    def check(self, study: "Study") -> None:
+        """Raise unless every response is finite-valued and every combination has one row."""
+        lists = []
+        for name in self.names:
+            values = finite_values(study[name])
+            if values is None:
+                raise StudyError(f"Utility: {name!r} has no finite list of values, so a table does not apply; give it a weight.")
+            lists.append(values)
+        wanted, given = set(itertools.product(*lists)), [values for values, _ in self.rows]
+        what = f"the table of {', '.join(self.names)}"
+        if unknown := [v for v in given if v not in wanted]:
+            wrong, known = next((x, lv) for x, lv in zip(unknown[0], lists, strict=True) if x not in lv)
+            raise StudyError(f"Utility: {what} names {wrong!r}; allowed: {listing(known, 12)}{did_you_mean(wrong, known)}")
+        if lacking := [v for v in itertools.product(*lists) if v not in given]:
+            raise StudyError(f"Utility: {what} lacks {', '.join(map(str, lacking[0]))}; give a number for every combination.")
+
+    def earned(self, study: "Study", columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The table's number for each history, shape (n,); NaN where a response is not observed."""
+        found = np.full(np.shape(columns[self.names[0]]), np.nan)
+        for values, number in self.rows:
+            met = np.ones(found.shape, dtype=bool)
+            for name, value in zip(self.names, values, strict=True):
+                met &= columns[name] == code_of(study[name], value)
+            found[met] = number
+        return found
+
+    def __str__(self) -> str:
+        return f"u({', '.join(self.names)}) with " + ", ".join(f"{' and '.join(map(str, v))}: {x:g}" for v, x in self.rows)
 
 
 @dataclass(frozen=True, init=False)
 class Utility:
-    """A weighted sum of responses, larger is better.
+    """What a course of treatment is worth: a sum of weighted responses and of tables, larger is better.
 
     Parameters
     ----------
-    weights : str or mapping of str to float
-        One response, or responses with their weights: ``{"relief": 1.0, "harm": -0.5}``.
+    terms : str or mapping
+        One response; or responses with what they are worth: a weight (``{"relief": 1.0, "harm": -0.5}``),
+        a number for every value (``{"state": {"well": 1, "ill": 0.4, "dead": 0}}``), or one for every
+        combination of several responses (``{("response", "toxicity"): {(0, 0): 40, (0, 1): 0, (1, 0): 100, (1, 1): 60}}``).
     discount : float, default 1.0
-        In (0, 1]. A response after decision number k counts ``discount ** (k - 1)`` times its weight.
+        In (0, 1]. A response after decision number k counts ``discount ** (k - 1)`` times its worth;
+        a combination counts with its last response.
 
     Raises
     ------
@@ -26,23 +105,50 @@ class Utility:
     """
 
     weights: tuple[tuple[str, float], ...]
+    tables: tuple[Table, ...]
     discount: float
 
-    def __init__(self, weights: str | Mapping[str, float], *, discount: float = 1.0):
-        pairs = {weights: 1.0} if isinstance(weights, str) else dict(weights) if isinstance(weights, Mapping) else None
+    def __init__(self, terms: str | Mapping[Any, Any], *, discount: float = 1.0):
+        pairs = {terms: 1.0} if isinstance(terms, str) else dict(terms) if isinstance(terms, Mapping) else None
         if not pairs:
-            raise StudyError(f"Utility takes the name of a response or a mapping of names to weights, got {weights!r}.")
-        for name, weight in pairs.items():
-            if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not math.isfinite(weight) or weight == 0:
-                raise StudyError(f"Utility: the weight of {name!r} must be a finite number other than 0, got {weight!r}.")
+            raise StudyError(f"Utility takes the name of a response or a mapping of names to weights, got {terms!r}.")
+        weights, tables = [], []
+        for name, worth in pairs.items():
+            if isinstance(worth, Mapping):
+                tables.append(Table.of(name, worth))
+            elif isinstance(name, tuple):
+                raise StudyError(f"Utility: the combination {', '.join(map(str, name))} needs a table of numbers, got {worth!r}.")
+            elif isinstance(worth, bool) or not isinstance(worth, numbers.Real) or not math.isfinite(worth) or worth == 0:
+                raise StudyError(f"Utility: the weight of {name!r} must be a finite number other than 0, got {worth!r}.")
+            else:
+                weights.append((str(name), float(worth)))
         if isinstance(discount, bool) or not isinstance(discount, numbers.Real) or not 0 < discount <= 1:
             raise StudyError(f"Utility: discount must lie in (0, 1], got {discount!r}.")
-        object.__setattr__(self, "weights", tuple((str(name), float(weight)) for name, weight in pairs.items()))
+        object.__setattr__(self, "weights", tuple(weights))
+        object.__setattr__(self, "tables", tuple(tables))
         object.__setattr__(self, "discount", float(discount))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The responses that it depends on."""
+        return tuple(dict.fromkeys([name for name, _ in self.weights] + [name for table in self.tables for name in table.names]))
+
+    def check(self, study: "Study") -> None:
+        """Raise for a response that the study does not have or that cannot enter as it does."""
+        names = [r.name for r in study.responses]
+        for name in self.names:
+            if name not in names:
+                raise StudyError(f"Utility names {name!r}; responses: {listing(names)}{did_you_mean(name, names)}")
+        for name, _ in self.weights:
+            if (labels := labels_of(study[name])) is not None:
+                example = ", ".join(f"{label!r}: {i}" for i, label in enumerate(labels[:3]))
+                raise StudyError(f"Utility: {name!r} has labels, not numbers; say what each is worth: {{{name!r}: {{{example}, ...}}}}.")
+        for table in self.tables:
+            table.check(study)
 
     def __str__(self) -> str:
         def term(name: str, weight: float) -> str:
             return name if weight == 1 else f"-{name}" if weight == -1 else f"{weight:g} {name}"
 
-        total = " + ".join(term(*pair) for pair in self.weights).replace("+ -", "- ")
+        total = " + ".join([term(*pair) for pair in self.weights] + [str(t) for t in self.tables]).replace("+ -", "- ")
         return total if self.discount == 1 else f"{total}, discounted by {self.discount:g} per decision"
