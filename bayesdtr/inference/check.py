@@ -2,12 +2,15 @@
 
 import dataclasses
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ..data import CellCount, Trajectories, cell_counts
 from ..schema import CHAIN, DRAW, SAMPLE_STATS
+from ..study.counts import Count, Hurdle, ZeroInflated
 from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .posterior import Posterior
@@ -103,8 +106,21 @@ def _groups(study: Study, response: Response, trajectories: Trajectories) -> lis
     return [(label, rows) for label, rows in groups if len(rows) >= SPARSE]
 
 
+def _statistics(response: Response) -> list[tuple[str, Callable[..., Any]]]:
+    """What replicated data are compared by: shares of labelled values; else the mean, the SD where it is not implied, the share of zeros."""
+    family = response.family
+    if family is not None and family.levels is not None:
+        return [(f"share of {label!r}", lambda v, code=code, **over: np.mean(v == code, **over)) for code, label in enumerate(family.levels)]
+    found: list[tuple[str, Callable[..., Any]]] = [("mean", np.mean)]
+    if response.support != (0, 1):
+        found.append(("SD", np.std))
+    if isinstance(family, (Count, ZeroInflated, Hurdle)):
+        found.append(("share of zeros", lambda v, **over: np.mean(v == 0, **over)))
+    return found
+
+
 def predictive_checks(study: Study, trajectories: Trajectories, replicates: dict[str, np.ndarray], ci_prob: float = 0.95) -> list[PredictiveCheck]:
-    """Means and SDs of each response, overall and by option, beside replicated data.
+    """Statistics of each response, overall and by option, beside replicated data.
 
     Parameters
     ----------
@@ -114,9 +130,7 @@ def predictive_checks(study: Study, trajectories: Trajectories, replicates: dict
     for response in study.responses:
         y = trajectories.columns[response.name]
         for label, rows in _groups(study, response, trajectories):
-            for name, statistic in (("mean", np.mean), ("SD", np.std)):
-                if name == "SD" and response.support is not None:
-                    continue
+            for name, statistic in _statistics(response):
                 observed, drawn = float(statistic(y[rows])), statistic(replicates[response.name][:, rows], axis=1)
                 low, high = np.quantile(drawn, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
                 p = 2 * (1 + min((drawn <= observed).sum(), (drawn >= observed).sum())) / (1 + len(drawn))

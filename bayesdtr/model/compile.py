@@ -144,7 +144,9 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
     start = make_initial_point_expression(
         free_rvs=free, rvs_to_transforms=model.rvs_to_transforms, initval_strategies=model.rvs_to_initial_values, return_transformed=True
     ) if free else []
-    start = clone_replace(start, replace=symbols, rebuild_strict=False) if start else []
+    by_name = {d.name: symbol for d, symbol in symbols.items()}  # PyMC copies the data of an initial point, so they are known by name only
+    copies = {a: by_name[a.name] for a in ancestors(start) if a.name in by_name and a.owner is None}
+    start = clone_replace(start, replace=copies, rebuild_strict=False) if start else []
     given = {v: pt.tensor(f"given_{i}", dtype=v.dtype, shape=(None,) * v.ndim) for i, v in enumerate(free)}
     parameters = clone_replace(list(made.parameters), replace={**given, **symbols}, rebuild_strict=False)
     ordered = [symbols[data[n]] for n in inputs]

@@ -157,9 +157,9 @@ def count_quantile(d: dist.Distribution, uniforms: jax.Array) -> jax.Array:
 
     def halve(bounds):
         low, up = bounds
-        middle = jnp.floor((low + up) / 2)
-        reached = _cdf(d, middle) >= u
-        return jnp.where(reached, low, middle), jnp.where(reached, middle, up)
+        middle = jnp.maximum(jnp.floor((low + up) / 2), 0.0)
+        reached, done = _cdf(d, middle) >= u, up - low <= 1
+        return jnp.where(done | reached, low, middle), jnp.where(done | ~reached, up, middle)
 
     _, found = jax.lax.while_loop(lambda b: jnp.any(b[1] - b[0] > 1), halve, (jnp.full_like(high, -1.0), high))
     return found

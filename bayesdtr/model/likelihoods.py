@@ -129,54 +129,69 @@ def _categorical_logp(value: Tensor, *eta: Tensor) -> Tensor:
 
 def _categorical(p: Parts) -> Made:
     logits = pt.dot(pt.stack(p.eta, axis=1), pt.constant(contrast_matrix(len(p.eta) + 1).T))
-    signature = ",".join(["()"] * len(p.eta)) + "->()"
-    variable = pm.CustomDist(p.name, *p.eta, logp=_categorical_logp, dtype="int64", signature=signature)
+    variable = _custom(p, _categorical_logp, p.eta)
     return variable, "categorical", (pt.special.softmax(logits, axis=1),)
 
 
-def _mean(p: Parts, family: Family) -> Tensor:
-    mu = pt.exp(p.eta[0])
-    return mu * p.history.extra("exposure") if family.columns else mu
+def _log_mean(p: Parts, family: Family) -> Tensor:
+    return p.eta[0] + pt.log(p.history.extra("exposure")) if family.columns else p.eta[0]
 
 
-def _count(p: Parts, family: Family) -> tuple[str, tuple[Tensor, ...]]:
-    """Name and parameters of a count law, or of a log-normal."""
+def _poisson_logp(value: Tensor, log_mean: Tensor) -> Tensor:
+    return value * log_mean - pt.exp(log_mean) - pt.gammaln(value + 1.0)
+
+
+def _negative_binomial_logp(value: Tensor, log_mean: Tensor, size: Tensor) -> Tensor:
+    """In terms of the mean: the usual probability 1 - p loses its digits where the mean is small."""
+    mu = pt.exp(log_mean)
+    ways = pt.gammaln(value + size) - pt.gammaln(size) - pt.gammaln(value + 1.0)
+    return ways - size * pt.log1p(mu / size) + value * (log_mean - pt.log(mu + size))
+
+
+def _lognormal_logp(value: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    return pm.logp(pm.LogNormal.dist(mu=mu, sigma=sigma), value)
+
+
+_LOGP = {"poisson": _poisson_logp, "negative_binomial": _negative_binomial_logp, "lognormal": _lognormal_logp}
+
+
+def _base(p: Parts, family: Family) -> tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Name of a count law, or of a log-normal; what its log probability takes; its parameters."""
+    if isinstance(family, LogNormal):
+        parameters = p.eta[0], p.parameter("sigma")
+        return "lognormal", parameters, parameters
+    log_mean = _log_mean(p, family)
     if isinstance(family, Poisson):
-        return "poisson", (_mean(p, family),)
-    if isinstance(family, NegativeBinomial):
-        return "negative_binomial", (_mean(p, family), p.parameter("dispersion") ** -2.0)
-    return "lognormal", (p.eta[0], p.parameter("sigma"))
+        return "poisson", (log_mean,), (pt.exp(log_mean),)
+    size = p.parameter("dispersion") ** -2.0
+    return "negative_binomial", (log_mean, size), (pt.exp(log_mean), size)
 
 
-_BASES: dict[str, Callable[..., Tensor]] = {
-    "poisson": lambda mu: pm.Poisson.dist(mu=mu),
-    "negative_binomial": lambda mu, alpha: pm.NegativeBinomial.dist(mu=mu, alpha=alpha),
-    "lognormal": lambda mu, sigma: pm.LogNormal.dist(mu=mu, sigma=sigma),
-}
+def _custom(p: Parts, logp: Callable[..., Tensor], arguments: tuple[Tensor, ...], dtype: str = "int64") -> Tensor:
+    """A response with one value per patient whose log probability takes vectors or scalars."""
+    return pm.CustomDist(p.name, *arguments, logp=logp, dtype=dtype, signature=",".join(["()"] * len(arguments)) + "->()")
 
 
 def _plain_count(p: Parts) -> Made:
-    kind, parameters = _count(p, p.family)
-    make = {"poisson": lambda mu: pm.Poisson(p.name, mu=mu), "negative_binomial": lambda mu, a: pm.NegativeBinomial(p.name, mu=mu, alpha=a)}
-    return make[kind](*parameters), kind, parameters
+    kind, arguments, parameters = _base(p, p.family)
+    return _custom(p, _LOGP[kind], arguments), kind, parameters
 
 
 def _inflated_logp(base: str) -> Callable[..., Tensor]:
-    def logp(value: Tensor, zero: Tensor, *parameters: Tensor) -> Tensor:
+    def logp(value: Tensor, zero: Tensor, *arguments: Tensor) -> Tensor:
         """``zero`` is the logit of the probability of a structural zero."""
-        below = pm.logp(_BASES[base](*parameters), value) - pt.softplus(zero)
+        below = _LOGP[base](value, *arguments) - pt.softplus(zero)
         return pt.switch(pt.eq(value, 0), pt.logaddexp(-pt.softplus(-zero), below), below)
 
     return logp
 
 
 def _hurdle_logp(base: str) -> Callable[..., Tensor]:
-    def logp(value: Tensor, zero: Tensor, *parameters: Tensor) -> Tensor:
+    def logp(value: Tensor, zero: Tensor, *arguments: Tensor) -> Tensor:
         """``zero`` is the logit of the probability of a zero."""
-        law = _BASES[base](*parameters)
-        above = pm.logp(law, pt.switch(pt.eq(value, 0), pt.ones_like(value), value))  # the branch not taken must stay finite
+        above = _LOGP[base](pt.switch(pt.eq(value, 0), pt.ones_like(value), value), *arguments)  # the branch not taken must stay finite
         if base != "lognormal":
-            above = above - pt.log1mexp(pm.logp(law, pt.zeros_like(value)))
+            above = above - pt.log1mexp(_LOGP[base](pt.zeros_like(value), *arguments))
         return pt.switch(pt.eq(value, 0), -pt.softplus(-zero), above - pt.softplus(zero))
 
     return logp
@@ -184,12 +199,10 @@ def _hurdle_logp(base: str) -> Callable[..., Tensor]:
 
 def _zeros(p: Parts) -> Made:
     assert isinstance(p.family, (ZeroInflated, Hurdle))
-    kind, parameters = _count(p, p.family.base)
+    kind, arguments, parameters = _base(p, p.family.base)
     inflated = isinstance(p.family, ZeroInflated)
     logp = _inflated_logp(kind) if inflated else _hurdle_logp(kind)
-    signature = ",".join(["()"] * (len(parameters) + 1)) + "->()"
-    dtype = "float64" if kind == "lognormal" else "int64"
-    variable = pm.CustomDist(p.name, p.eta[1], *parameters, logp=logp, dtype=dtype, signature=signature)
+    variable = _custom(p, logp, (p.eta[1], *arguments), "float64" if kind == "lognormal" else "int64")
     return variable, f"{'inflated' if inflated else 'hurdle'}_{kind}", (pt.sigmoid(p.eta[1]), *parameters)
 
 

@@ -3,7 +3,7 @@
 import pymc as pm
 import pytensor.tensor as pt
 
-from ..study.priors import SCALED, PriorInForce
+from ..study.priors import SCALED, UNRESTRICTED, PriorInForce
 
 _PYMC: dict[str, tuple[str, dict[str, str]]] = {
     "Normal": ("Normal", {"loc": "mu", "scale": "sigma"}),
@@ -31,7 +31,7 @@ def place(
     sd : scalar tensor
         The response's SD; multiplies location and scale arguments of a prior stated in SD units.
     location : scalar tensor, optional
-        Added to the location of a prior stated in SD units.
+        Added to the location of a prior stated around the mean of the response.
     dims : str or tuple of str, optional
 
     Returns
@@ -45,7 +45,8 @@ def place(
         number = pt.constant(value)
         if row.sd_units and name in SCALED:
             number = number * sd
-            if name in ("loc", "low", "high") and location is not None:
-                number = number + location
+        if row.around and name in UNRESTRICTED:
+            assert location is not None
+            number = number + location
         arguments[names[name]] = number
     return getattr(pm, kind)(row.address, **arguments, dims=dims)

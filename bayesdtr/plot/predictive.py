@@ -6,7 +6,7 @@ import numpy as np
 
 from ..inference import Posterior
 from ..schema import OBSERVED, PATIENT, PREDICTIVE
-from ..study.timeline import Decision, Response
+from ..study.timeline import Decision, Response, shown
 from .style import BLUE, INK, LINE, MUTED, NORMAL, ORANGE, SKY, SMALL, dress, new_figure, plain, wrapped
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CI_PROB = 0.95
 CURVES, DRAWN, GRID = 200, 25, 160
 """Replicates behind the band of densities, replicates drawn as lines, points of the grid."""
+MOST_VALUES = 13
 COLUMNS = ["response", "kind", "group", "x", "observed", "lower", "upper", "patients"]
 
 
@@ -59,6 +60,33 @@ def _binary(posterior: Posterior, response: Response) -> list[dict[str, Any]]:
     return found
 
 
+def _values(posterior: Posterior, response: Response) -> list[tuple[str, float, float]] | None:
+    """The values whose shares are compared, as (label, lowest, highest); None for a response that is drawn as a density.
+
+    A finite list of values has one entry each, counts have one up to a dozen and one for the rest.
+    """
+    if response.support is not None:
+        shown_values = [(shown(response, v), v, v) for v in response.support]
+        return shown_values if len(shown_values) <= MOST_VALUES else None
+    if not posterior.compiled(response.name).whole:
+        return None
+    y, _ = _replicates(posterior, response.name)
+    top = int(min(np.nanmax(y), MOST_VALUES - 1))
+    return [(str(v), v, v) for v in range(top)] + [(f"{top} or more", top, np.inf)]
+
+
+def _shares(posterior: Posterior, response: Response, values: list[tuple[str, float, float]]) -> list[dict[str, Any]]:
+    y, replicated = _replicates(posterior, response.name)
+    rows = np.flatnonzero(posterior.trajectories.observed(response.name))
+    found = []
+    for label, low, high in values:
+        inside = lambda v, low=low, high=high: (v >= low) & (v <= high)  # noqa: E731
+        lower, upper = np.quantile(inside(replicated[:, rows]).mean(axis=1), [(1 - CI_PROB) / 2, (1 + CI_PROB) / 2])
+        found.append({"response": response.name, "kind": "share", "group": label, "x": float(low), "observed": float(inside(y[rows]).mean()),
+                      "lower": float(lower), "upper": float(upper), "patients": int(rows.size)})
+    return found
+
+
 def _continuous(posterior: Posterior, response: Response) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Grid, observed density, replicated densities ``(replicate, grid)``, patients."""
     y, replicated = _replicates(posterior, response.name)
@@ -81,7 +109,8 @@ def predictive_data(posterior: Posterior) -> "DataFrame":
     pandas.DataFrame
         Columns ``response``, ``kind``, ``group``, ``x``, ``observed``, ``lower``, ``upper``,
         ``patients``. A 0/1 response has a row per group with its ``proportion`` and the 95 %
-        interval of replicated proportions; any other a row per point `x` with the ``density`` of the
+        interval of replicated proportions; ordered, categorical and count responses a row per value
+        with its ``share``; any other a row per point `x` with the ``density`` of the
         observed values and the pointwise 95 % interval of replicated densities.
     """
     import pandas as pd
@@ -92,6 +121,9 @@ def predictive_data(posterior: Posterior) -> "DataFrame":
             continue
         if response.support == (0, 1):
             rows += _binary(posterior, response)
+            continue
+        if (values := _values(posterior, response)) is not None:
+            rows += _shares(posterior, response, values)
             continue
         grid, observed, replicated, n = _continuous(posterior, response)
         low, high = np.quantile(replicated, [(1 - CI_PROB) / 2, (1 + CI_PROB) / 2], axis=0)
@@ -112,20 +144,24 @@ def predictive(posterior: Posterior) -> "Figure":
     matplotlib.figure.Figure
     """
     responses = [r for r in posterior.study.responses if posterior.trajectories.observed(r.name).any()]
-    heights = [0.75 + 0.34 * len(_groups(posterior, r)) if r.support == (0, 1) else 2.3 for r in responses] or [1.0]
+    lists = {r.name: None if r.support == (0, 1) else _values(posterior, r) for r in responses}
+    bars = {r.name: len(lists[r.name] or _groups(posterior, r)) for r in responses}
+    heights = [0.75 + 0.34 * bars[r.name] if r.support == (0, 1) or lists[r.name] else 2.3 for r in responses] or [1.0]
     figure = new_figure(7.6, sum(heights) + 0.35 * len(heights))
     panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes, response in zip(panels, responses, strict=False):
         stage = posterior.study.stage(response.name)
         axes.set_title(plain(wrapped(f"Stage {stage}: {response.name}", 80)), size=NORMAL, weight="bold", color=INK, loc="left")
         if response.support == (0, 1):
-            _draw_binary(axes, _binary(posterior, response))
+            _draw_proportions(axes, _binary(posterior, response), "Proportion with the value 1")
+        elif (values := lists[response.name]) is not None:
+            _draw_proportions(axes, _shares(posterior, response, values), "Share of patients with each value")
         else:
             _draw_continuous(axes, *_continuous(posterior, response))
     return figure
 
 
-def _draw_binary(axes: "Axes", rows: list[dict[str, Any]]) -> None:
+def _draw_proportions(axes: "Axes", rows: list[dict[str, Any]], what: str) -> None:
     dress(axes)
     for i, row in enumerate(rows):
         axes.plot([row["lower"], row["upper"]], [i, i], color=SKY, linewidth=9, solid_capstyle="butt", zorder=2,
@@ -133,10 +169,11 @@ def _draw_binary(axes: "Axes", rows: list[dict[str, Any]]) -> None:
         outside = not row["lower"] <= row["observed"] <= row["upper"]
         axes.plot([row["observed"]], [i], marker="o", markersize=7, color=ORANGE if outside else INK, zorder=3, linestyle="none",
                   label="observed" if i == 0 else None)
-    axes.set_yticks(range(len(rows)), [plain(wrapped(f"{r['group']} (n = {r['patients']})", 38)) for r in rows])
+    names = [r["group"] if r["kind"] == "share" else f"{r['group']} (n = {r['patients']})" for r in rows]
+    axes.set_yticks(range(len(rows)), [plain(wrapped(name, 38)) for name in names])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel("Proportion with the value 1", size=SMALL, color=INK)
+    axes.set_xlabel(what, size=SMALL, color=INK)
     axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)
 
 

@@ -1,7 +1,7 @@
 """What the prior expects each response to be, beside what was observed."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,8 +27,8 @@ def prior_predictive_data(posterior: Posterior, outcomes: Mapping[str, np.ndarra
     Returns
     -------
     pandas.DataFrame
-        Columns ``response``, ``kind`` ("proportion" of patients with the value 1, or "outcome" of
-        single patients), quantiles ``q0.025`` to ``q0.975`` under the prior, and the observed
+        Columns ``response``, ``kind`` ("proportion" of patients with the value 1, "share" of each
+        labelled value, or "outcome" of single patients), quantiles ``q0.025`` to ``q0.975`` under the prior, and the observed
         ``lowest``, ``mean``, ``highest``.
     """
     import pandas as pd
@@ -39,14 +39,22 @@ def prior_predictive_data(posterior: Posterior, outcomes: Mapping[str, np.ndarra
         if response.name not in outcomes or not seen.any():
             continue
         y, drawn = posterior.trajectories.columns[response.name][seen], outcomes[response.name][:, seen]
+        labels = response.family.levels if response.family else None
+        for code, label in enumerate(labels or ()):
+            share = (drawn == code).mean(axis=1)
+            rows.append(_row(f"{response.name} = {label}", "share", share, np.full(1, (y == code).mean())))
+        if labels:
+            continue
         binary = response.support == (0, 1)
-        drawn = drawn.mean(axis=1) if binary else drawn.ravel()
-        quantiles = np.quantile(drawn[np.isfinite(drawn)], LEVELS)
-        mean = float(y.mean())
-        rows.append({"response": response.name, "kind": "proportion" if binary else "outcome",
-                     **{f"q{level:g}": float(q) for level, q in zip(LEVELS, quantiles, strict=True)},
-                     "lowest": mean if binary else float(y.min()), "mean": mean, "highest": mean if binary else float(y.max())})
+        rows.append(_row(response.name, "proportion", drawn.mean(axis=1), np.full(1, y.mean())) if binary else
+                    _row(response.name, "outcome", drawn.ravel(), y))
     return pd.DataFrame(rows, columns=["response", "kind", *(f"q{level:g}" for level in LEVELS), "lowest", "mean", "highest"])
+
+
+def _row(label: str, kind: str, drawn: np.ndarray, observed: np.ndarray) -> dict[str, Any]:
+    quantiles = np.quantile(drawn[np.isfinite(drawn)], LEVELS)
+    return {"response": label, "kind": kind, **{f"q{level:g}": float(q) for level, q in zip(LEVELS, quantiles, strict=True)},
+            "lowest": float(observed.min()), "mean": float(observed.mean()), "highest": float(observed.max())}
 
 
 def prior_predictive(posterior: Posterior, outcomes: Mapping[str, np.ndarray]) -> "Figure":
@@ -74,7 +82,7 @@ def prior_predictive(posterior: Posterior, outcomes: Mapping[str, np.ndarray]) -
         axes.plot([row["mean"]], [0], marker="o", markersize=6, color=INK, linestyle="none")
         axes.set_ylim(-0.7, 1.7)
         axes.set_yticks([0, 1], ["observed", "prior"])
-        what = "Proportion with the value 1" if row["kind"] == "proportion" else "Outcome of one patient"
+        what = {"proportion": "Proportion with the value 1", "share": "Share of patients", "outcome": "Outcome of one patient"}[row["kind"]]
         axes.set_xlabel(what, size=SMALL, color=MUTED)
         axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)
     return figure

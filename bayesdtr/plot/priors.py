@@ -7,8 +7,9 @@ import numpy as np
 
 from ..errors import InferenceError
 from ..inference import Posterior
+from ..study.families import Family
 from ..study.models import Saturated, UserModel
-from ..study.priors import SCALED, PriorInForce
+from ..study.priors import SCALED, UNRESTRICTED, PriorInForce
 from ..study.timeline import Response
 from .style import BLUE, INK, MUTED, SKY, SMALL, dress, new_figure, plain, wrapped
 
@@ -80,14 +81,25 @@ def _row(posterior: Posterior, response: Response, row: PriorInForce) -> PriorRo
     for name, value in row.prior.parameters:
         if row.sd_units and name in SCALED and scale is not None:
             value *= scale.sd
-            if name in ("loc", "low", "high") and row.address in ("intercept", "mean"):
-                value += scale.location
+        if row.around and name in UNRESTRICTED and scale is not None:
+            value += np.log(max(scale.location, 1e-8)) if row.around == "log mean" else scale.location
         numbers.append((name, value))
-    text = f"{row.prior.distribution}({', '.join(f'{v:.4g}' for _, v in numbers)})"
-    unit = "probability" if row.address == "probability" else "log-odds" if response.family.link == "logit" else f"units of {response.name}"
-    if row.address == "beta":
-        unit += " per SD of a covariate"
+    if row.prior.distribution == "Dirichlet" and response.support is not None:
+        numbers.append(("levels", float(len(response.support))))
+    text = f"{row.prior.distribution}({', '.join(f'{v:.4g}' for n, v in numbers if n != 'levels')})"
+    unit = _unit(response.family, row.address, response.name)
     return PriorRow(response.name, row.address, row.text, row.prior.distribution, tuple(numbers), text, unit, row.source, row.reason)
+
+
+def _unit(family: Family, address: str, response: str) -> str:
+    """The unit that a prior's numbers are in."""
+    if address in ("probability", "baseline"):
+        return "probability"
+    if address in {a.name for a in family.addresses()} and family.link != "identity":
+        return "a pure number"
+    zero = address.startswith("zero_")
+    unit = {"identity": f"units of {response}", "logit": "log-odds", "log": "log scale"}["logit" if zero else family.link]
+    return unit + (" per SD of a covariate" if address.endswith("beta") else "")
 
 
 def _frozen(distribution: str, a: dict[str, float]) -> Any:
@@ -101,6 +113,7 @@ def _frozen(distribution: str, a: dict[str, float]) -> Any:
         "Exponential": lambda: stats.expon(scale=1 / a["rate"]), "Gamma": lambda: stats.gamma(a["concentration"], scale=1 / a["rate"]),
         "InverseGamma": lambda: stats.invgamma(a["concentration"], scale=a["rate"]),
         "Beta": lambda: stats.beta(a["concentration1"], a["concentration0"]), "Uniform": lambda: stats.uniform(a["low"], a["high"] - a["low"]),
+        "Dirichlet": lambda: stats.beta(a["concentration"], a["concentration"] * (a["levels"] - 1)),  # the marginal law of each probability
     }
     if distribution not in table:
         raise InferenceError(f"priors: no density is known for {distribution!r}.")

@@ -43,6 +43,8 @@ def _detail(node: Node) -> str:
     if isinstance(node, Response):
         if node.family is None:
             return "model written by the user"
+        if node.family.levels:
+            return f"one of {', '.join(node.family.levels)}"
         return "yes or no (1 or 0)" if node.support == (0, 1) else f"a number ({node.family.name})"
     if node.assigned == "observed":
         return "observed, not randomized"

@@ -3,6 +3,8 @@
 import textwrap
 
 from ..errors import StudyError
+from .counts import Hurdle, ZeroInflated
+from .families import Family
 from .models import Saturated, UserModel
 from .predictor import default_predictor, saturated_cells
 from .study import Study
@@ -31,9 +33,18 @@ def timeline_lines(study: Study) -> list[str]:
             lines.append(f"{number}. decision {stage}  {node.name} ({how})")
             lines += [f"     {'' if not c.tests else f'if {c}: '}{' | '.join(options)}" for c, options in node.choices]
         else:
-            values = "user-written" if node.family is None else f"{node.family.name}" + (f" {node.support}" if node.support else "")
+            values = "user-written" if node.family is None else _values(node.family)
             lines.append(f"{number}. response  {node.name}: {values}")
     return lines
+
+
+def _values(family: Family) -> str:
+    """A family with the values it takes."""
+    if family.levels is not None:
+        return f"{family.name} ({', '.join(family.levels)})"
+    if family.support is not None:
+        return f"{family.name} {family.support if len(family.support) <= 3 else f'(0 to {family.support[-1]})'}"
+    return f"{family.name}({family.base.name})" if isinstance(family, (ZeroInflated, Hurdle)) else family.name
 
 
 def equation(study: Study, response: Response) -> list[str]:

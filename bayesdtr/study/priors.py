@@ -129,18 +129,21 @@ class Address:
     default: Prior
     reason: str
     sd_units: bool = False
-    """Whether the default is stated in units of the response's SD (and located at its mean)."""
+    """Whether the default is stated in units of the response's SD."""
+    around: str = ""
+    """What the default is located at: ``mean`` or ``log mean`` of the response, or nothing."""
 
 
 def _predictor_addresses(link: str, clustered: bool, intercept: bool = True, prefix: str = "") -> list[Address]:
     """Addresses of one linear predictor, in printing order."""
     sd = link == "identity"
 
-    def row(name: str, kinds: tuple[str, ...], default: Prior, reason: str) -> Address:
-        return Address(prefix + name, kinds, default, reason, sd)
+    def row(name: str, kinds: tuple[str, ...], default: Prior, reason: str, around: str = "") -> Address:
+        return Address(prefix + name, kinds, default, reason, sd, around)
 
+    around = {"identity": "mean", "log": "log mean"}.get(link, "")
     level = Prior("Normal", loc=0, scale=2.5 if sd else 1.5)
-    rows = [row("intercept", ON_THE_LINE, level, "weakly informative: any plausible level of the response")] if intercept else []
+    rows = [row("intercept", ON_THE_LINE, level, "weakly informative: any plausible level of the response", around)] if intercept else []
     rows += [
         row("beta", ON_THE_LINE, Prior("Normal", loc=0, scale=1), "per SD of a covariate, an effect of one unit is large"),
         row("tau", POSITIVE, Prior("HalfNormal", scale=0.5), "scale of treatment contrasts: most effects are below half a unit"),
@@ -168,7 +171,7 @@ def saturated_addresses(family: "Family") -> dict[str, Address]:
         row = Address("probability", UNIT_INTERVAL, Prior("Beta", concentration1=1, concentration0=1), "uniform on each cell's probability")
         return {row.name: row}
     rows = [
-        Address("mean", ON_THE_LINE, Prior("Normal", loc=0, scale=10), "wide: no shrinkage between cells", True),
+        Address("mean", ON_THE_LINE, Prior("Normal", loc=0, scale=10), "wide: no shrinkage between cells", True, "mean"),
         Address("sigma", POSITIVE, Prior("HalfCauchy", scale=5), "wide: residual SD common to the cells", True),
     ]
     return {row.name: row for row in rows}
@@ -184,15 +187,13 @@ class PriorInForce:
     source: str
     reason: str
     sd_units: bool
+    around: str = ""
 
     @property
     def text(self) -> str:
         """The prior with its numbers and its unit."""
-        if not self.sd_units:
-            return str(self.prior)
-        if self.prior.distribution in ON_THE_LINE and self.address in ("intercept", "mean"):
-            return f"{self.prior} x sd({self.response}) around mean({self.response})"
-        return f"{self.prior} x sd({self.response})"
+        unit, around = f" x sd({self.response})", f" around {self.around}({self.response})"
+        return str(self.prior) + (unit if self.sd_units else "") + (around if self.around else "")
 
 
 def resolve(response: str, addresses: dict[str, Address], given: tuple[tuple[str, Prior], ...]) -> dict[str, PriorInForce]:
@@ -218,5 +219,5 @@ def resolve(response: str, addresses: dict[str, Address], given: tuple[tuple[str
         if name in mine:
             table[name] = PriorInForce(response, name, mine[name], "user", mine[name].reason or "as declared", False)
         else:
-            table[name] = PriorInForce(response, name, row.default, "default", row.reason, row.sd_units)
+            table[name] = PriorInForce(response, name, row.default, "default", row.reason, row.sd_units, row.around)
     return table
