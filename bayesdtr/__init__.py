@@ -37,24 +37,25 @@ from .study import (
 if TYPE_CHECKING:
     from . import plot
     from .data import Trajectories
-    from .decision import Comparison, Regime, best_set, compare, load, optimize
-    from .inference import Posterior, Verdict, check, fit
+    from .decision import Comparison, ModelComparison, Regime, best_set, compare, compare_models, load, optimize
+    from .inference import Posterior, StackedPosterior, Verdict, check, fit
     from .reporting import report
 
 __version__ = "0.1.0"
 
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
-    "Trajectories": "data", "Comparison": "decision", "Regime": "decision", "best_set": "decision", "compare": "decision", "load": "decision",
-    "optimize": "decision", "Posterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
+    "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
+    "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
+    "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
 }
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Comparison", "Condition", "DataError", "Decision", "DecisionError",
-    "FileError", "Hurdle", "InferenceError", "LogNormal", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson",
-    "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "StudentT", "Study", "StudyError", "Trajectories", "Utility",
-    "Verdict", "VerdictWarning", "ZeroInflated",
-    "at_least", "below", "best_set", "between", "check", "compare", "fit", "load", "one_of", "optimize", "plot", "report", "when",
+    "FileError", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma",
+    "Ordinal", "Poisson", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "StackedPosterior", "StudentT", "Study",
+    "StudyError", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
+    "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "load", "one_of", "optimize", "plot", "report", "when",
 ]
 
 

@@ -4,8 +4,12 @@ from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .compare import Comparison, EmbeddedValue, compare
 from .files import load
+from .models import ModelComparison, compare_models
 from .optimize import optimize
 from .regime import Regime
 from .values import Summary
 
-__all__ = ["BestSet", "Comparison", "EmbeddedValue", "Regime", "Summary", "best_set", "compare", "load", "optimize", "prior_starts_best"]
+__all__ = [
+    "BestSet", "Comparison", "EmbeddedValue", "ModelComparison", "Regime", "Summary", "best_set", "compare", "compare_models", "load", "optimize",
+    "prior_starts_best",
+]

@@ -45,7 +45,7 @@ def load(path: str | Path, models: Mapping[str, Callable[..., Any]] | None = Non
     path : str or Path
     models : mapping of str to callable, optional
         Functions of user-written response models, by response, where they cannot be imported from
-        the module they were saved under.
+        the module they were saved under. For a stacked posterior a mapping of this kind by model.
 
     Returns
     -------

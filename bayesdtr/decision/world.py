@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DecisionError
 from ..inference import Posterior
-from ..model import CompiledResponse, evaluate, evaluate_paired, make_inputs
+from ..model import Predictor, look, look_paired, spread_over
 from ..study.rules import Rules, tailoring_variables
 from ..study.study import Scale, Study
 
@@ -65,7 +65,7 @@ class World:
     Attributes
     ----------
     study : Study
-    compiled : mapping of str to CompiledResponse
+    compiled : mapping of str to CompiledResponse or Mixture
     scales : mapping of str to Scale
     draws : mapping of str to mapping of str to array, shape (draw, ...)
     size : int
@@ -75,7 +75,7 @@ class World:
     """
 
     study: Study
-    compiled: Mapping[str, CompiledResponse]
+    compiled: Mapping[str, Predictor]
     scales: Mapping[str, Scale]
     draws: Mapping[str, Mapping[str, np.ndarray]]
     size: int
@@ -109,17 +109,14 @@ class World:
         array, shape (draw, row, ...), or (row, ...) when averaged
         """
         compiled = self.compiled[response]
-        inputs = make_inputs(compiled, rows.columns, rows.cluster, self.scales)
-        out = evaluate(compiled, self.draws[response], inputs, what, extra, average=average)
+        out = look(compiled, self.draws[response], rows.columns, rows.cluster, self.scales, what, extra, average=average)
         return out if average or compiled.parameters else np.broadcast_to(out, (self.size, *out.shape[1:]))
 
     def simulate(
         self, response: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, what: str, extra: np.ndarray | None = None
     ) -> np.ndarray:
         """As :meth:`look` with rows of their own for each draw: every column ``(draw, row)``."""
-        compiled = self.compiled[response]
-        inputs = make_inputs(compiled, columns, cluster, self.scales)
-        return evaluate_paired(compiled, self.draws[response], inputs, what, extra)
+        return look_paired(self.compiled[response], self.draws[response], columns, cluster, self.scales, what, extra)
 
     def matters(self, response: str) -> bool:
         """Whether anything later depends on a response: another response, a feasible set, a decision tailored to it."""
@@ -159,7 +156,8 @@ class World:
         support = self.compiled[response].support
         if support is not None:
             return np.broadcast_to(np.array(support, dtype=float), (rows.n, len(support)))
-        moments = self.take(np.arange(0, self.size, -(-self.size // RANGE_DRAWS))).look(response, rows, "moments")
+        some = spread_over(self.compiled[response], self.draws[response], self.size, RANGE_DRAWS)
+        moments = self.take(some).look(response, rows, "moments")
         mean, sd = moments[..., 0], moments[..., 1]
         if not np.isfinite(moments).all():
             raise DecisionError(f"Response {response!r}: some draws predict no finite mean or SD; its model has not been learned from these data.")

@@ -2,7 +2,12 @@
 
 from .check import check
 from .fit import fit
+from .loo import LeaveOneOut, leave_one_out, log_likelihood
 from .posterior import Posterior
+from .stacked import StackedModel, StackedPosterior
 from .verdict import Convergence, PredictiveCheck, Verdict
 
-__all__ = ["Convergence", "Posterior", "PredictiveCheck", "Verdict", "check", "fit"]
+__all__ = [
+    "Convergence", "LeaveOneOut", "Posterior", "PredictiveCheck", "StackedModel", "StackedPosterior", "Verdict", "check", "fit", "leave_one_out",
+    "log_likelihood",
+]

@@ -144,18 +144,22 @@ def marked(checks: list[PredictiveCheck], replicates: int) -> list[PredictiveChe
     return [dataclasses.replace(c, misfit=c.p <= threshold) for c in checks]
 
 
+def doubts(study: Study, cells: list[CellCount], predictive: list[PredictiveCheck]) -> list[str]:
+    """What warns whatever the sampler did: thin cells, treatments not randomized, data in the tails of what the model predicts."""
+    return positivity_reasons(study, cells) + [
+        f"Posterior predictive: {c.statistic} of {c.response!r} is {c.observed:.4g}, outside most replicated data ({c.lower:.4g} to {c.upper:.4g})."
+        for c in predictive if c.misfit
+    ]
+
+
 def examine(study: Study, trajectories: Trajectories, tree: xr.DataTree, replicates: dict[str, np.ndarray]) -> Verdict:
     """Carry out all checks and word the verdict."""
     stats = tree[SAMPLE_STATS].to_dataset() if SAMPLE_STATS in tree.children else None
     found = convergence(tree["posterior"].to_dataset(), stats)
     status, reasons = convergence_reasons(found)
     cells = cell_counts(study, trajectories)
-    softer = positivity_reasons(study, cells)
     predictive = predictive_checks(study, trajectories, replicates)
-    softer += [
-        f"Posterior predictive: {c.statistic} of {c.response!r} is {c.observed:.4g}, outside most replicated data ({c.lower:.4g} to {c.upper:.4g})."
-        for c in predictive if c.misfit
-    ]
+    softer = doubts(study, cells, predictive)
     if softer and status == "ok":
         status = "warn"
     return Verdict(status, tuple(reasons + softer), found, tuple(cells), tuple(predictive))

@@ -12,12 +12,13 @@ import numpy as np
 import xarray as xr
 
 from ..data import Trajectories
-from ..errors import BayesDTRError, FileError
+from ..errors import BayesDTRError, FileError, listing
 from ..schema import FORMAT, POSTERIOR, SCHEMA_VERSION, TRAJECTORIES
 from ..study import from_json, to_json
 from ..study.models import UserModel
 from ..study.study import Scale
 from .posterior import Posterior
+from .stacked import StackedModel, StackedPosterior
 from .verdict import Verdict
 
 PACKAGES = ("bayesdtr", "pymc", "pytensor", "jax", "numpyro", "arviz", "xarray", "numpy")
@@ -30,12 +31,42 @@ def versions() -> dict[str, str]:
 
 def attributes(posterior: Posterior) -> dict[str, Any]:
     """Root attributes: everything but the numbers that is needed to read the file and to re-run it."""
-    return {
+    stacked = {"stack": json.dumps(_stack(posterior))} if isinstance(posterior, StackedPosterior) else {}
+    return stacked | {
         "format": FORMAT, "schema_version": SCHEMA_VERSION, "kind": "posterior", "study": to_json(posterior.study),
         "seed": posterior.seed, "engine": posterior.engine, "versions": json.dumps(versions()), "data_hash": posterior.trajectories.hash,
-        "scales": json.dumps({n: [s.location, s.sd] for n, s in posterior.scales.items()}), "verdict": posterior.verdict.to_json(),
+        "scales": json.dumps(_scales(posterior.scales)), "verdict": posterior.verdict.to_json(),
         "notice": "This file holds patients' data.",
     }
+
+
+def _scales(scales: Mapping[str, Scale]) -> dict[str, list[float | None]]:
+    return {n: [s.location, s.sd] for n, s in scales.items()}
+
+
+def _stack(posterior: StackedPosterior) -> dict[str, Any]:
+    """The models of a stacked posterior and their weights, as plain data."""
+    models = [
+        {"name": m.name, "study": to_json(m.study), "scales": _scales(m.scales), "seed": m.seed, "engine": m.engine, "shape": list(m.shape),
+         "verdict": m.verdict.to_json()} for m in posterior.models
+    ]
+    return {"models": models, "weights": {r: list(w) for r, w in posterior.weights.items()}}
+
+
+def _read_stack(text: str, models: Mapping[str, Any] | None) -> tuple[tuple[StackedModel, ...], dict[str, tuple[float, ...]]]:
+    """Inverse of :func:`_stack`; user-written functions are looked up by model, then response."""
+    stored = json.loads(text)
+    found = tuple(
+        StackedModel(
+            m["name"], from_json(m["study"], (models or {}).get(m["name"])), {n: Scale(*pair) for n, pair in m["scales"].items()}, int(m["seed"]),
+            m["engine"], tuple(m["shape"]), Verdict.from_json(m["verdict"]),
+        )
+        for m in stored["models"]
+    )
+    if unknown := set(models or {}) - {m.name for m in found}:
+        raise FileError(f"models names {listing(sorted(unknown))}; this file holds a stacked posterior, so give {{model: {{response: function}}}} "
+                        f"with its models {listing(m.name for m in found)}.")
+    return found, {r: tuple(w) for r, w in stored["weights"].items()}
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
@@ -71,7 +102,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
 def save(posterior: Posterior, path: str | Path, *, kind: str = "posterior", extra: Mapping[str, xr.Dataset] | None = None,
          more: Mapping[str, Any] | None = None) -> Path:
     """Write a posterior, with further groups and attributes if given. See :meth:`Posterior.save`."""
-    for response in posterior.study.responses:
+    studies = [m.study for m in posterior.models] if isinstance(posterior, StackedPosterior) else [posterior.study]
+    for response in (r for s in studies for r in s.responses):
         if isinstance(response.model, UserModel) and (why := response.model.why_not_saved):
             raise FileError(f"The posterior cannot be saved: the model of response {response.name!r} could not be found again, because {why}.")
     groups = {name.strip("/"): node.to_dataset() for name, node in posterior.tree.children.items()} | dict(extra or {})
@@ -109,11 +141,12 @@ def read_tree(path: str | Path) -> xr.DataTree:
     return tree
 
 
-def posterior_from(tree: xr.DataTree, models: Mapping[str, Callable[..., Any]] | None = None) -> Posterior:
+def posterior_from(tree: xr.DataTree, models: Mapping[str, Any] | None = None) -> Posterior:
     """Rebuild a posterior from a tree read by :func:`read_tree`."""
     a = tree.attrs
     try:
-        study = from_json(a["study"], models)
+        stack = _read_stack(a["stack"], models) if "stack" in a else None
+        study = stack[0][0].study if stack else from_json(a["study"], models)
         scales = {n: Scale(*pair) for n, pair in json.loads(a["scales"]).items()}
         trajectories = Trajectories.from_dataset(study, tree[TRAJECTORIES].to_dataset())
         verdict = Verdict.from_json(a["verdict"])
@@ -127,4 +160,5 @@ def posterior_from(tree: xr.DataTree, models: Mapping[str, Callable[..., Any]] |
     if trajectories.hash != a["data_hash"]:
         raise FileError("The patients' data in the file do not match the hash stored with them; the file has been changed.")
     groups = {name: node.to_dataset() for name, node in tree.children.items()}
-    return Posterior(study, trajectories, xr.DataTree.from_dict(groups), scales, int(np.asarray(a["seed"])), str(a["engine"]), verdict)
+    fields = (study, trajectories, xr.DataTree.from_dict(groups), scales, int(np.asarray(a["seed"])), str(a["engine"]), verdict)
+    return StackedPosterior(*fields, *stack) if stack else Posterior(*fields)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import InferenceError
+from ..errors import InferenceError, listing
 from ..study.models import Saturated
 from ..study.predictor import saturated_cells
 from ..study.study import Study
@@ -14,6 +14,7 @@ from . import exact
 from .fit import blocks_of, replicate
 from .nuts import Block, sample
 from .posterior import Posterior
+from .stacked import StackedPosterior
 
 OUTCOMES = 400
 
@@ -73,8 +74,12 @@ def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: i
     Raises
     ------
     InferenceError
-        When the prior is improper, as the exact engine's reference prior of Normal cells is.
+        When the prior is improper, as the exact engine's reference prior of Normal cells is; for a
+        stacked posterior, whose weights come from data: only its models have priors.
     """
+    if isinstance(posterior, StackedPosterior):
+        raise InferenceError("A stacked posterior has no prior of its own, its weights come from the data; ask the posteriors that were stacked: "
+                             f"{listing(m.name for m in posterior.models)}.")
     if posterior.engine == "exact":
         return {r.name: _conjugate(posterior.study, r, chains * draws, seed) for r in posterior.study.responses}
     blocks = [

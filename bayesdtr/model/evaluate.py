@@ -34,6 +34,10 @@ def _density(d: dist.Distribution, compiled: CompiledResponse, points: jax.Array
     return jnp.exp(log_prob(d, points.T)).T
 
 
+def _log_density(d: dist.Distribution, compiled: CompiledResponse, outcomes: jax.Array) -> jax.Array:
+    return log_prob(d, outcomes)
+
+
 def _sample(d: dist.Distribution, compiled: CompiledResponse, uniforms: jax.Array) -> jax.Array:
     if compiled.support is not None:
         return finite_quantile(d, jnp.asarray(compiled.support, dtype=float), uniforms)
@@ -41,7 +45,7 @@ def _sample(d: dist.Distribution, compiled: CompiledResponse, uniforms: jax.Arra
 
 
 _SUMMARIES: dict[str, Callable[[dist.Distribution, CompiledResponse, jax.Array], jax.Array]] = {
-    "mean": _mean, "moments": _moments, "density": _density, "sample": _sample,
+    "mean": _mean, "moments": _moments, "density": _density, "log_density": _log_density, "sample": _sample,
 }
 
 
@@ -91,10 +95,11 @@ def evaluate(
     draws : mapping of str to array, shape (draw, ...)
         Empty for a model without parameters, which counts as one draw.
     inputs : mapping of str to array, shape (row,) or ()
-    what : {"mean", "moments", "density", "sample"}
-        Mean; mean and SD on a last axis; density (or probability) at points; one simulated outcome.
+    what : {"mean", "moments", "density", "log_density", "sample"}
+        Mean; mean and SD on a last axis; density (or probability) at points; its logarithm at one
+        outcome per row; one simulated outcome.
     extra : array, shape (row, point) or (row,), optional
-        Points of "density", uniform numbers of "sample".
+        Points of "density", outcomes of "log_density", uniform numbers of "sample".
     average : bool
         Average over draws block by block, so that memory does not grow with their number.
 

@@ -1,12 +1,13 @@
 """The prior of every address with the numbers in force, in the response's own units."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InferenceError
-from ..inference import Posterior
+from ..inference import Posterior, StackedModel, StackedPosterior
 from ..study.families import Family
 from ..study.models import Saturated, UserModel
 from ..study.priors import SCALED, UNRESTRICTED, PriorInForce
@@ -51,8 +52,13 @@ class PriorRow:
     reason: str
 
 
-def priors_in_force(posterior: Posterior) -> list[PriorRow]:
-    """Every prior of a fit, by response and address; a user's model lists its priors in its own source."""
+def priors_in_force(posterior: Posterior | StackedModel) -> list[PriorRow]:
+    """Every prior of a fit, by response and address; a user's model lists its priors in its own source.
+
+    Those of a stacked posterior bear the model's name before the response's.
+    """
+    if isinstance(posterior, StackedPosterior):
+        return [dataclasses.replace(row, response=f"{m.name}: {row.response}") for m in posterior.models for row in priors_in_force(m)]
     found = []
     for response in posterior.study.responses:
         if isinstance(response.model, UserModel) or response.family is None:
@@ -74,7 +80,7 @@ def _conjugate(response: Response) -> PriorRow:
                     "user" if given else "default", reason)
 
 
-def _row(posterior: Posterior, response: Response, row: PriorInForce) -> PriorRow:
+def _row(posterior: Posterior | StackedModel, response: Response, row: PriorInForce) -> PriorRow:
     assert response.family is not None
     scale = posterior.scales.get(response.name)
     numbers = []

@@ -8,6 +8,7 @@ from ..plot.style import SPARSE
 from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Points, Section, amount, chance, digits_for, interval, table
 from .material import Material
 from .sections import picture
+from .stacked import rerun_lines, sampled
 from .words import alarms_of, wrong_of
 
 MOST_REGIMES = 64
@@ -154,12 +155,10 @@ def missing() -> Section:
 def rerun(m: Material, command: str | None) -> Section:
     """Item 16."""
     posterior = m.regime.posterior
-    chains, draws = posterior.shape
-    many = f'engine="exact", draws={chains * draws}, chains={chains}' if posterior.engine == "exact" else f"draws={draws}, chains={chains}"
     lines = ["import bayesdtr as dtr", "", "# study and patients: the declaration and the data whose hashes stand under Identification",
-             f"posterior = dtr.fit(study, patients, seed={posterior.seed}, {many})", "regime = dtr.optimize(posterior)",
+             *rerun_lines(posterior), "regime = dtr.optimize(posterior)",
              "comparison = dtr.compare(posterior)"]
     blocks: list[Block] = [Paragraph("Command:"), Code(command)] if command else []
-    warmup = "" if posterior.engine == "exact" else " and the warm-up that was used, which a posterior does not record"
+    warmup = " and the warm-up that was used, which a posterior does not record" if sampled(posterior) else ""
     blocks += [Paragraph(f"In Python, with the package versions named under Identification{warmup}:"), Code("\n".join(lines))]
     return Section("rerun", "How to run it again", "BARG", tuple(blocks))

@@ -13,6 +13,7 @@ from ..decision.regime import mcid_of
 from ..inference import Convergence
 from ..inference.check import DIVERGENT_FAIL, ESS_FAIL, ESS_WARN, PREDICTIVE_WARN, RHAT_FAIL, RHAT_WARN
 from ..inference.files import versions
+from ..inference.stacked import STACKED
 from ..plot.priors import priors_in_force
 from ..plot.style import SPARSE
 from ..study.describe import equation, timeline_lines
@@ -21,6 +22,7 @@ from ..study.timeline import Decision
 from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Picture, Points, Section, amount, chance, digits_for, interval, table
 from .figures import inlined, width_of
 from .material import Material, study_hash
+from .stacked import TERM, computed, draws_of, sources, weights_of
 
 
 def picture(figure: Any, description: str, caption: str) -> Picture:
@@ -32,18 +34,14 @@ def identification(m: Material, today: datetime.date) -> Section:
     """Item 1."""
     posterior = m.regime.posterior
     rows = [
-        ("Date", today.isoformat()), ("Study declaration, SHA-256", study_hash(m.study)), ("Data, SHA-256", posterior.trajectories.hash),
-        ("Patients", posterior.trajectories.n), ("Engine", posterior.engine), ("Seed", posterior.seed),
-        ("Draws", _amount_of_draws(m)),
+        ("Date", today.isoformat()),
+        *((f"Study declaration{f' of {name}' if name else ''}, SHA-256", study_hash(s)) for name, s in sources(posterior)),
+        ("Data, SHA-256", posterior.trajectories.hash), ("Patients", posterior.trajectories.n),
+        ("Engine", TERM if posterior.engine == STACKED else posterior.engine), ("Seed", posterior.seed),
+        ("Draws", draws_of(posterior.engine, posterior.shape)),
         ("Packages", ", ".join(f"{n} {v}" for n, v in versions().items())),
     ]
     return Section("identification", "Identification", "BARG, ICH E20 draft", (table(("", ""), rows),))
-
-
-def _amount_of_draws(m: Material) -> str:
-    posterior = m.regime.posterior
-    chains, draws = posterior.shape
-    return f"{posterior.size} independent draws" if posterior.engine == "exact" else f"{chains} chains of {draws} draws"
 
 
 def estimand(m: Material) -> Section:
@@ -77,23 +75,27 @@ def design(m: Material) -> Section:
     """Item 4."""
     study = m.study
     equations: list[Block] = []
-    for response in study.responses:
-        first, *rest = equation(study, response)
-        equations.append(Code("\n".join([first, *(f"    {line}" for line in rest)])))
+    for name, declared in sources(m.regime.posterior):
+        equations += [Paragraph(f"Model {name}:")] if name else []
+        for response in declared.responses:
+            first, *rest = equation(declared, response)
+            equations.append(Code("\n".join([first, *(f"    {line}" for line in rest)])))
+    kinds = [r.model for _, declared in sources(m.regime.posterior) for r in declared.responses]
     notes = []
-    if any(isinstance(r.model, Hierarchical) for r in study.responses):
+    if any(isinstance(k, Hierarchical) for k in kinds):
         notes.append("Covariates enter divided by their SD. Every contrast of treatments (“a vs b”) is normal around zero with the common scale tau, "
                      "every interaction with the smaller scale tau_interaction; both scales are estimated. Contrasts sum to zero within each set of "
                      "feasible options.")
     if study.cluster:
         notes.append(f"Levels and treatment contrasts vary over {study.cluster} and are partially pooled.")
-    if any(isinstance(r.model, UserModel) for r in study.responses):
+    if any(isinstance(k, UserModel) for k in kinds):
         notes.append("Models marked as written by the user are identified by their address and a hash of their source.")
     blocks: list[Block] = [
         Heading("Timeline"),
         picture(plot.timeline(study), "The study as a diagram: " + " ".join(timeline_lines(study)),
                 "Squares: decisions with their options. Circles: responses. Diamonds: baseline covariates and the utility."),
         Heading("Model"), *equations, Points(tuple(notes)) if notes else Paragraph("Each response depends on its cell only; nothing is pooled."),
+        *weights_of(m.regime.posterior),
         Heading("Causal assumptions, and who guarantees each"),
         table(("Assumption", "What it says here", "Guaranteed by"), _assumptions(m)),
     ]
@@ -134,8 +136,8 @@ def priors(m: Material, prior: Prior) -> Section:
     starts_best = prior.starts_best
     posterior = m.regime.posterior
     rows = [(f"{r.response}.{r.address}", r.declared, r.text, r.source, r.reason, NOT_PROVIDED) for r in priors_in_force(posterior)]
-    rows += [(r.name, "in the model function", r.model.address, "user", "see the function's source", NOT_PROVIDED)
-             for r in m.study.responses if isinstance(r.model, UserModel)]
+    rows += [(f"{name}: {r.name}" if name else r.name, "in the model function", r.model.address, "user", "see the function's source", NOT_PROVIDED)
+             for name, declared in sources(posterior) for r in declared.responses if isinstance(r.model, UserModel)]
     blocks: list[Block] = [
         table(("Address", "As declared", "Numbers in force", "Source", "Reason", "Effective sample size"), rows),
         picture(plot.priors(posterior), "Density of each prior: " + "; ".join(f"{r[0]} {r[2]}" for r in rows),
@@ -222,13 +224,11 @@ def computation(m: Material) -> Section:
     """Item 7."""
     posterior = m.regime.posterior
     verdict = posterior.verdict
-    sampler = ("independent draws from the exact posterior of conjugate cells" if posterior.engine == "exact" else
-               "No-U-Turn sampler (NumPyro) on the model compiled from PyMC")
     rows = [_diagnosed("Parameters", verdict.convergence), _diagnosed("Values of the embedded regimes", m.comparison.convergence)]
     methods = [(name, how) for name, how in m.regime.methods.items()] + [("embedded regimes", m.comparison.method)]
     value = m.regime.value()
     blocks: list[Block] = [
-        Paragraph(f"Sampler: {sampler}; {_amount_of_draws(m)}."),
+        *(Paragraph(sentence) for sentence in computed(posterior)),
         table(("Quantity", "Largest R-hat", "of", "Smallest bulk ESS", "Smallest tail ESS", "Divergences", "Draws"), rows, numeric=(1, 3, 4, 5, 6)),
         Paragraph(f"Gate: the recommendation is withheld when R-hat exceeds {RHAT_FAIL:g}, an effective sample size (ESS) falls below {ESS_FAIL}, or "
                   f"more than {DIVERGENT_FAIL:.0%} of draws diverge; it is given with a warning above {RHAT_WARN:g}, below {ESS_WARN}, or at any "

@@ -8,7 +8,9 @@ key                       meaning
 ========================  ==========================================================================
 schema_version            1
 study                     hash (SHA-256 of the declaration), description (text), timeline (list of lines)
-engine, seed, versions    what computed it: engine, seed, package versions
+engine, seed, versions    what computed it: engine ("stacked" for a mixture of models), seed, package versions
+stacked                   null for one model; else models: [{name, study_hash, description, engine, seed, draws,
+                          status}], and weights {response: {model: stacking weight}}
 data                      patients (number), hash (SHA-256), notes (sentences of the data door)
 diagnostics               status ("ok", "warn", "fail"), reasons, rhat_max, ess_bulk_min, ess_tail_min,
                           divergences, draws; positivity: [{decision, cell {name: label}, options
@@ -51,6 +53,7 @@ from ..schema import SCHEMA_VERSION
 from ..study import Study
 from ..study.describe import timeline_lines
 from .material import Material, strict, study_hash
+from .stacked import summary_of_stack
 
 
 def summary(regime: Regime, comparison: Comparison | None = None, *, prior_starts_best: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -110,7 +113,7 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
     return strict({
         "schema_version": SCHEMA_VERSION,
         "study": _study(m.study),
-        "engine": posterior.engine, "seed": posterior.seed, "versions": versions(),
+        "engine": posterior.engine, "seed": posterior.seed, "versions": versions(), "stacked": summary_of_stack(posterior),
         "data": {"patients": posterior.trajectories.n, "hash": posterior.trajectories.hash, "notes": list(posterior.trajectories.notes)},
         "diagnostics": _diagnostics(posterior.verdict),
         "withheld": m.withheld,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..decision.readable import CONDITION, RuleBranch
+from ..inference import StackedPosterior
 from ..inference.check import ESS_FAIL, RHAT_FAIL, convergence_reasons
 from ..plot.style import SPARSE
 from ..study.conditions import Condition, Equals, OneOf, Test
@@ -248,6 +249,9 @@ def _sure(m: Material) -> list[str]:
     say = lambda x: number_words(x, digits)  # noqa: E731
     found = [f"If all patients like these followed the rule, {utility_words(m)} would be about {say(value.mean)}. According to the model it lies "
              f"between {say(value.lower)} and {say(value.upper)} with a probability of {round(100 * value.ci_prob)} in 100."]
+    if isinstance(m.regime.posterior, StackedPosterior):
+        found.append(f"{count_words(len(m.regime.posterior.models)).capitalize()} models of how patients respond were at hand. None was chosen; all "
+                     "answers here are averages over them, in which a model counts the more, the better it foretold patients it had not seen.")
     first = m.cells[0] if m.cells and not m.cells[0].history else None
     if first is not None and max(o.share for o in first.options) == 1:
         top = max(first.options, key=lambda o: o.share)

@@ -59,14 +59,18 @@ STUDIES = {f.__name__: f for f in (by_response, by_earlier_decision, three_stage
 
 
 def prove(study: Study, seed: int, per_chain: int = 12) -> None:
+    """Draw arbitrary cells and prove what follows from them."""
+    draws = known.random_cells(study, seed, per_chain=per_chain)
+    prove_posterior(known.posterior_with(study, draws, seed=seed), known.cell_law(study, draws, True), known.cell_law(study, draws, False))
+
+
+def prove_posterior(posterior, averaged: known.Law, per_draw: known.Law) -> None:
     """Everything that optimize and compare say about a discrete study, against sums over paths.
 
     1e-8 and 1e-10 are bounds on rounding: sums of at most a few hundred products of numbers near 1.
     """
-    draws = known.random_cells(study, seed, per_chain=per_chain)
-    posterior = known.posterior_with(study, draws, seed=seed)
+    study = posterior.study
     regime = optimize(posterior)
-    averaged, per_draw = known.cell_law(study, draws, True), known.cell_law(study, draws, False)
     for decision in study.decisions:
         position = study.names.index(decision.name)
         before = [h for h in known.histories(study, decision.name) if len(known.offered(decision, h))]
