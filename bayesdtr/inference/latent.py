@@ -64,6 +64,7 @@ class Latent:
         self.sizes = [int(np.prod(self.shapes[n])) for n in self.linear.latent]
         self.p = sum(self.sizes)
         self.cuts = np.cumsum(self.sizes)[:-1].tolist()
+        self.d = sum(int(np.prod(self.shapes[n])) for n in self.linear.hyper)
         self.quadratic = compiled.distribution == "normal" and self.linear.parts == 1
 
     def named(self, x: jax.Array) -> dict[str, jax.Array]:
@@ -74,6 +75,20 @@ class Latent:
     def flat(self, values: Arrays) -> jax.Array:
         """Coefficients end to end, shape (p,)."""
         return jnp.concatenate([jnp.broadcast_to(jnp.asarray(values[n], dtype=float), self.shapes[n]).ravel() for n in self.linear.latent])
+
+    def other(self, flat: jax.Array) -> dict[str, jax.Array]:
+        """Other parameters by name, from one vector of shape (d,)."""
+        found, begin = {}, 0
+        for name in self.linear.hyper:
+            size = int(np.prod(self.shapes[name]))
+            found[name] = flat[begin : begin + size].reshape(self.shapes[name])
+            begin += size
+        return found
+
+    def flat_other(self, values: Arrays) -> jax.Array:
+        """Other parameters end to end, shape (d,)."""
+        parts = [jnp.asarray(values[n], dtype=float).ravel() for n in self.linear.hyper]
+        return jnp.concatenate(parts) if parts else jnp.zeros(0)
 
     def prior(self, psi: Arrays, inputs: Arrays) -> tuple[jax.Array, jax.Array]:
         """Prior means and log scales of the coefficients, each shape (p,)."""
@@ -116,7 +131,7 @@ class Latent:
         eta = self.eta(x, data[0])
         slope, weight = self.second(eta, psi, data)
         weight = positive(weight)
-        scaled = jnp.einsum("rij,rjp->rip", weight, design) if self.linear.parts > 1 else weight[:, 0] * design[:, 0][:, None][:, 0]
+        scaled = jnp.einsum("rij,rjp->rip", weight, design) if self.linear.parts > 1 else weight * design
         rows = design.reshape(-1, self.p)
         gram = rows.T @ scaled.reshape(-1, self.p)
         return Curvature(x, eta, rows.T @ slope.ravel(), gram, weight)
