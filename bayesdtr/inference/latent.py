@@ -160,24 +160,24 @@ def mode(latent: Latent, start: jax.Array, psi: Arrays, design: jax.Array, data:
     scale = jnp.exp(log_scale)
     eye = jnp.eye(latent.p)
 
-    def density(v):
-        return latent.likelihood(latent.eta(mean + scale * v, data[0]), psi, data) - 0.5 * v @ v
-
     def step(state):
-        count, v, best, ridge, at, _ = state
+        count, v, tried, best, ridge, at, _ = state
+        found = latent.curvature(mean + scale * tried, psi, design, data)
+        density = latent.likelihood(found.eta, psi, data) - 0.5 * tried @ tried
+        good = density >= best - 1e-12 * jnp.abs(best)
+        at = jax.tree.map(lambda new, old: jnp.where(good, new, old), found, at)
+        v, best = jnp.where(good, tried, v), jnp.where(good, density, best)
+        ridge = jnp.where(good, jnp.where(ridge < 1e-3, 0.0, 0.1 * ridge), jnp.maximum(10.0 * ridge, 0.1))
         slope = scale * at.gradient - v
         b = (1.0 + ridge) * eye + scale[:, None] * at.gram * scale
         move = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(b), True), slope)
-        tried = density(v + move)
-        good = tried >= best - 1e-12 * jnp.abs(best)
-        v, best = jnp.where(good, v + move, v), jnp.where(good, tried, best)
-        ridge = jnp.where(good, jnp.where(ridge < 1e-3, 0.0, 0.1 * ridge), jnp.maximum(10.0 * ridge, 0.1))
-        gain = jnp.where(good, slope @ move, jnp.inf)
-        return count + 1, v, best, ridge, latent.curvature(mean + scale * v, psi, design, data), gain
+        return count + 1, v, v + move, best, ridge, at, jnp.where(good, slope @ move, jnp.inf)
 
     v = (start - mean) / scale
-    first = (0, v, density(v), jnp.zeros(()), latent.curvature(start, psi, design, data), jnp.full((), jnp.inf))
-    return jax.lax.while_loop(lambda s: (s[0] < steps) & (s[5] > 1e-9), step, first)[4]
+    rows = (len(data[1]), latent.linear.parts)
+    nothing = Curvature(start, jnp.zeros(rows), jnp.zeros(latent.p), jnp.zeros((latent.p, latent.p)), jnp.zeros((*rows, rows[1])))
+    first = (0, v, v, jnp.full((), -jnp.inf), jnp.zeros(()), nothing, jnp.full((), jnp.inf))
+    return jax.lax.while_loop(lambda s: (s[0] < steps) & (s[6] > 1e-9), step, first)[5]
 
 
 def reads(function: Any, psi: Arrays) -> bool:

@@ -24,8 +24,10 @@ from .coordinates import chart, potential, start_of, to_model
 CHUNK = 100
 """Iterations between two updates of the progress bar, and between two chances to interrupt."""
 
-TARGET_ACCEPT = 0.95
-"""Above NumPyro's 0.8: scales over two or three options make narrow corners."""
+TARGET_ACCEPT = 0.9
+"""In the coordinates of a latent Gaussian model; above NumPyro's 0.8, for scales over two or three options have long tails."""
+PLAIN_TARGET_ACCEPT = 0.95
+"""In a model's own coordinates, whose corners nobody has smoothed."""
 
 
 _ZERO = np.zeros((), dtype=np.int64)
@@ -62,7 +64,7 @@ class Draws:
 
 
 @functools.lru_cache(maxsize=64)
-def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float) -> tuple[Any, Any, Any]:
+def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float | None) -> tuple[Any, Any, Any]:
     """The three executables of a structure and shape: lay out coordinates, start a chain, advance it by a chunk."""
     lay_out, start, advance = programs(compiled, warmup, target_accept)
     shapes = {n: jax.ShapeDtypeStruct(shape, dtype) for n, shape, dtype in signature}
@@ -76,7 +78,7 @@ def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup:
         )
 
 
-def programs(compiled: CompiledResponse, warmup: int, target_accept: float, depth: int = 10) -> tuple[Any, Any, Any]:
+def programs(compiled: CompiledResponse, warmup: int, target_accept: float | None = None, depth: int = 10) -> tuple[Any, Any, Any]:
     """The three functions behind the executables.
 
     Returns
@@ -98,8 +100,8 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float, dept
     def start(seed, chain, data, made):
         chain_key = key(seed, compiled.name, chain)
         return start_kernel(
-            start_of(compiled, made, data, jax.random.fold_in(chain_key, 0)), num_warmup=warmup, target_accept_prob=target_accept,
-            model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
+            start_of(compiled, made, data, jax.random.fold_in(chain_key, 0)), num_warmup=warmup,
+            target_accept_prob=target_accept or (PLAIN_TARGET_ACCEPT if made is None else TARGET_ACCEPT), model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
         )
 
     def advance(state, data, made):
@@ -116,7 +118,7 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float, dept
     return lambda data: chart(compiled, data), start, advance
 
 
-def _compile(block: Block, warmup: int, target_accept: float) -> tuple[Any, Any, Any]:
+def _compile(block: Block, warmup: int, target_accept: float | None) -> tuple[Any, Any, Any]:
     """Compile a block's programs, or return those compiled before."""
     arrays = {**block.inputs, "y": block.y, "weight": block.weight}
     signature = tuple((n, v.shape, str(v.dtype)) for n, v in arrays.items())
@@ -150,7 +152,7 @@ def _chain(
 
 
 def sample(
-    blocks: list[Block], *, seed: int, draws: int, warmup: int, chains: int, target_accept: float = TARGET_ACCEPT, show: str | bool = "auto"
+    blocks: list[Block], *, seed: int, draws: int, warmup: int, chains: int, target_accept: float | None = None, show: str | bool = "auto"
 ) -> list[Draws]:
     """Sample independent blocks with NUTS.
 
@@ -160,7 +162,8 @@ def sample(
     seed : int
     draws, warmup, chains : int
         Draws and warm-up iterations per chain.
-    target_accept : float
+    target_accept : float, optional
+        0.9 for latent Gaussian models, 0.95 for others.
     show : {"auto", True, False}
         Whether to show a progress bar.
 

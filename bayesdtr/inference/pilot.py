@@ -86,65 +86,58 @@ def marginal(latent: Latent, pilot: Pilot, flat: jax.Array, data: Data) -> jax.A
     return log_joint(latent, pilot, x, psi, ratio, data) + jacobian
 
 
-def hessian(slope: Callable[[jax.Array], jax.Array], at: jax.Array) -> jax.Array:
-    """Symmetric second derivatives from central differences of a gradient."""
-    steps = DIFFERENCE * jnp.eye(len(at))
-    up, down = jax.vmap(lambda s: slope(at + s))(steps), jax.vmap(lambda s: slope(at - s))(steps)
-    second = (up - down) / (2 * DIFFERENCE)
-    return 0.5 * (second + second.T)
+def climb(density: Callable[[jax.Array], jax.Array], start: jax.Array, steps: jax.Array | int = CLIMB) -> tuple[jax.Array, jax.Array]:
+    """Mode of a smooth density in a few dimensions, and the root of its inverse negative Hessian there.
 
-
-def climb(density: Callable[[jax.Array], jax.Array], start: jax.Array, steps: int = CLIMB) -> tuple[jax.Array, jax.Array]:
-    """Mode of a smooth density in a few dimensions, and the root of its inverse negative Hessian.
-
-    Eigenvalues of the Hessian enter by size, so a step always climbs; of five lengths the best is taken.
+    Newton steps with a Hessian from central differences of gradients. Its eigenvalues enter by size, so
+    that every step points uphill; a step that does not raise the density is taken back and made shorter.
+    All points of an iteration are evaluated by one traced copy of the density, for the compiler's sake.
     """
-    slope = jax.grad(density)
-    lengths = jnp.array([1.0, 0.5, 0.2, 0.05, 0.0])
-
-    def spectrum(at):
-        values, vectors = jnp.linalg.eigh(-hessian(slope, at))
-        return jnp.clip(jnp.abs(values), SD_LIMITS[1] ** -2, SD_LIMITS[0] ** -2), vectors
+    d = len(start)
+    around = DIFFERENCE * jnp.concatenate([jnp.zeros((1, d)), jnp.eye(d), -jnp.eye(d)])
 
     def step(state):
-        count, at, best, _ = state
-        values, vectors = spectrum(at)
-        move = vectors @ ((vectors.T @ slope(at)) / values)
-        move = move * jnp.minimum(1.0, LONGEST / jnp.max(jnp.abs(move)).clip(1e-12))
-        tried = jax.vmap(density)(at + lengths[:, None] * move)
-        tried = jnp.where(jnp.isfinite(tried), tried, -jnp.inf)
-        which = jnp.argmax(tried)
-        return count + 1, at + lengths[which] * move, tried[which], tried[which] - best
+        count, at, tried, best, values, vectors, move, reach, _ = state
+        value, slopes = jax.vmap(jax.value_and_grad(density))(tried + around)
+        good = jnp.all(jnp.isfinite(slopes)) & (value[0] > best)
+        second = (slopes[1 : d + 1] - slopes[d + 1 :]) / (2 * DIFFERENCE)
+        fresh, basis = jnp.linalg.eigh(jnp.where(good, -0.5 * (second + second.T), jnp.eye(d)))
+        fresh = jnp.clip(jnp.abs(fresh), SD_LIMITS[1] ** -2, SD_LIMITS[0] ** -2)
+        ahead = basis @ ((basis.T @ jnp.where(good, slopes[0], 0.0)) / fresh)
+        at, best, gain = jnp.where(good, tried, at), jnp.where(good, value[0], best), jnp.where(good, value[0] - best, jnp.inf)
+        values, vectors, move = jnp.where(good, fresh, values), jnp.where(good, basis, vectors), jnp.where(good, ahead, move)
+        reach = jnp.where(good, LONGEST, 0.25 * jnp.minimum(reach, jnp.max(jnp.abs(move))))
+        shortened = move * jnp.minimum(1.0, reach / jnp.max(jnp.abs(move)).clip(1e-12))
+        return count + 1, at, at + shortened, best, values, vectors, move, reach, gain
 
-    first = (0, start, density(start), jnp.full((), jnp.inf))
-    at = jax.lax.while_loop(lambda s: (s[0] < steps) & (s[3] > 1e-3), step, first)[1]
-    values, vectors = spectrum(at)
+    infinite = jnp.full((), jnp.inf)
+    first = (0, start, start, -infinite, jnp.ones(d), jnp.eye(d), jnp.zeros(d), infinite, infinite)
+    _, at, _, _, values, vectors, *_ = jax.lax.while_loop(lambda s: (s[0] < steps) & (s[8] > 1e-3) & (s[7] > 1e-6), step, first)
     return at, jnp.linalg.cholesky((vectors / values) @ vectors.T)
 
 
 def find(latent: Latent, data: Data, rounds: int = 2) -> Pilot:
-    """Pilot of a data set: conditional mode, then the other parameters, then the conditional mode there.
+    """Pilot of a data set: conditional mode, then the other parameters, then the conditional mode there, and so on.
 
-    Where anything is not finite, the model's central starting point with unit spread stands in.
+    Where anything is not finite, prior means and the model's central starting point with unit spread
+    stand in: slower coordinates, the same posterior.
     """
     inputs = data[0]
     begin = latent.compiled.initial(inputs)
     design = latent.design(inputs)
-    flat, d = latent.flat_other(begin), latent.d
+    flat, d, parts = latent.flat_other(begin), latent.d, latent.linear.parts
     x = latent.prior(begin, inputs)[0]
+    rows = len(data[1])
+    nothing = Curvature(x, latent.eta(x, inputs), jnp.zeros(latent.p), jnp.zeros((latent.p, latent.p)), jnp.zeros((rows, parts, parts)))
+    first = Pilot(flat, jnp.eye(d), nothing, jnp.zeros(()))
 
-    def at(flat, x):
-        psi = latent.other(flat)
-        curvature = mode(latent, x, psi, design, data)
-        return curvature, jnp.sum(jnp.trace(curvature.weight, axis1=1, axis2=2))
+    def improve(round_, pilot):
+        flat, spread = pilot.psi, pilot.spread
+        if 0 < d <= 24:  # the first round has no curvature yet, and leaves them where they are
+            flat, spread = climb(lambda f: marginal(latent, pilot, f, data), flat, jnp.where(round_ == 0, 0, CLIMB))
+        at = mode(latent, pilot.at.x, latent.other(flat), design, data)
+        return Pilot(flat, spread, at, jnp.sum(jnp.trace(at.weight, axis1=1, axis2=2)))
 
-    pilot = Pilot(flat, jnp.eye(d), *at(flat, x))
-    first = pilot
-    if 0 < d <= 24:
-        def improve(_, pilot):
-            flat, spread = climb(lambda f: marginal(latent, pilot, f, data), pilot.psi)
-            return Pilot(flat, spread, *at(flat, pilot.at.x))
-
-        pilot = jax.lax.fori_loop(0, 1 if latent.quadratic else rounds, improve, pilot)
+    pilot = jax.lax.fori_loop(0, 1 + (1 if latent.quadratic else rounds), improve, first)
     good = jnp.all(jnp.array([jnp.all(jnp.isfinite(v)) for v in jax.tree.leaves(pilot)]))
     return jax.tree.map(lambda a, b: jnp.where(good, a, b), pilot, first)
