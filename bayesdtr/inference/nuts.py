@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -54,13 +54,19 @@ class Block:
         """What the compiled programs take as their data argument."""
         return dict(self.inputs), self.y, self.weight
 
+    @property
+    def signature(self) -> tuple[tuple[str, tuple[int, ...], str], ...]:
+        """Names, shapes and types of the arrays: what a compiled program is made for."""
+        return tuple((n, np.shape(v), str(np.asarray(v).dtype)) for n, v in {**self.inputs, "y": self.y, "weight": self.weight}.items())
+
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of one block: reported quantities and the sampler's statistics, each ``[chain, draw, ...]``."""
+    """Draws of one block: reported quantities and the sampler's statistics, each ``[chain, draw, ...]``; single numbers about them."""
 
     values: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
+    diagnostics: dict[str, float] = field(default_factory=dict)
 
 
 @functools.lru_cache(maxsize=64)
@@ -101,7 +107,8 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
         chain_key = key(seed, compiled.name, chain)
         return start_kernel(
             start_of(compiled, made, data, jax.random.fold_in(chain_key, 0)), num_warmup=warmup,
-            target_accept_prob=target_accept or (PLAIN_TARGET_ACCEPT if made is None else TARGET_ACCEPT), model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
+            target_accept_prob=target_accept or (PLAIN_TARGET_ACCEPT if made is None else TARGET_ACCEPT),
+            model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
         )
 
     def advance(state, data, made):
@@ -116,13 +123,6 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
         return jax.lax.scan(step, state, None, length=CHUNK)
 
     return lambda data: chart(compiled, data), start, advance
-
-
-def _compile(block: Block, warmup: int, target_accept: float | None) -> tuple[Any, Any, Any]:
-    """Compile a block's programs, or return those compiled before."""
-    arrays = {**block.inputs, "y": block.y, "weight": block.weight}
-    signature = tuple((n, v.shape, str(v.dtype)) for n, v in arrays.items())
-    return _executables(block.compiled, signature, warmup, target_accept)
 
 
 class _StoppedError(Exception):
@@ -178,7 +178,7 @@ def sample(
     with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool, progress(steps * chains * len(sampled), "sampling", show) as bar:
         try:
             # One after the other: XLA uses all cores for one program, and fetching two at once takes longer than twice one.
-            programs = [_compile(b, warmup, target_accept) for b in sampled]
+            programs = [_executables(b.compiled, b.signature, warmup, target_accept) for b in sampled]
             with double_precision():
                 charts = [p[0](b.data) for b, p in zip(sampled, programs, strict=True)]
             jobs = [

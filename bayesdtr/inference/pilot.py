@@ -86,7 +86,10 @@ def marginal(latent: Latent, pilot: Pilot, flat: jax.Array, data: Data) -> jax.A
     return log_joint(latent, pilot, x, psi, ratio, data) + jacobian
 
 
-def climb(density: Callable[[jax.Array], jax.Array], start: jax.Array, steps: jax.Array | int = CLIMB) -> tuple[jax.Array, jax.Array]:
+def climb(
+    density: Callable[[jax.Array], jax.Array], start: jax.Array, steps: jax.Array | int = CLIMB, sds: tuple[float, float] = SD_LIMITS,
+    longest: float = LONGEST,
+) -> tuple[jax.Array, jax.Array]:
     """Mode of a smooth density in a few dimensions, and the root of its inverse negative Hessian there.
 
     Newton steps with a Hessian from central differences of gradients. Its eigenvalues enter by size, so
@@ -102,11 +105,11 @@ def climb(density: Callable[[jax.Array], jax.Array], start: jax.Array, steps: ja
         good = jnp.all(jnp.isfinite(slopes)) & (value[0] > best)
         second = (slopes[1 : d + 1] - slopes[d + 1 :]) / (2 * DIFFERENCE)
         fresh, basis = jnp.linalg.eigh(jnp.where(good, -0.5 * (second + second.T), jnp.eye(d)))
-        fresh = jnp.clip(jnp.abs(fresh), SD_LIMITS[1] ** -2, SD_LIMITS[0] ** -2)
+        fresh = jnp.clip(jnp.abs(fresh), sds[1] ** -2, sds[0] ** -2)
         ahead = basis @ ((basis.T @ jnp.where(good, slopes[0], 0.0)) / fresh)
         at, best, gain = jnp.where(good, tried, at), jnp.where(good, value[0], best), jnp.where(good, value[0] - best, jnp.inf)
         values, vectors, move = jnp.where(good, fresh, values), jnp.where(good, basis, vectors), jnp.where(good, ahead, move)
-        reach = jnp.where(good, LONGEST, 0.25 * jnp.minimum(reach, jnp.max(jnp.abs(move))))
+        reach = jnp.where(good, longest, 0.25 * jnp.minimum(reach, jnp.max(jnp.abs(move))))
         shortened = move * jnp.minimum(1.0, reach / jnp.max(jnp.abs(move)).clip(1e-12))
         return count + 1, at, at + shortened, best, values, vectors, move, reach, gain
 
