@@ -69,7 +69,9 @@ def smooth(log_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     flat = excess[-1] < 1e-10
     shape, scale = fit_tail(jnp.where(flat, jnp.linspace(0.1, 1.0, m), jnp.maximum(excess, 1e-30)))
     p = (jnp.arange(m) + 0.5) / m
-    quantiles = jnp.where(jnp.abs(shape) > 1e-8, scale * jnp.expm1(-shape * jnp.log1p(-p)) / jnp.where(shape == 0, 1.0, shape), -scale * jnp.log1p(-p))
+    exponential = -jnp.log1p(-p)
+    bent = jnp.expm1(shape * exponential) / jnp.where(shape == 0, 1.0, shape)
+    quantiles = scale * jnp.where(jnp.abs(shape) > 1e-8, bent, exponential)
     fitted = jnp.minimum(jnp.log(quantiles + jnp.exp(cut)), 0.0)  # no weight above the largest ratio
     smoothed = raw.at[order[size - m :]].set(jnp.where(flat | ~jnp.isfinite(shape), tail, fitted))
     khat = jnp.where(any_usable, jnp.where(flat, -jnp.inf, shape), jnp.inf)
