@@ -73,13 +73,18 @@ def two_piece(seed: jax.Array, scales: jax.Array, heavy: bool) -> tuple[jax.Arra
     side, size = jax.random.uniform(seed, (2, len(up)), minval=1e-12)
     scale = jnp.where(side * (up + down) < up, up, -down)
     if heavy:
-        root = jnp.sqrt(1.0 - size**2)  # sqrt(4 p (1 - p)) at p = (1 + size) / 2
-        t = 2.0 * jnp.sqrt(jnp.maximum(jnp.cos(jnp.arccos(root) / 3.0) / root - 1.0, 0.0))
-        log_density = jnp.log(0.375) - 2.5 * jnp.log1p(0.25 * t**2)
+        t, log_density = students_t(0.5 * (1.0 + size))
     else:
         t = jax.scipy.special.ndtri(0.5 * (1.0 + size))
-        log_density = -0.5 * (t**2 + _LOG_2PI)
-    return scale * t, jnp.sum(log_density + jnp.log(2.0 / (up + down)))
+        log_density = -0.5 * jnp.sum(t**2 + _LOG_2PI)
+    return scale * t, log_density + jnp.sum(jnp.log(2.0 / (up + down)))
+
+
+def students_t(u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Quantiles of Student's t with 4 degrees of freedom, whose formula is closed, and their log density summed over the last axis."""
+    root = jnp.sqrt(4.0 * jnp.clip(u * (1.0 - u), 1e-8, None))
+    size = 2.0 * jnp.sqrt(jnp.maximum(jnp.cos(jnp.arccos(jnp.minimum(root, 1.0)) / 3.0) / root - 1.0, 0.0))
+    return jnp.where(u > 0.5, size, -size), jnp.sum(jnp.log(0.375) - 2.5 * jnp.log1p(0.25 * size**2), axis=-1)
 
 
 def skewness(model: Latent, pilot: Pilot, data: Data) -> jax.Array:

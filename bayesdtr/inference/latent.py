@@ -6,6 +6,7 @@ curvature of each row's log likelihood comes from automatic differentiation, m c
 because a row's likelihood depends on its own predictors only.
 """
 
+import copy
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -66,6 +67,12 @@ class Latent:
         self.cuts = np.cumsum(self.sizes)[:-1].tolist()
         self.d = sum(int(np.prod(self.shapes[n])) for n in self.linear.hyper)
         self.quadratic = compiled.distribution == "normal" and self.linear.parts == 1
+
+    def viewed(self) -> "Latent":
+        """The same model with the likelihood replaced by its quadratic view around a pilot's mode."""
+        view = copy.copy(self)
+        view.quadratic = True
+        return view
 
     def named(self, x: jax.Array) -> dict[str, jax.Array]:
         """Coefficients by name."""

@@ -119,12 +119,13 @@ def climb(
     return at, jnp.linalg.cholesky((vectors / values) @ vectors.T)
 
 
-def find(latent: Latent, data: Data, rounds: int = 2) -> Pilot:
+def find(latent: Latent, data: Data, rounds: int = 2, view: Latent | None = None) -> Pilot:
     """Pilot of a data set: conditional mode, then the other parameters, then the conditional mode there, and so on.
 
     Where anything is not finite, prior means and the model's central starting point with unit spread
-    stand in: slower coordinates, the same posterior.
+    stand in: slower coordinates, the same posterior. With a `view`, its likelihood is climbed in place of the model's.
     """
+    view = latent if view is None else view
     inputs = data[0]
     begin = latent.compiled.initial(inputs)
     design = latent.design(inputs)
@@ -137,7 +138,7 @@ def find(latent: Latent, data: Data, rounds: int = 2) -> Pilot:
     def improve(round_, pilot):
         flat, spread = pilot.psi, pilot.spread
         if 0 < d <= 24:  # the first round has no curvature yet, and leaves them where they are
-            flat, spread = climb(lambda f: marginal(latent, pilot, f, data), flat, jnp.where(round_ == 0, 0, CLIMB))
+            flat, spread = climb(lambda f: marginal(view, pilot, f, data), flat, jnp.where(round_ == 0, 0, CLIMB))
         at = mode(latent, pilot.at.x, latent.other(flat), design, data)
         return Pilot(flat, spread, at, jnp.sum(jnp.trace(at.weight, axis1=1, axis2=2)))
 
