@@ -66,7 +66,7 @@ class Latent:
         self.p = sum(self.sizes)
         self.cuts = np.cumsum(self.sizes)[:-1].tolist()
         self.d = sum(int(np.prod(self.shapes[n])) for n in self.linear.hyper)
-        self.quadratic = compiled.distribution == "normal" and self.linear.parts == 1
+        self.quadratic = compiled.distribution in ("normal", "lognormal") and self.linear.parts == 1
 
     def viewed(self) -> "Latent":
         """The same model with the likelihood replaced by its quadratic view around a pilot's mode."""

@@ -94,7 +94,7 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
     start : callable
         Seed, chain, data and constants to the sampler's state.
     advance : callable
-        State, data and constants to the state `CHUNK` iterations later, with draws and statistics.
+        State, data, constants and a number of iterations (`CHUNK`) to the state after them, with draws and statistics.
     """
     density = jax.jit(lambda position, made, data: potential(compiled, position, made, data))  # traced once, however often it is called
 
@@ -111,7 +111,7 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
             model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
         )
 
-    def advance(state, data, made):
+    def advance(state, data, made, length=CHUNK):
         def step(state, _):
             state = step_kernel(state, model_args=(*data, made))
             stats = {
@@ -120,7 +120,7 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
             }
             return state, (compiled.constrain(to_model(compiled, state.z, made, data)[0], data[0]), stats)
 
-        return jax.lax.scan(step, state, None, length=CHUNK)
+        return jax.lax.scan(step, state, None, length=length)
 
     return lambda data: chart(compiled, data), start, advance
 

@@ -10,9 +10,9 @@ from ..data import Trajectories, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse
 from ..model.build import CLUSTER_INPUT, location_input, sd_input
-from ..schema import NOT_YET
+from ..schema import NOT_YET, variable
 from ..study.study import Study
-from ..study.timeline import Response, finite_values
+from ..study.timeline import Response, finite_values, labels_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +27,15 @@ class Stack:
     cluster_labels : tuple of str
     scales : mapping of str to pair of array, shape (dataset,)
         Location and SD of every continuous variable.
+    extras : mapping of str to array of float, shape (dataset, patient)
+        Further columns of the responses, ``response::role``; those absent take the value of a patient to come.
     """
 
     columns: Mapping[str, np.ndarray]
     cluster: np.ndarray | None
     cluster_labels: tuple[str, ...]
     scales: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    extras: Mapping[str, np.ndarray]
 
     @property
     def size(self) -> int:
@@ -54,7 +57,9 @@ class Stack:
         where = np.where(seen, own, np.argmax(seen, axis=1)[:, None])
         empty = ~seen.any(axis=1)
         take = lambda a: _filled(np.take_along_axis(a[rows], where, axis=1), empty, a, self.observed(compiled.name))  # noqa: E731
-        inputs = {name: take(self.columns[name]) for name in compiled.history}
+        inputs = {name: take(_rate(self.columns, self.extras, name)) for name in compiled.history}
+        for name, default in compiled.extras.items():
+            inputs[name] = take(self.extras[name]) if name in self.extras else np.full(seen.shape, float(default))
         if CLUSTER_INPUT in compiled.inputs:
             assert self.cluster is not None
             inputs[CLUSTER_INPUT] = take(self.cluster)
@@ -63,6 +68,12 @@ class Stack:
                 inputs[location_input(name)], inputs[sd_input(name)] = location[rows], sd[rows]
         y = take(self.columns[compiled.name]).astype(float)
         return {name: inputs[name] for name in compiled.inputs}, y, seen.astype(float)
+
+
+def _rate(columns: Mapping[str, np.ndarray], extras: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A column as a history reads it: counts over their exposure."""
+    exposure = extras.get(variable(name, "exposure"))
+    return columns[name] if exposure is None else columns[name] / exposure
 
 
 def _filled(taken: np.ndarray, empty: np.ndarray, everywhere: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -96,27 +107,32 @@ def stacked(study: Study, data: Any, cluster_labels: Sequence[str] = ()) -> Stac
         cluster = np.asarray(data[study.cluster], dtype=np.int64) if study.cluster else None
         if cluster is not None and not cluster_labels:
             cluster_labels = tuple(str(i) for i in range(int(cluster.max()) + 1))
-        return Stack(columns, cluster, tuple(cluster_labels), _scales(study, columns))
+        extras = {v: np.asarray(data[v], dtype=float) for r in study.responses for role, *_ in r.columns if (v := variable(r.name, role)) in data}
+        return Stack(columns, cluster, tuple(cluster_labels), _scales(study, columns, extras), extras)
     sets = list(data)
     if not sets:
         raise InferenceError("fit_many: no data sets were given.")
     read_ = [t if isinstance(t, Trajectories) else _read(study, t, i, cluster_labels) for i, t in enumerate(sets)]
     n = max(t.n for t in read_)
     labels = tuple(sorted({label for t in read_ for label in t.cluster_labels}))
-    columns = {}
-    for name in study.names:
-        kind = read_[0].columns[name].dtype.kind
-        blank = np.full((len(read_), n), NOT_YET, dtype=np.int64) if kind == "i" else np.full((len(read_), n), np.nan)
-        for i, t in enumerate(read_):
-            blank[i, : t.n] = t.columns[name]
-        columns[name] = blank
+    columns = {name: _padded([t.columns[name] for t in read_], n) for name in study.names}
+    extras = {name: _padded([t.extras[name] for t in read_], n) for name in read_[0].extras}
     cluster = None
     if study.cluster:
         cluster = np.full((len(read_), n), len(labels), dtype=np.int64)
         for i, t in enumerate(read_):
             known = np.array([labels.index(label) for label in t.cluster_labels] + [len(labels)])
             cluster[i, : t.n] = known[t.cluster]
-    return Stack(columns, cluster, labels, _scales(study, columns))
+    return Stack(columns, cluster, labels, _scales(study, columns, extras), extras)
+
+
+def _padded(arrays: list[np.ndarray], n: int) -> np.ndarray:
+    """Columns of several lengths as one array; what is added is not observed."""
+    kind = arrays[0].dtype.kind
+    blank = np.full((len(arrays), n), NOT_YET, dtype=np.int64) if kind == "i" else np.full((len(arrays), n), np.nan)
+    for row, array in zip(blank, arrays, strict=True):
+        row[: len(array)] = array
+    return blank
 
 
 def _read(study: Study, frame: Any, index: int, cluster_labels: Sequence[str]) -> Trajectories:
@@ -137,8 +153,8 @@ def _checked(study: Study, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
             raise DataError(f"fit_many: array {name!r} must have shape (dataset, patient) = {shape}, got {np.shape(data[name])}.")
     for node in study.timeline:
         array = np.asarray(data[node.name])
-        labels = getattr(node, "options", None) or getattr(node, "levels", None)
-        if labels:
+        labels = labels_of(node)
+        if labels and not isinstance(node, Response):
             array = array.astype(np.int64)
             if array.size and (array.min() < NOT_YET or array.max() >= len(labels)):
                 raise DataError(f"fit_many: {node.name!r} has code {array.min() if array.min() < NOT_YET else array.max()}; codes are 0 to "
@@ -149,13 +165,13 @@ def _checked(study: Study, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _scales(study: Study, columns: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _scales(study: Study, columns: Mapping[str, np.ndarray], extras: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Location and SD of every continuous variable in every data set: declared, or of what is observed there."""
     declared, found = dict(study.scales), {}
     for node in study.timeline:
         if finite_values(node) is not None:
             continue
-        values = columns[node.name]
+        values = _rate(columns, extras, node.name)
         count = (~np.isnan(values)).sum(axis=1)
         mean = np.nansum(values, axis=1) / np.maximum(count, 1)
         sd = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.maximum(count - 1, 1))
