@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from ..model import CompiledResponse
 from .latent import Arrays, Data, Latent, latent_of
-from .pilot import Pilot, find, likelihood, relative
+from .pilot import Pilot, find, log_joint, relative
 from .transport import factor, transport
 
 LARGEST = 1000
@@ -80,22 +80,24 @@ def to_model(compiled: CompiledResponse, position: Arrays, made: Chart | None, d
         return _plain(compiled, position, data[0])
     model = latent(compiled, data[0])
     assert model is not None
-    psi = model.other(made.pilot.psi + made.pilot.spread @ position[OTHER])
-    ratio = relative(model, made.pilot, psi, data)
-    x, jacobian = _coefficients(model, made, psi, position[COEFFICIENTS], ratio, data)
-    return {**psi, **model.named(x)}, jacobian + jnp.sum(jnp.log(jnp.diagonal(made.pilot.spread)))
+    psi, x, _, jacobian = _placed(model, position, made, data)
+    return {**psi, **model.named(x)}, jacobian
 
 
-def _coefficients(model: Latent, made: Chart, psi: Arrays, z: jax.Array, ratio: jax.Array, data: Data) -> tuple[jax.Array, jax.Array]:
-    """Coefficients from their coordinates, and the log Jacobian determinant.
+def _placed(model: Latent, position: Arrays, made: Chart, data: Data) -> tuple[Arrays, jax.Array, jax.Array, jax.Array]:
+    """Other parameters, coefficients, the ratio of curvatures, and the log Jacobian determinant of the whole map.
 
     Each coefficient by itself is moved between centred and non-centred as its scale says; the
     correlations between them stay the pilot's. Factoring the whole covariance anew at every point
     (:func:`transport` with a matrix) makes paths no shorter and costs thirty times as much at 50 coefficients.
     """
+    psi = model.other(made.pilot.psi + made.pilot.spread @ position[OTHER])
+    ratio = relative(model, made.pilot, psi, data)
     mean, log_scale = model.prior(psi, data[0])
-    v, jacobian = transport(ratio * made.information, log_scale, ratio * jnp.exp(log_scale) * made.target, made.rotation @ z)
-    return mean + jnp.exp(log_scale) * v, jnp.sum(log_scale) + jacobian + jnp.sum(jnp.log(jnp.diagonal(made.rotation)))
+    z = made.rotation @ position[COEFFICIENTS]
+    v, jacobian = transport(ratio * made.information, log_scale, ratio * jnp.exp(log_scale) * made.target, z)
+    jacobian += jnp.sum(log_scale) + jnp.sum(jnp.log(jnp.diagonal(made.rotation))) + jnp.sum(jnp.log(jnp.diagonal(made.pilot.spread)))
+    return psi, mean + jnp.exp(log_scale) * v, ratio, jacobian
 
 
 def _plain(compiled: CompiledResponse, position: Arrays, inputs: Arrays) -> tuple[dict[str, jax.Array], jax.Array]:
@@ -115,10 +117,8 @@ def potential(compiled: CompiledResponse, position: Arrays, made: Chart | None, 
         return compiled.potential(u, *data) - jacobian
     model = latent(compiled, data[0])
     assert model is not None
-    psi = model.other(made.pilot.psi + made.pilot.spread @ position[OTHER])
-    ratio = relative(model, made.pilot, psi, data)
-    x, jacobian = _coefficients(model, made, psi, position[COEFFICIENTS], ratio, data)
-    return -(likelihood(model, made.pilot, x, psi, ratio, data) + model.log_prior(x, psi, data) + jacobian)
+    psi, x, ratio, jacobian = _placed(model, position, made, data)
+    return -(log_joint(model, made.pilot, x, psi, ratio, data) + jacobian)
 
 
 def start_of(compiled: CompiledResponse, made: Chart | None, data: Data, key: jax.Array) -> dict[str, Any]:
