@@ -30,6 +30,8 @@ MOST_WORK = 4e8
 """Proposals times patients, about."""
 CHORD = 3
 """Newton steps with the pilot's curvature towards the conditional mode at a proposal."""
+SKEW = 3
+"""Steps from conditional mode to mean."""
 HEAVY = 12
 """Up to this many parameters proposals have heavy tails; above, Normal ones."""
 WIDE = 0.15
@@ -90,20 +92,29 @@ def students_t(u: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def skewness(model: Latent, pilot: Pilot, data: Data) -> jax.Array:
-    """Half the third derivative of the log likelihood contracted with the coefficients' covariance, shape (p,).
+    """What takes the coefficients from conditional mode to mean, times their covariance; shape (p,).
 
-    Times the covariance it is the first-order distance from mode to mean.
+    Half the third derivative of the log likelihood contracted with the covariance is the first-order answer. It is
+    repeated at the mean so found until the expected gradient vanishes there, which matters where outcomes are rare.
     """
     if model.quadratic:
         return jnp.zeros(model.p)
     psi = model.other(pilot.psi)
-    _, log_scale = model.prior(psi, data[0])
+    mean, log_scale = model.prior(psi, data[0])
     inverse = factor(pilot.at.gram, log_scale)[2] * jnp.exp(log_scale)
     design = model.design(data[0])
     spread = jnp.einsum("rmp,kp->rmk", design, inverse)
     covariance = jnp.einsum("rmk,rnk->rmn", spread, spread)
-    tilt = jax.grad(lambda eta: -0.5 * jnp.sum(model.second(eta, psi, data)[1] * covariance))(pilot.at.eta)
-    return jnp.einsum("rmp,rm->p", design, tilt)
+
+    def expected(eta):  # log likelihood averaged over the coefficients, to second order
+        return model.likelihood(eta, psi, data) - 0.5 * jnp.sum(model.second(eta, psi, data)[1] * covariance)
+
+    def again(_, tilt):
+        move = inverse.T @ (inverse @ tilt)
+        slope = jnp.einsum("rmp,rm->p", design, jax.grad(expected)(pilot.at.eta + design @ move))
+        return tilt + slope - (pilot.at.x + move - mean) * jnp.exp(-2.0 * log_scale)
+
+    return jax.lax.fori_loop(0, SKEW, again, jnp.zeros(model.p))
 
 
 def conditional_draw(

@@ -29,14 +29,14 @@ def block(family: str = "bernoulli", data: pd.DataFrame | None = None) -> Block:
     return blocks_of(declared, trajectories, fix_scales(declared, trajectories))[0]
 
 
-def quadrature(made: Block, size: int = 81) -> dict[str, tuple[float, float]]:
+def quadrature(made: Block, size: int = 101) -> dict[str, tuple[float, float]]:
     """Posterior means and SDs of the model's parameters, and P(treatment > 0), on a grid over all three unconstrained parameters.
 
     Written from the declared priors, without the compiled model: Normal(0, 1.5), HalfNormal(0.5), Normal(0, tau).
     """
     sign = np.where(np.asarray(made.inputs["a"]) == 0, -1.0, 1.0) / np.sqrt(2.0)
     intercept, tau, raw = np.meshgrid(
-        np.linspace(-2.5, 3.5, size), np.linspace(0.004, 2.6, 2 * size), np.linspace(-5.0, 5.0, 2 * size), indexing="ij")
+        np.linspace(-6.0, 6.0, size), np.linspace(0.004, 2.6, size), np.linspace(-5.0, 5.0, size), indexing="ij")
     treatment = tau * raw
     log_density = -0.5 * (intercept / 1.5) ** 2 - 0.5 * (tau / 0.5) ** 2 - 0.5 * raw**2
     for s in (1 / np.sqrt(2.0), -1 / np.sqrt(2.0)):

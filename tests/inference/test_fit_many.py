@@ -41,7 +41,8 @@ def test_against_quadrature(fits, frames):
             assert abs(np.log(values.std() / sd)) < 0.12, (i, name)
         # the contrast of the second option is +1/sqrt(2): "new" is best where it is positive
         assert fits.p_best("y", HISTORIES)[i, 1] == pytest.approx(truth["positive"][0], abs=0.01)
-    assert (fits.diagnostics["y"]["khat"] < 0.7).all()
+    khat = fits.diagnostics["y"]["khat"]
+    assert (np.delete(khat, 3) < 0.7).all() and khat[3] > 0.7  # 3 of 24 succeeded, all on one option: far from Normal, and said so
 
 
 def test_answers_do_not_depend_on_the_batch_or_on_padding(fits, frames):
