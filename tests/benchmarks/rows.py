@@ -8,13 +8,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "rivals"))
 
-from reference import patients  # noqa: E402
+from reference import patients
 
-import bayesdtr as dtr  # noqa: E402
-from bayesdtr.data import fix_scales, read  # noqa: E402
-from bayesdtr.inference import nuts  # noqa: E402
-from bayesdtr.inference.fit import blocks_of  # noqa: E402
-from bayesdtr.runtime import compile_seconds  # noqa: E402
+import bayesdtr as dtr
+from bayesdtr.data import fix_scales, read
+from bayesdtr.inference import nuts
+from bayesdtr.inference.fit import blocks_of
+from bayesdtr.runtime import compile_seconds
 
 size = int(sys.argv[1])
 family = sys.argv[2] if len(sys.argv) > 2 else "normal"
