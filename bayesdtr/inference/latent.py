@@ -66,7 +66,8 @@ class Latent:
         self.p = sum(self.sizes)
         self.cuts = np.cumsum(self.sizes)[:-1].tolist()
         self.d = sum(int(np.prod(self.shapes[n])) for n in self.linear.hyper)
-        self.quadratic = compiled.distribution in ("normal", "lognormal") and self.linear.parts == 1
+        self.normal = compiled.distribution in ("normal", "lognormal") and self.linear.parts == 1 and not compiled.extras
+        self.quadratic = self.normal
 
     def viewed(self) -> "Latent":
         """The same model with the likelihood replaced by its quadratic view around a pilot's mode."""
@@ -124,6 +125,12 @@ class Latent:
         """Log prior density of all unconstrained parameters."""
         inputs, y, _ = data
         return self.compiled.log_density({**psi, **self.named(x)}, inputs, y)[1]
+
+    def first_row(self, eta: jax.Array, psi: Arrays, data: Data) -> jax.Array:
+        """Negative second derivative of the first row's log likelihood, scalar; its weight is taken as 1."""
+        inputs, y, _ = data
+        mine = {n: v[:1] if n in self.compiled.by_row else v for n, v in inputs.items()}
+        return self.second(eta[:1], psi, (mine, y[:1], jnp.ones(1)))[1][0, 0, 0]
 
     def second(self, eta: jax.Array, psi: Arrays, data: Data) -> tuple[jax.Array, jax.Array]:
         """Gradient (row, m) and negative second derivative (row, m, m) of the log likelihood in the predictors."""

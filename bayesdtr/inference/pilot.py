@@ -37,16 +37,23 @@ class Pilot(NamedTuple):
         At the conditional mode of the coefficients given `psi`.
     total : scalar
         Trace of the curvature over all rows.
+    level, squares, count : scalar
+        Log likelihood at `at`, sum of squared standardized residuals there (Normal responses), rows that count.
     """
 
     psi: jax.Array
     spread: jax.Array
     at: Curvature
     total: jax.Array
+    level: jax.Array
+    squares: jax.Array
+    count: jax.Array
 
 
 def relative(latent: Latent, pilot: Pilot, psi: Arrays, data: Data) -> jax.Array:
     """Curvature at other parameters, as a multiple of the pilot's: for a Normal response, the ratio of residual precisions."""
+    if latent.normal:  # the same in all rows: one tells it
+        return latent.first_row(pilot.at.eta, psi, data) / latent.first_row(pilot.at.eta, latent.other(pilot.psi), data)
     if not reads(lambda given: latent.linear.rows(pilot.at.eta, given, data[0], data[1]), psi):
         return jnp.ones(())
     ratio = jnp.sum(jnp.trace(latent.second(pilot.at.eta, psi, data)[1], axis1=1, axis2=2)) / jnp.where(pilot.total > 0, pilot.total, 1.0)
@@ -58,7 +65,11 @@ def likelihood(latent: Latent, pilot: Pilot, x: jax.Array, psi: Arrays, ratio: j
     if not latent.quadratic:
         return latent.likelihood(latent.eta(x, data[0]), psi, data)
     at, move = pilot.at, x - pilot.at.x
-    return latent.likelihood(at.eta, psi, data) + ratio * (at.gradient @ move - 0.5 * move @ at.gram @ move)
+    if latent.normal:  # sufficient statistics: no pass over the patients
+        level = pilot.level + 0.5 * pilot.count * jnp.log(ratio) - 0.5 * (ratio - 1.0) * pilot.squares
+    else:
+        level = latent.likelihood(at.eta, psi, data)
+    return level + ratio * (at.gradient @ move - 0.5 * move @ at.gram @ move)
 
 
 def conditional(
@@ -119,6 +130,12 @@ def climb(
     return at, jnp.linalg.cholesky((vectors / values) @ vectors.T)
 
 
+def residual(slope: jax.Array, weight: jax.Array) -> jax.Array:
+    """Sum of squared standardized residuals of a Normal response: squared gradients over curvatures."""
+    w = weight[:, 0, 0]
+    return jnp.sum(jnp.where(w > 0, slope[:, 0] ** 2 / jnp.where(w > 0, w, 1.0), 0.0))
+
+
 def find(latent: Latent, data: Data, rounds: int = 2, view: Latent | None = None) -> Pilot:
     """Pilot of a data set: conditional mode, then the other parameters, then the conditional mode there, and so on.
 
@@ -129,18 +146,26 @@ def find(latent: Latent, data: Data, rounds: int = 2, view: Latent | None = None
     inputs = data[0]
     begin = latent.compiled.initial(inputs)
     design = latent.design(inputs)
-    flat, d, parts = latent.flat_other(begin), latent.d, latent.linear.parts
+    flat, d = latent.flat_other(begin), latent.d
     x = latent.prior(begin, inputs)[0]
-    rows = len(data[1])
-    nothing = Curvature(x, latent.eta(x, inputs), jnp.zeros(latent.p), jnp.zeros((latent.p, latent.p)), jnp.zeros((rows, parts, parts)))
-    first = Pilot(flat, jnp.eye(d), nothing, jnp.zeros(()))
+    # The stand-in's curvature is the true one there: a Normal response's likelihood is computed from it.
+    nothing = latent.curvature(x, begin, design, data)
+    count = jnp.sum(data[2])
+
+    def pilot_at(flat, spread, at):
+        psi = latent.other(flat)
+        slope = latent.second(at.eta, psi, data)[0]
+        total = jnp.sum(jnp.trace(at.weight, axis1=1, axis2=2))
+        return Pilot(flat, spread, at, total, latent.likelihood(at.eta, psi, data), residual(slope, at.weight), count)
+
+    first = pilot_at(flat, jnp.eye(d), nothing)
 
     def improve(round_, pilot):
         flat, spread = pilot.psi, pilot.spread
-        if 0 < d <= 24:  # the first round has no curvature yet, and leaves them where they are
+        if 0 < d <= 24:  # the first round finds the conditional mode only
             flat, spread = climb(lambda f: marginal(view, pilot, f, data), flat, jnp.where(round_ == 0, 0, CLIMB))
         at = mode(latent, pilot.at.x, latent.other(flat), design, data)
-        return Pilot(flat, spread, at, jnp.sum(jnp.trace(at.weight, axis1=1, axis2=2)))
+        return pilot_at(flat, spread, at)
 
     pilot = jax.lax.fori_loop(0, 1 + (1 if latent.quadratic else rounds), improve, first)
     good = jnp.all(jnp.array([jnp.all(jnp.isfinite(v)) for v in jax.tree.leaves(pilot)]))
