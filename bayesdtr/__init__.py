@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from . import plot
     from .data import Trajectories
     from .decision import Comparison, ModelComparison, Regime, best_set, compare, compare_models, load, optimize
-    from .inference import Posterior, StackedPosterior, Verdict, check, fit
+    from .inference import Fits, Posterior, StackedPosterior, Verdict, check, fit, fit_many
     from .reporting import report
 
 __version__ = "0.1.0"
@@ -47,15 +47,17 @@ __version__ = "0.1.0"
 _LATER = {
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
-    "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
+    "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference",
+    "Fits": "inference", "fit_many": "inference", "report": "reporting",
 }
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Comparison", "Condition", "DataError", "Decision", "DecisionError",
-    "FileError", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma",
-    "Ordinal", "Poisson", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "StackedPosterior", "StudentT", "Study",
-    "StudyError", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
-    "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "load", "one_of", "optimize", "plot", "report", "when",
+    "FileError", "Fits", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal",
+    "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "StackedPosterior",
+    "StudentT", "Study", "StudyError", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
+    "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "one_of", "optimize", "plot",
+    "report", "when",
 ]
 
 

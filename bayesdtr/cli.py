@@ -119,8 +119,8 @@ def run(
     study: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A study of the gallery, or the path of a study file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the results; by default ./NAME-report/.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 1,
-    engine: Annotated[str, typer.Option(help="nuts or exact.")] = "nuts",
-    draws: Annotated[int | None, typer.Option(help="Draws per chain (nuts) or in all (exact).")] = None,
+    engine: Annotated[str, typer.Option(help="nuts, exact or laplace.")] = "nuts",
+    draws: Annotated[int | None, typer.Option(help="Draws per chain (nuts, laplace) or in all (exact).")] = None,
 ) -> None:
     """Fit a study, find its optimal regime, and write the report."""
     with one_line_errors():

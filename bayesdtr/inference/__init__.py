@@ -2,12 +2,13 @@
 
 from .check import check
 from .fit import fit
+from .fits import Fits, fit_many
 from .loo import LeaveOneOut, leave_one_out, log_likelihood
 from .posterior import Posterior
 from .stacked import StackedModel, StackedPosterior
 from .verdict import Convergence, PredictiveCheck, Verdict
 
 __all__ = [
-    "Convergence", "LeaveOneOut", "Posterior", "PredictiveCheck", "StackedModel", "StackedPosterior", "Verdict", "check", "fit", "leave_one_out",
-    "log_likelihood",
+    "Convergence", "Fits", "LeaveOneOut", "Posterior", "PredictiveCheck", "StackedModel", "StackedPosterior", "Verdict", "check", "fit", "fit_many",
+    "leave_one_out", "log_likelihood",
 ]

@@ -9,16 +9,20 @@ import numpy as np
 import xarray as xr
 
 from ..data import CellCount, Trajectories, cell_counts
-from ..schema import CHAIN, DRAW, SAMPLE_STATS
+from ..schema import CHAIN, DRAW, SAMPLE_STATS, variable
 from ..study.counts import Count, Hurdle, ZeroInflated
 from ..study.study import Study
 from ..study.timeline import Decision, Response
+from .pareto import LARGEST_KHAT
 from .posterior import Posterior
 from .verdict import Convergence, PredictiveCheck, Verdict
 
 RHAT_WARN, RHAT_FAIL = 1.01, 1.05
 ESS_WARN, ESS_FAIL = 400, 100
 DIVERGENT_FAIL = 0.01
+KHAT_WARN, KHAT_FAIL = LARGEST_KHAT, 1.0
+KHAT, ESS = variable("", "khat"), variable("", "ess")
+"""Endings of the attributes that hold a response's diagnostics of importance weights."""
 SPARSE = 5
 """A cell with fewer patients on an option than this cannot carry a recommendation by itself."""
 PREDICTIVE_WARN = 0.05
@@ -36,7 +40,8 @@ def check(posterior: Posterior) -> Verdict:
     -------
     Verdict
         "fail" when chains have not converged (R-hat above 1.05, an effective sample size below 100,
-        more than 1 % divergent draws); "warn" when they nearly have, when a cell has fewer than
+        more than 1 % divergent draws) or the weights of a Laplace approximation cannot be trusted (k-hat
+        of 1 or more; a warning from 0.7); "warn" when they nearly have, when a cell has fewer than
         five patients on an option, when treatments were not randomized, or when the data lie in the
         tails of what the model predicts; otherwise "ok".
     """
@@ -64,6 +69,21 @@ def convergence(posterior: xr.Dataset, stats: xr.Dataset | None) -> Convergence:
     return Convergence(worst_r[top], str(top), worst_bulk[low], min(float(v.min()) for v in tail.data_vars.values()), str(low), divergences, draws)
 
 
+def weighed(found: Convergence, stats: xr.Dataset | None) -> Convergence:
+    """Diagnostics with the worst k-hat and effective sample size of importance weights, where draws were weighed."""
+    attributes = {} if stats is None else {str(n): float(v) for n, v in stats.attrs.items()}
+    khats = {n.removesuffix(KHAT): v for n, v in attributes.items() if n.endswith(KHAT)}
+    if not khats:
+        return found
+    worst = max(khats, key=khats.__getitem__)
+    sizes = {n.removesuffix(ESS): v for n, v in attributes.items() if n.endswith(ESS)}
+    least = min(sizes, key=sizes.__getitem__)
+    found = dataclasses.replace(found, khat=khats[worst], khat_response=worst)
+    if sizes[least] < found.ess_bulk:
+        found = dataclasses.replace(found, ess_bulk=sizes[least], ess_variable=f"importance weights of {least}")
+    return found
+
+
 def convergence_reasons(c: Convergence) -> tuple[str, list[str]]:
     """Status and sentences that follow from convergence diagnostics."""
     reasons, status = [], "ok"
@@ -77,8 +97,13 @@ def convergence_reasons(c: Convergence) -> tuple[str, list[str]]:
         reasons.append(f"Effective sample size of {c.ess_variable} is {smallest:.0f} (should be above {ESS_WARN}): draw more.")
     if c.divergences:
         reasons.append(f"{c.divergences} of {c.draws} draws diverged ({share:.2%}): part of the posterior may not have been explored.")
+    if c.khat is not None and c.khat >= KHAT_WARN:
+        reasons.append(
+            f"k-hat of {c.khat_response} is {c.khat:.2f} (should be below {KHAT_WARN}): the Laplace approximation is too far from the posterior "
+            "to be corrected by weights; use engine='nuts'."
+        )
     if reasons:
-        status = "fail" if c.rhat > RHAT_FAIL or smallest < ESS_FAIL or share > DIVERGENT_FAIL else "warn"
+        status = "fail" if (c.khat or 0.0) >= KHAT_FAIL or c.rhat > RHAT_FAIL or smallest < ESS_FAIL or share > DIVERGENT_FAIL else "warn"
     return status, reasons
 
 
@@ -155,7 +180,7 @@ def doubts(study: Study, cells: list[CellCount], predictive: list[PredictiveChec
 def examine(study: Study, trajectories: Trajectories, tree: xr.DataTree, replicates: dict[str, np.ndarray]) -> Verdict:
     """Carry out all checks and word the verdict."""
     stats = tree[SAMPLE_STATS].to_dataset() if SAMPLE_STATS in tree.children else None
-    found = convergence(tree["posterior"].to_dataset(), stats)
+    found = weighed(convergence(tree["posterior"].to_dataset(), stats), stats)
     status, reasons = convergence_reasons(found)
     cells = cell_counts(study, trajectories)
     predictive = predictive_checks(study, trajectories, replicates)

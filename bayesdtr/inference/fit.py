@@ -14,12 +14,12 @@ from ..runtime import double_precision
 from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, variable
 from ..study.models import UserModel
 from ..study.study import Scale, Study
-from . import exact, nuts
+from . import exact, laplace, nuts
 from .check import examine
 from .posterior import Posterior
 
-ENGINES = ("nuts", "exact")
-EXACT_DRAWS = 100_000
+ENGINES = ("nuts", "exact", "laplace")
+DEFAULT_DRAWS = {"nuts": 1000, "exact": 100_000, "laplace": 1000}
 LARGEST_SEED = 2**62
 REPLICATES = 1000
 """Posterior predictive replicates kept for checks and plots, over all chains, at most."""
@@ -53,10 +53,12 @@ def fit(
         One row per patient; never changed.
     seed : int
         The same seed gives the same draws.
-    engine : {"nuts", "exact"}
-        NUTS for any model; "exact" draws independently from the conjugate posterior of saturated cells.
+    engine : {"nuts", "exact", "laplace"}
+        NUTS for any model; "exact" draws independently from the conjugate posterior of saturated cells;
+        "laplace" draws from a Normal approximation mixed over the hierarchical parameters and corrected by
+        importance weights, whose k-hat the verdict reports: for looks and simulations, never the final analysis.
     draws : int, optional
-        Per chain for "nuts" (default 1000); independent draws in all for "exact" (default 100,000).
+        Per chain for "nuts" and "laplace" (default 1000); independent draws in all for "exact" (default 100,000).
     warmup, chains : int
         Warm-up iterations per chain, and chains.
     progress : {"auto", True, False}
@@ -75,7 +77,7 @@ def fit(
     InferenceError
         When the engine does not apply or an argument is out of range.
     """
-    draws = (1000 if engine == "nuts" else EXACT_DRAWS) if draws is None else draws
+    draws = DEFAULT_DRAWS.get(engine, 1000) if draws is None else draws
     check_arguments(study, seed, engine, draws, warmup, chains)
     if engine == "exact":
         exact.refuse(study)
@@ -84,6 +86,8 @@ def fit(
     compiled = {r.name: compile_response(study, r.name, trajectories.cluster_labels) for r in study.responses}
     if engine == "exact":
         results = _exact(study, trajectories, draws, seed, chains)
+    elif engine == "laplace":
+        results = laplace.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, chains=chains, show=progress)
     else:
         results = nuts.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
     return assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
@@ -163,17 +167,18 @@ def _posterior_dataset(compiled: dict[str, CompiledResponse], results: dict[str,
 
 def _stats_dataset(results: dict[str, nuts.Draws]) -> xr.Dataset | None:
     """Sampler statistics: over all blocks under the usual names, and per response."""
+    single = {variable(name, d): v for name, r in results.items() for d, v in r.diagnostics.items()}
     blocks = {name: r.stats for name, r in results.items() if r.stats}
     if not blocks:
-        return None
+        return xr.Dataset(attrs=single) if single else None
     stack = {s: np.stack([b[s] for b in blocks.values()]) for s in next(iter(blocks.values()))}
     joint = {
         "diverging": stack["diverging"].any(axis=0), "n_steps": stack["n_steps"].sum(axis=0), "lp": stack["lp"].sum(axis=0),
         "energy": stack["energy"].sum(axis=0), "acceptance_rate": stack["acceptance_rate"].mean(axis=0),
         "tree_depth": np.ceil(np.log2(stack["n_steps"].max(axis=0) + 1)).astype(int),
     }
-    single = {variable(name, s): v for name, b in blocks.items() for s, v in b.items()}
-    return xr.Dataset({n: ((CHAIN, DRAW), v) for n, v in {**joint, **single}.items()})
+    each = {variable(name, s): v for name, b in blocks.items() for s, v in b.items()}
+    return xr.Dataset({n: ((CHAIN, DRAW), v) for n, v in {**joint, **each}.items()})
 
 
 def replicate(

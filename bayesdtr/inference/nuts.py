@@ -10,23 +10,24 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import hmc
 
 from ..model import CompiledResponse
 from ..runtime import Progress, double_precision, key, progress
-from .coordinates import start_of, to_model
+from .coordinates import chart, potential, start_of, to_model
 
 CHUNK = 100
 """Iterations between two updates of the progress bar, and between two chances to interrupt."""
 
-TARGET_ACCEPT = 0.95
-"""Above NumPyro's 0.8: scales over two or three options make narrow corners."""
+TARGET_ACCEPT = 0.9
+"""In the coordinates of a latent Gaussian model; above NumPyro's 0.8, for scales over two or three options have long tails."""
+PLAIN_TARGET_ACCEPT = 0.95
+"""In a model's own coordinates, whose corners nobody has smoothed."""
 
 
 _ZERO = np.zeros((), dtype=np.int64)
@@ -53,69 +54,75 @@ class Block:
         """What the compiled programs take as their data argument."""
         return dict(self.inputs), self.y, self.weight
 
+    @property
+    def signature(self) -> tuple[tuple[str, tuple[int, ...], str], ...]:
+        """Names, shapes and types of the arrays: what a compiled program is made for."""
+        return tuple((n, np.shape(v), str(np.asarray(v).dtype)) for n, v in {**self.inputs, "y": self.y, "weight": self.weight}.items())
+
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of one block: reported quantities and the sampler's statistics, each ``[chain, draw, ...]``."""
+    """Draws of one block: reported quantities and the sampler's statistics, each ``[chain, draw, ...]``; single numbers about them."""
 
     values: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
+    diagnostics: dict[str, float] = field(default_factory=dict)
 
 
 @functools.lru_cache(maxsize=64)
-def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float) -> tuple[Any, Any]:
-    """The two executables of a structure and shape: start a chain, advance it by a chunk."""
-    start, advance = _programs(compiled, warmup, target_accept)
+def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float | None) -> tuple[Any, Any, Any]:
+    """The three executables of a structure and shape: lay out coordinates, start a chain, advance it by a chunk."""
+    lay_out, start, advance = programs(compiled, warmup, target_accept)
     shapes = {n: jax.ShapeDtypeStruct(shape, dtype) for n, shape, dtype in signature}
     data = ({n: shapes[n] for n in compiled.inputs}, shapes["y"], shapes["weight"])
     with double_precision():
-        state = jax.eval_shape(start, _ZERO, _ZERO, data)
-        return jax.jit(start).lower(_ZERO, _ZERO, data).compile(), jax.jit(advance).lower(state, data).compile()
+        made = jax.eval_shape(lay_out, data)
+        state = jax.eval_shape(start, _ZERO, _ZERO, data, made)
+        return (
+            jax.jit(lay_out).lower(data).compile(), jax.jit(start).lower(_ZERO, _ZERO, data, made).compile(),
+            jax.jit(advance).lower(state, data, made).compile(),
+        )
 
 
-def _programs(compiled: CompiledResponse, warmup: int, target_accept: float) -> tuple[Any, Any]:
-    """The two functions behind the executables."""
+def programs(compiled: CompiledResponse, warmup: int, target_accept: float | None = None, depth: int = 10) -> tuple[Any, Any, Any]:
+    """The three functions behind the executables.
 
-    def potential_of(inputs, y, weight):
-        def potential(z):
-            u, jacobian = to_model(compiled, z, inputs)
-            return compiled.potential(u, inputs, y, weight) - jacobian
+    Returns
+    -------
+    lay_out : callable
+        Data to the constants of its coordinates.
+    start : callable
+        Seed, chain, data and constants to the sampler's state.
+    advance : callable
+        State, data, constants and a number of iterations (`CHUNK`) to the state after them, with draws and statistics.
+    """
+    density = jax.jit(lambda position, made, data: potential(compiled, position, made, data))  # traced once, however often it is called
 
-        return potential
+    def potential_of(inputs, y, weight, made):
+        return lambda position: density(position, made, (inputs, y, weight))
 
     start_kernel, step_kernel = hmc(potential_fn_gen=potential_of, algo="NUTS")
 
-    def start(seed, chain, data):
-        inputs, *_ = data
+    def start(seed, chain, data, made):
         chain_key = key(seed, compiled.name, chain)
-        centre, tree = jax.tree.flatten(start_of(compiled, inputs))
-        keys = jax.random.split(jax.random.fold_in(chain_key, 0), max(len(centre), 1))
-        spread = jnp.minimum(1.0, inputs.get(f"{compiled.name}::sd", 1.0))
-        jittered = [c + spread * jax.random.uniform(k, c.shape, minval=-1.0, maxval=1.0) for c, k in zip(centre, keys, strict=False)]
         return start_kernel(
-            jax.tree.unflatten(tree, jittered), num_warmup=warmup, target_accept_prob=target_accept,
-            model_args=data, rng_key=jax.random.fold_in(chain_key, 1),
+            start_of(compiled, made, data, jax.random.fold_in(chain_key, 0)), num_warmup=warmup,
+            target_accept_prob=target_accept or (PLAIN_TARGET_ACCEPT if made is None else TARGET_ACCEPT),
+            model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
         )
 
-    def advance(state, data):
+    def advance(state, data, made, length=CHUNK):
         def step(state, _):
-            state = step_kernel(state, model_args=data)
+            state = step_kernel(state, model_args=(*data, made))
             stats = {
                 "diverging": state.diverging, "n_steps": state.num_steps, "acceptance_rate": state.accept_prob,
                 "lp": -state.potential_energy, "energy": state.energy, "step_size": state.adapt_state.step_size,
             }
-            return state, (compiled.constrain(to_model(compiled, state.z, data[0])[0], data[0]), stats)
+            return state, (compiled.constrain(to_model(compiled, state.z, made, data)[0], data[0]), stats)
 
-        return jax.lax.scan(step, state, None, length=CHUNK)
+        return jax.lax.scan(step, state, None, length=length)
 
-    return start, advance
-
-
-def _compile(block: Block, warmup: int, target_accept: float) -> tuple[Any, Any]:
-    """Compile a block's programs, or return those compiled before."""
-    arrays = {**block.inputs, "y": block.y, "weight": block.weight}
-    signature = tuple((n, v.shape, str(v.dtype)) for n, v in arrays.items())
-    return _executables(block.compiled, signature, warmup, target_accept)
+    return lambda data: chart(compiled, data), start, advance
 
 
 class _StoppedError(Exception):
@@ -123,18 +130,18 @@ class _StoppedError(Exception):
 
 
 def _chain(
-    block: Block, programs: tuple[Any, Any], seed: int, chain: int, warmup: int, draws: int, bar: Progress, stop: threading.Event
+    block: Block, made: Any, programs: tuple[Any, Any, Any], seed: int, chain: int, warmup: int, draws: int, bar: Progress, stop: threading.Event
 ) -> tuple[dict, dict]:
     """Run one chain; runs in a worker thread, so it enters the 64-bit context itself."""
-    start, advance = programs
+    _, start, advance = programs
     with double_precision():
         data = block.data
-        state = start(np.asarray(seed, dtype=np.int64), np.asarray(chain, dtype=np.int64), data)
+        state = start(np.asarray(seed, dtype=np.int64), np.asarray(chain, dtype=np.int64), data, made)
         kept = []
         for begin in range(0, warmup + draws, CHUNK):
             if stop.is_set():
                 raise _StoppedError
-            state, out = advance(state, data)
+            state, out = advance(state, data, made)
             skip = max(warmup - begin, 0)
             if skip < CHUNK:
                 kept.append(jax.tree.map(lambda a, skip=skip: np.asarray(a)[skip:], out))
@@ -145,7 +152,7 @@ def _chain(
 
 
 def sample(
-    blocks: list[Block], *, seed: int, draws: int, warmup: int, chains: int, target_accept: float = TARGET_ACCEPT, show: str | bool = "auto"
+    blocks: list[Block], *, seed: int, draws: int, warmup: int, chains: int, target_accept: float | None = None, show: str | bool = "auto"
 ) -> list[Draws]:
     """Sample independent blocks with NUTS.
 
@@ -155,7 +162,8 @@ def sample(
     seed : int
     draws, warmup, chains : int
         Draws and warm-up iterations per chain.
-    target_accept : float
+    target_accept : float, optional
+        0.9 for latent Gaussian models, 0.95 for others.
     show : {"auto", True, False}
         Whether to show a progress bar.
 
@@ -170,10 +178,12 @@ def sample(
     with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool, progress(steps * chains * len(sampled), "sampling", show) as bar:
         try:
             # One after the other: XLA uses all cores for one program, and fetching two at once takes longer than twice one.
-            programs = [_compile(b, warmup, target_accept) for b in sampled]
+            programs = [_executables(b.compiled, b.signature, warmup, target_accept) for b in sampled]
+            with double_precision():
+                charts = [p[0](b.data) for b, p in zip(sampled, programs, strict=True)]
             jobs = [
-                [pool.submit(_chain, b, p, seed, chain, warmup, draws, bar, stop) for chain in range(chains)]
-                for b, p in zip(sampled, programs, strict=True)
+                [pool.submit(_chain, b, made, p, seed, chain, warmup, draws, bar, stop) for chain in range(chains)]
+                for b, made, p in zip(sampled, charts, programs, strict=True)
             ]
             results = {}
             for block, row in zip(sampled, jobs, strict=True):

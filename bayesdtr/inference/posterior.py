@@ -31,7 +31,7 @@ class Posterior:
     scales : mapping of str to Scale
         Locations and SDs that priors and covariates are stated in; fixed at this fit.
     seed : int
-    engine : {"nuts", "exact"}
+    engine : {"nuts", "exact", "laplace"}
     verdict : Verdict
         What :func:`check` found.
     """

@@ -12,7 +12,8 @@ class Convergence:
     """The worst of the sampler's diagnostics over all parameters.
 
     `rhat` and the effective sample sizes are NaN where there is no parameter; independent draws of
-    the exact engine have no divergences.
+    the exact engine have no divergences. `khat` is the worst shape of importance weights over responses
+    under ``engine="laplace"`` and None under other engines.
     """
 
     rhat: float
@@ -22,6 +23,8 @@ class Convergence:
     ess_variable: str
     divergences: int
     draws: int
+    khat: float | None = None
+    khat_response: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Verdict:
             f"  R-hat {number(c.rhat, '.3f')} at most ({c.rhat_variable}); ESS {number(c.ess_bulk, '.0f')} bulk, {number(c.ess_tail, '.0f')} tail "
             f"at least ({c.ess_variable}); {c.divergences} divergences in {c.draws} draws",
         ]
+        if c.khat is not None:
+            lines.append(f"  Laplace approximation, k-hat {c.khat:.2f} at most ({c.khat_response}); the final analysis is engine='nuts' or 'exact'")
         return fold("\n".join(lines + [f"  - {reason}" for reason in self.reasons]))
 
     def to_json(self) -> str:

@@ -18,13 +18,18 @@ def sources(posterior: Posterior) -> list[tuple[str, Study]]:
 
 def draws_of(engine: str, shape: Sequence[int]) -> str:
     """Number of draws in words."""
-    return f"{shape[0] * shape[1]} independent draws" if engine == "exact" else f"{shape[0]} chains of {shape[1]} draws"
+    if engine in ("exact", "laplace"):
+        return f"{shape[0] * shape[1]} {'independent' if engine == 'exact' else 'resampled'} draws"
+    return f"{shape[0]} chains of {shape[1]} draws"
 
 
 def sampler_of(engine: str) -> str:
     """How draws were made, in words."""
     if engine == "exact":
         return "independent draws from the exact posterior of conjugate cells"
+    if engine == "laplace":
+        return ("Laplace approximation mixed over the hierarchical parameters, draws weighed against the model compiled from PyMC; "
+                'NOT a final analysis, which needs engine "nuts" or "exact"')
     return "No-U-Turn sampler (NumPyro) on the model compiled from PyMC"
 
 
@@ -64,14 +69,16 @@ def rerun_lines(posterior: Posterior) -> list[str]:
 
 def _arguments(made: Posterior | StackedModel) -> str:
     chains, draws = made.shape
-    many = f'engine="exact", draws={chains * draws}, chains={chains}' if made.engine == "exact" else f"draws={draws}, chains={chains}"
+    many = {
+        "exact": f'engine="exact", draws={chains * draws}, chains={chains}', "laplace": f'engine="laplace", draws={draws}, chains={chains}',
+    }.get(made.engine, f"draws={draws}, chains={chains}")
     return f"seed={made.seed}, {many}"
 
 
 def sampled(posterior: Posterior) -> bool:
     """Whether any of the draws come from a sampler with a warm-up."""
     engines = [m.engine for m in posterior.models] if isinstance(posterior, StackedPosterior) else [posterior.engine]
-    return any(e != "exact" for e in engines)
+    return any(e not in ("exact", "laplace") for e in engines)
 
 
 def summary_of_stack(posterior: Posterior) -> dict[str, Any] | None:

@@ -1,0 +1,263 @@
+"""`fit_many`: the posteriors of thousands of data sets of one shape, in batches under `vmap`."""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import InferenceError, did_you_mean, listing
+from ..model import CompiledResponse, compile_response
+from ..runtime import Progress, double_precision, key, progress
+from ..study.study import Study
+from ..study.timeline import labels_of
+from . import many, nuts
+from .coordinates import latent as latent_model
+from .fit import LARGEST_SEED
+from .stack import Stack, stacked
+
+ENGINES = ("laplace", "nuts")
+BATCH = {"laplace": 64, "nuts": 128}
+"""Data sets in one call of a compiled program; bounds memory, changes no answer."""
+DEPTH = 6
+"""Largest tree depth under "nuts": in standard coordinates a path of 63 steps is long."""
+CHECKED = 100
+"""Draws weighed for k-hat, about."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Posteriors of many data sets.
+
+    Attributes
+    ----------
+    study : Study
+    draws : mapping of str to mapping of str to array, shape (dataset, draw, ...)
+        By response and parameter: coefficients, scales and what else a posterior reports.
+    diagnostics : mapping of str to mapping of str to array, shape (dataset,)
+        By response. "laplace": ``ess_design`` (effective points over the other parameters, of 64) and, if asked
+        for, ``khat``. "nuts": ``divergences`` and ``steps``.
+    scales : mapping of str to pair of array, shape (dataset,)
+        Location and SD of every continuous variable.
+    cluster_labels : tuple of str
+    seed : int
+    engine : {"laplace", "nuts"}
+    """
+
+    study: Study
+    draws: Mapping[str, Mapping[str, np.ndarray]]
+    diagnostics: Mapping[str, Mapping[str, np.ndarray]]
+    scales: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    cluster_labels: tuple[str, ...]
+    seed: int
+    engine: str
+
+    @property
+    def size(self) -> int:
+        """Number of data sets."""
+        return next(iter(next(iter(self.draws.values())).values())).shape[0]
+
+    def dims(self, response: str, parameter: str) -> dict[str, tuple[str, ...]]:
+        """Names and labels of a parameter's own dimensions."""
+        compiled = self._compiled(response)
+        return {d: compiled.coords[d] for d in compiled.dims.get(parameter, ())}
+
+    def _compiled(self, response: str) -> CompiledResponse:
+        if response not in self.draws:
+            raise InferenceError(f"fit_many: no response {response!r}; responses: {listing(self.draws)}{did_you_mean(response, self.draws)}")
+        return compile_response(self.study, response, self.cluster_labels)
+
+    def expected(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Expected response of patients with given histories, in every data set and draw.
+
+        Parameters
+        ----------
+        response : str
+        histories : sequence of mapping of str to value
+            Every variable before the response by name: labels of decisions and labelled covariates, else numbers.
+            Where the study has clusters, the patient is of a cluster never seen.
+
+        Returns
+        -------
+        array, shape (dataset, draw, history)
+        """
+        compiled = self._compiled(response)
+        rows = _history_inputs(self.study, compiled, histories, len(self.cluster_labels))
+        scales = {n: np.stack(self.scales[n], axis=1) for n in self.scales}
+        found = []
+        with double_precision():
+            run = _expectation(compiled)
+            for begin in range(0, self.size, BATCH["laplace"]):
+                part = slice(begin, begin + BATCH["laplace"])
+                drawn = {p: self.draws[response][p][part] for p in compiled.parameters}
+                found.append(np.asarray(run(drawn, rows, {n: v[part] for n, v in scales.items()})))
+        return np.concatenate(found)
+
+    def p_best(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Posterior probability that each history has the largest expected response; ties are shared. Shape (dataset, history)."""
+        expected = self.expected(response, histories)
+        best = expected == expected.max(axis=2, keepdims=True)
+        return (best / best.sum(axis=2, keepdims=True)).mean(axis=1)
+
+
+def _history_inputs(study: Study, compiled: CompiledResponse, histories: Sequence[Mapping[str, Any]], unseen: int) -> dict[str, np.ndarray]:
+    """Inputs with one row per history."""
+    inputs: dict[str, np.ndarray] = {}
+    for name in compiled.history:
+        if absent := [i for i, h in enumerate(histories) if name not in h]:
+            raise InferenceError(f"fit_many: history {absent[0]} lacks {name!r}; it needs {listing(compiled.history)}.")
+        labelled = labels_of(study[name]) is not None
+        values = [study.code(name, h[name]) if labelled else float(h[name]) for h in histories]
+        inputs[name] = np.array(values, dtype=np.int64 if labelled else float)
+    if "cluster::code" in compiled.inputs:
+        inputs["cluster::code"] = np.full(len(histories), unseen, dtype=np.int64)
+    return inputs | {name: np.full(len(histories), float(default)) for name, default in compiled.extras.items()}
+
+
+@functools.lru_cache(maxsize=64)
+def _expectation(compiled: CompiledResponse) -> Any:
+    def one(parameters, rows, scales):
+        numbers = {f"{n}::location": v[0] for n, v in scales.items()} | {f"{n}::sd": v[1] for n, v in scales.items()}
+        inputs = {n: rows[n] if n in rows else numbers[n] for n in compiled.inputs}
+        return jax.vmap(lambda p: compiled.predict(p, inputs).mean)(parameters)
+
+    return jax.jit(jax.vmap(one, in_axes=(0, None, 0)))
+
+
+def _check(study: Any, seed: Any, engine: Any, numbers: Mapping[str, tuple[Any, int]]) -> None:
+    """Raise InferenceError for an argument of :func:`fit_many` that is out of range."""
+    if not isinstance(study, Study):
+        raise InferenceError(f"fit_many takes a Study first, got {type(study).__name__}.")
+    if engine not in ENGINES:
+        raise InferenceError(f"fit_many: no engine {engine!r}; engines: {listing(ENGINES)}{did_you_mean(engine, ENGINES)}")
+    for name, (value, least) in {"seed": (seed, 0), **numbers}.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise InferenceError(f"fit_many: {name} must be a whole number of at least {least}, got {value!r}.")
+    if seed > LARGEST_SEED:
+        raise InferenceError(f"fit_many: seed must be at most {LARGEST_SEED}, got {seed!r}.")
+
+
+def fit_many(
+    study: Study, data: Any, *, seed: int, engine: str = "laplace", draws: int = 256, warmup: int = 300, chains: int = 1, khat: bool = False,
+    first: int = 0, batch: int | None = None, cluster_labels: Sequence[str] = (), progress: str | bool = False,
+) -> Fits:
+    """Posteriors of many data sets of one shape: interim looks, simulated trials, calibration.
+
+    Parameters
+    ----------
+    study : Study
+    data : sequence of data frames or of Trajectories, or mapping of str to array, shape (dataset, patient)
+        Frames are read one by one and filled up to the longest with patients who do not count. Arrays hold
+        codes of labels (their order in the study; -1 where a decision is not made) and numbers (NaN where not
+        observed), by the study's names and under the name of its cluster column: a patient not yet
+        enrolled is a row of NaN and -1.
+    seed : int
+        Data set `i` draws from the key of `seed` and ``first + i``, whatever its batch.
+    engine : {"laplace", "nuts"}
+        "laplace" reads each data set a few times; its draws are a shifted quasi-random sequence, so their
+        averages are sharper than those of independent draws. "nuts" runs batched chains in the same coordinates as
+        :func:`fit`, with trees of 63 steps at most: for audits of the former.
+    draws : int
+        Per data set ("laplace"), or per chain ("nuts").
+    warmup, chains : int
+        Under "nuts".
+    khat : bool
+        Under "laplace": weigh about 100 draws of each data set against the exact posterior and report
+        k-hat. Takes longer than the approximation itself.
+    first : int
+        Number of the first data set, for a long run in parts.
+    batch : int, optional
+        Data sets in one call of the compiled program; memory grows with it, answers do not change.
+    cluster_labels : sequence of str
+        What the codes of clusters in arrays stand for.
+    progress : {"auto", True, False}
+
+    Returns
+    -------
+    Fits
+
+    Raises
+    ------
+    DataError
+        When a data set does not fit the study; its number is named.
+    InferenceError
+        When an argument is out of range, or "laplace" is asked of a model without linear predictors.
+    """
+    batch = BATCH.get(engine, 1) if batch is None else batch
+    _check(study, seed, engine, {
+        "draws": (draws, 4), "warmup": (warmup, 10), "chains": (chains, 1), "first": (first, 0), "batch": (batch, 1)})
+    stack = stacked(study, data, cluster_labels)
+    found, diagnostics = {}, {}
+    for response in study.responses:
+        compiled = compile_response(study, response.name, stack.cluster_labels)
+        if compiled.parameters:
+            made = _run(compiled, stack, seed, first, engine, draws, warmup, chains, khat, min(batch, stack.size), progress)
+            found[response.name], diagnostics[response.name] = made
+    return Fits(study, found, diagnostics, stack.scales, stack.cluster_labels, int(seed), engine)
+
+
+@functools.lru_cache(maxsize=64)
+def _executable(
+    compiled: CompiledResponse, signature: tuple[Any, ...], engine: str, draws: int, warmup: int, chains: int, khat: bool
+) -> Any:
+    """A batch's compiled program: seed, numbers of the data sets and data to draws and diagnostics."""
+    shapes = {n: jax.ShapeDtypeStruct(shape, dtype) for n, shape, dtype in signature}
+    data = ({n: shapes[n] for n in compiled.inputs}, shapes["y"], shapes["weight"])
+    ids = jax.ShapeDtypeStruct((shapes["y"].shape[0],), np.int64)
+    one = (
+        functools.partial(_laplace, compiled, draws, CHECKED if khat else 0) if engine == "laplace"
+        else functools.partial(_nuts, compiled, draws, warmup, chains)
+    )
+    with double_precision():
+        if engine == "laplace" and latent_model(compiled, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), data[0])) is None:
+            raise InferenceError(
+                f"fit_many: the model of response {compiled.name!r} has no Normal coefficients to approximate; use engine='nuts'."
+            )
+        return jax.jit(jax.vmap(one, in_axes=(None, 0, 0))).lower(np.zeros((), dtype=np.int64), ids, data).compile()
+
+
+def _laplace(compiled: CompiledResponse, draws: int, checked: int, seed, number, data):
+    return many.approximate(compiled, data, key(seed, compiled.name, number), draws, checked)
+
+
+def _nuts(compiled: CompiledResponse, draws: int, warmup: int, chains: int, seed, number, data):
+    """All chains of one data set, end to end."""
+    lay_out, start, advance = nuts.programs(compiled, warmup, depth=DEPTH)
+    made = lay_out(data)
+
+    def chain(c):
+        state = start(seed, number * chains + c, data, made)
+        state = jax.lax.fori_loop(0, warmup, lambda _, s: advance(s, data, made, 1)[0], state)
+        return advance(state, data, made, draws)[1]
+
+    values, stats = jax.vmap(chain)(jnp.arange(chains))
+    flat = {n: v.reshape(chains * draws, *v.shape[2:]) for n, v in values.items()}
+    return flat, {"divergences": jnp.sum(stats["diverging"]), "steps": jnp.mean(stats["n_steps"])}
+
+
+def _run(
+    compiled: CompiledResponse, stack: Stack, seed: int, first: int, engine: str, draws: int, warmup: int, chains: int, khat: bool, batch: int,
+    show: str | bool,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """All batches of one response, as many at a time as there are cores."""
+    starts = range(0, stack.size, batch)
+    indices = [np.minimum(np.arange(s, s + batch), stack.size - 1) for s in starts]  # the last batch is filled up with copies
+    inputs, y, weight = stack.data(compiled, indices[0])
+    signature = tuple((n, v.shape, str(v.dtype)) for n, v in {**inputs, "y": y, "weight": weight}.items())
+    program = _executable(compiled, signature, engine, draws, warmup, chains, khat)
+
+    def one(rows: np.ndarray, bar: Progress):
+        with double_precision():
+            out = program(np.asarray(seed, dtype=np.int64), first + rows, stack.data(compiled, rows))
+            out = jax.tree.map(np.asarray, out)
+        bar.advance(len(np.unique(rows)))
+        return out
+
+    with progress(stack.size, f"fitting {compiled.name}", show) as bar, ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
+        parts = list(pool.map(lambda rows: one(rows, bar), indices))
+    return jax.tree.map(lambda *a: np.concatenate(a)[: stack.size], *parts)
