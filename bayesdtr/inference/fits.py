@@ -22,7 +22,7 @@ from .fit import LARGEST_SEED
 from .stack import Stack, stacked
 
 ENGINES = ("laplace", "nuts")
-BATCH = {"laplace": 64, "nuts": 128}
+BATCH = {"laplace": 64, "nuts": 16}
 """Data sets in one call of a compiled program; bounds memory, changes no answer."""
 DEPTH = 6
 """Largest tree depth under "nuts": in standard coordinates a path of 63 steps is long."""
@@ -160,7 +160,7 @@ def fit_many(
         Data set `i` draws from the key of `seed` and ``first + i``, whatever its batch.
     engine : {"laplace", "nuts"}
         "laplace" reads each data set a few times; its draws are a shifted quasi-random sequence, so their
-        averages are sharper than those of independent draws. "nuts" runs batched chains in the same coordinates as
+        averages are sharper than those of independent draws. "nuts" runs chains in the same coordinates as
         :func:`fit`, with trees of 63 steps at most: for audits of the former.
     draws : int
         Per data set ("laplace"), or per chain ("nuts").
@@ -218,7 +218,13 @@ def _executable(
             raise InferenceError(
                 f"fit_many: the model of response {compiled.name!r} has no Normal coefficients to approximate; use engine='nuts'."
             )
-        return jax.jit(jax.vmap(one, in_axes=(None, 0, 0))).lower(np.zeros((), dtype=np.int64), ids, data).compile()
+        batched = jax.vmap(one, in_axes=(None, 0, 0)) if engine == "laplace" else functools.partial(_in_turn, one)
+        return jax.jit(batched).lower(np.zeros((), dtype=np.int64), ids, data).compile()
+
+
+def _in_turn(one: Any, seed, ids, data):
+    """Chains one data set after the other: side by side all would take as many steps as the longest tree among them."""
+    return jax.lax.map(lambda each: one(seed, *each), (ids, data))
 
 
 def _laplace(compiled: CompiledResponse, draws: int, checked: int, seed, number, data):
@@ -235,7 +241,7 @@ def _nuts(compiled: CompiledResponse, draws: int, warmup: int, chains: int, seed
         state = jax.lax.fori_loop(0, warmup, lambda _, s: advance(s, data, made, 1)[0], state)
         return advance(state, data, made, draws)[1]
 
-    values, stats = jax.vmap(chain)(jnp.arange(chains))
+    values, stats = jax.lax.map(chain, jnp.arange(chains))
     flat = {n: v.reshape(chains * draws, *v.shape[2:]) for n, v in values.items()}
     return flat, {"divergences": jnp.sum(stats["diverging"]), "steps": jnp.mean(stats["n_steps"])}
 

@@ -29,7 +29,7 @@ def prior_draws(study, response, clusters, size, seed):
             if (key := f"{name}::{part}") in data:
                 data[key].set_value(value)
     free = [v for v in model.free_RVs if v is not made.variable]
-    drawn = pm.draw(free, draws=size, random_seed=seed)
+    drawn = pm.draw(free, draws=size, random_seed=np.random.default_rng(seed))
     return {v.name: np.asarray(d, dtype=float) for v, d in zip(free, drawn, strict=True)}
 
 
