@@ -9,6 +9,7 @@ from .study import (
     Bernoulli,
     BetaBinomial,
     Categorical,
+    Commensurate,
     Condition,
     Decision,
     Hurdle,
@@ -20,6 +21,7 @@ from .study import (
     Poisson,
     Prior,
     Response,
+    RobustMAP,
     Rules,
     Saturated,
     Scale,
@@ -37,8 +39,8 @@ from .study import (
 if TYPE_CHECKING:
     from . import plot
     from .data import Trajectories
-    from .decision import Comparison, ModelComparison, Regime, best_set, compare, compare_models, load, optimize
-    from .inference import Fits, Posterior, StackedPosterior, Verdict, check, fit, fit_many
+    from .decision import Comparison, ModelComparison, PriorPredictive, Regime, best_set, compare, compare_models, load, optimize, prior_predictive
+    from .inference import Fits, Posterior, PowerPrior, PriorTable, StackedPosterior, Verdict, check, fit, fit_many, priors
     from .reporting import report
 
 __version__ = "0.1.0"
@@ -47,17 +49,19 @@ __version__ = "0.1.0"
 _LATER = {
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
-    "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference",
-    "Fits": "inference", "fit_many": "inference", "report": "reporting",
+    "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
+    "PowerPrior": "inference", "PriorTable": "inference", "priors": "inference", "PriorPredictive": "decision", "prior_predictive": "decision",
+    "Fits": "inference", "fit_many": "inference",
 }
 
 __all__ = [
-    "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Comparison", "Condition", "DataError", "Decision", "DecisionError",
-    "FileError", "Fits", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal",
-    "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "StackedPosterior",
-    "StudentT", "Study", "StudyError", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
+    "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision",
+    "DecisionError", "FileError", "Fits", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal",
+    "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "Regime", "Response",
+    "RobustMAP", "Rules", "Saturated", "Scale", "StackedPosterior", "StudentT", "Study", "StudyError", "Trajectories", "Utility", "Verdict",
+    "VerdictWarning", "ZeroInflated",
     "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "one_of", "optimize", "plot",
-    "report", "when",
+    "prior_predictive", "priors", "report", "when",
 ]
 
 

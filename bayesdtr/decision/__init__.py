@@ -6,10 +6,11 @@ from .compare import Comparison, EmbeddedValue, compare
 from .files import load
 from .models import ModelComparison, compare_models
 from .optimize import optimize
+from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Comparison", "EmbeddedValue", "ModelComparison", "Regime", "Summary", "best_set", "compare", "compare_models", "load", "optimize",
-    "prior_starts_best",
+    "BestSet", "Comparison", "EmbeddedValue", "ModelComparison", "PriorPredictive", "Regime", "Summary",
+    "best_set", "compare", "compare_models", "load", "optimize", "prior_predictive", "prior_starts_best",
 ]

@@ -17,6 +17,7 @@ from ..schema import FORMAT, POSTERIOR, SCHEMA_VERSION, TRAJECTORIES
 from ..study import from_json, to_json
 from ..study.models import UserModel
 from ..study.study import Scale
+from .borrow import GROUP, Borrowed
 from .posterior import Posterior
 from .stacked import StackedModel, StackedPosterior
 from .verdict import Verdict
@@ -37,6 +38,7 @@ def attributes(posterior: Posterior) -> dict[str, Any]:
         "seed": posterior.seed, "engine": posterior.engine, "versions": json.dumps(versions()), "data_hash": posterior.trajectories.hash,
         "scales": json.dumps(_scales(posterior.scales)), "verdict": posterior.verdict.to_json(),
         "notice": "This file holds patients' data.",
+        **({} if posterior.borrowed is None else {"borrowed": posterior.borrowed.to_json()}),
     }
 
 
@@ -107,6 +109,8 @@ def save(posterior: Posterior, path: str | Path, *, kind: str = "posterior", ext
         if isinstance(response.model, UserModel) and (why := response.model.why_not_saved):
             raise FileError(f"The posterior cannot be saved: the model of response {response.name!r} could not be found again, because {why}.")
     groups = {name.strip("/"): node.to_dataset() for name, node in posterior.tree.children.items()} | dict(extra or {})
+    if posterior.borrowed is not None:
+        groups[GROUP] = posterior.borrowed.trajectories.to_dataset(posterior.study)
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {**attributes(posterior), **(more or {}), "kind": kind}
     encoding = {
@@ -151,6 +155,7 @@ def posterior_from(tree: xr.DataTree, models: Mapping[str, Any] | None = None) -
         trajectories = Trajectories.from_dataset(study, tree[TRAJECTORIES].to_dataset())
         verdict = Verdict.from_json(a["verdict"])
         tree[POSTERIOR]
+        borrowed = Borrowed.from_parts(study, tree[GROUP].to_dataset(), a["borrowed"]) if "borrowed" in a else None
     except BayesDTRError:
         raise
     except KeyError as error:
@@ -159,6 +164,6 @@ def posterior_from(tree: xr.DataTree, models: Mapping[str, Any] | None = None) -
         raise FileError(f"The file is damaged: what it says of the study, the scales or the verdict cannot be read ({error}).") from error
     if trajectories.hash != a["data_hash"]:
         raise FileError("The patients' data in the file do not match the hash stored with them; the file has been changed.")
-    groups = {name: node.to_dataset() for name, node in tree.children.items()}
+    groups = {name: node.to_dataset() for name, node in tree.children.items() if name != GROUP}
     fields = (study, trajectories, xr.DataTree.from_dict(groups), scales, int(np.asarray(a["seed"])), str(a["engine"]), verdict)
-    return StackedPosterior(*fields, *stack) if stack else Posterior(*fields)
+    return StackedPosterior(*fields, *stack) if stack else Posterior(*fields, borrowed=borrowed)

@@ -1,5 +1,6 @@
 """`fit`: from a study and a data frame to a posterior."""
 
+import dataclasses
 import zlib
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMP
 from ..study.models import UserModel
 from ..study.study import Scale, Study
 from . import exact, laplace, nuts
+from .borrow import Borrowed, PowerPrior, borrowed_of
 from .check import examine
 from .posterior import Posterior
 
@@ -42,7 +44,7 @@ def check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any 
 
 def fit(
     study: Study, data: Any, *, seed: int, engine: str = "nuts", draws: int | None = None, warmup: int = 1000, chains: int = 4,
-    progress: str | bool = "auto",
+    progress: str | bool = "auto", borrow: PowerPrior | None = None,
 ) -> Posterior:
     """Sample the posterior of every response's model.
 
@@ -63,6 +65,9 @@ def fit(
         Warm-up iterations per chain, and chains.
     progress : {"auto", True, False}
         "auto" shows a bar in a terminal or a notebook.
+    borrow : PowerPrior, optional
+        Patients of an earlier trial at a discount. Scales are those of the new patients; whether the
+        two disagree is worked out too, which takes a second run without the new patients.
 
     Returns
     -------
@@ -82,15 +87,23 @@ def fit(
     if engine == "exact":
         exact.refuse(study)
     trajectories = read(study, data)
+    borrowed = None
+    if borrow is not None:
+        trajectories, borrowed = borrowed_of(study, borrow, trajectories)
     scales = fix_scales(study, trajectories)
     compiled = {r.name: compile_response(study, r.name, trajectories.cluster_labels) for r in study.responses}
     if engine == "exact":
-        results = _exact(study, trajectories, draws, seed, chains)
+        results = _exact(study, trajectories, draws, seed, chains, borrowed)
     elif engine == "laplace":
-        results = laplace.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, chains=chains, show=progress)
+        results = laplace.sample(blocks_of(study, trajectories, scales, borrowed), seed=seed, draws=draws, chains=chains, show=progress)
     else:
-        results = nuts.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
-    return assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
+        results = nuts.sample(blocks_of(study, trajectories, scales, borrowed), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
+    posterior = assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
+    if borrowed is None:
+        return posterior
+    from .conflict import box_conflict
+
+    return box_conflict(dataclasses.replace(posterior, borrowed=borrowed), warmup)
 
 
 def _block(study: Study, compiled: CompiledResponse, trajectories: Trajectories, scales: dict[str, Scale]) -> nuts.Block:
@@ -137,17 +150,27 @@ def inputs_of(compiled: CompiledResponse, trajectories: Trajectories, scales: di
     return make_inputs(compiled, trajectories.history(compiled.history, rows), cluster, scales, extras)
 
 
-def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]) -> list[nuts.Block]:
-    """Every response's compiled model with its data."""
-    return [_block(study, compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
+def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale], borrowed: Borrowed | None = None) -> list[nuts.Block]:
+    """Every response's compiled model with its data; rows of borrowed patients come last."""
+    blocks = []
+    for response in study.responses:
+        compiled = compile_response(study, response.name, trajectories.cluster_labels)
+        block = _block(study, compiled, trajectories, scales)
+        if borrowed is not None and borrowed.a0[response.name]:
+            more = _block(study, compiled, borrowed.trajectories, scales)
+            inputs = {n: np.concatenate([v, more.inputs[n]]) if n in compiled.by_row else v for n, v in block.inputs.items()}
+            weight = np.concatenate([block.weight, borrowed.weights(response.name)])
+            block = nuts.Block(compiled, inputs, np.concatenate([block.y, more.y]), weight)
+        blocks.append(block)
+    return blocks
 
 
-def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int) -> list[nuts.Draws]:
+def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int, borrowed: Borrowed | None) -> list[nuts.Draws]:
     """Independent draws, dealt out to chains so that the same tools read them."""
     per_chain = -(-draws // chains)
     results = []
     for response in study.responses:
-        drawn = exact.draw(study, trajectories, response, size=per_chain * chains, seed=seed)
+        drawn = exact.draw(study, trajectories, response, size=per_chain * chains, seed=seed, borrowed=borrowed)
         results.append(nuts.Draws({n: v.reshape(chains, per_chain, *v.shape[1:]) for n, v in drawn.items()}, {}))
     return results
 

@@ -1,7 +1,7 @@
 """`Posterior`: the draws, with the study, the patients and the verdict they belong to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..schema import CHAIN, DRAW, POSTERIOR, variable
 from ..study.models import Saturated
 from ..study.study import Scale, Study
 from ..text import fold
+from .borrow import Borrowed
 from .verdict import Verdict
 
 
@@ -34,6 +35,8 @@ class Posterior:
     engine : {"nuts", "exact", "laplace"}
     verdict : Verdict
         What :func:`check` found.
+    borrowed : Borrowed, optional
+        Patients of an earlier trial that entered the fit.
     """
 
     study: Study
@@ -43,6 +46,7 @@ class Posterior:
     seed: int
     engine: str
     verdict: Verdict
+    borrowed: Borrowed | None = field(default=None, kw_only=True)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -100,4 +104,8 @@ class Posterior:
             for address, row in self.study.priors(response.name).items():
                 unit = f", one unit is {self.scales[response.name].sd:.4g}" if row.sd_units else ""
                 lines.append(f"  {response.name}.{address} ~ {row.text}{unit}")
+        if self.borrowed is not None:
+            worth = ", ".join(f"{n} {self.borrowed.effective(n):.4g}" for n, a in self.borrowed.a0.items() if a)
+            lines.append(f"  borrowed: {self.borrowed.trajectories.n} earlier patients, worth (effective sample size) {worth}")
+            lines += [f"    conflict: {c}" for c in self.borrowed.conflict if c.p < 0.05]
         return fold("\n".join([*lines, str(self.verdict)]))

@@ -1,14 +1,11 @@
 """Draws from the prior of every response's model: what is believed before any data."""
 
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from ..errors import InferenceError, listing
 from ..study.models import Saturated
-from ..study.predictor import saturated_cells
-from ..study.study import Study
 from ..study.timeline import Response
 from . import exact
 from .fit import blocks_of, replicate
@@ -42,23 +39,19 @@ def prior_outcomes(posterior: Posterior, drawn: Mapping[str, Mapping[str, np.nda
     return found
 
 
-def _conjugate(study: Study, response: Response, size: int, seed: int) -> dict[str, np.ndarray]:
-    """Draws from a conjugate prior: the posterior of no patients."""
-    model, cells = response.model, saturated_cells(study, response)
-    rng = np.random.default_rng([seed, zlib.crc32(response.name.encode()), 6])
-    nobody = np.empty(0)
-    if response.support is not None:
-        beta = study.priors(response.name)["probability"].prior
-        return exact.bernoulli_cells(nobody, nobody.astype(int), cells, beta["concentration1"], beta["concentration0"], size, rng)
-    if isinstance(model, Saturated) and model.conjugate is None:
+def _conjugate(posterior: Posterior, response: Response, size: int, seed: int) -> dict[str, np.ndarray]:
+    """Draws from a conjugate prior: the posterior of no patients but borrowed ones."""
+    improper = response.support is None and isinstance(response.model, Saturated) and response.model.conjugate is None
+    if improper and not (posterior.borrowed and posterior.borrowed.a0[response.name]):
         raise InferenceError(f"The reference prior of {response.name!r} under engine='exact' is improper: nothing can be drawn from it.")
-    return exact.normal_cells(nobody, nobody.astype(int), cells, response, size, rng)
+    return exact.draw(posterior.study, None, response, size=size, seed=seed, borrowed=posterior.borrowed, stream=6)
 
 
 def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: int = 1000, chains: int = 4) -> dict[str, dict[str, np.ndarray]]:
     """Draw every response's parameters from the prior that a posterior was computed under.
 
-    The same compiled programs sample it, with every patient's weight set to 0.
+    The same compiled programs sample it, with every patient's weight set to 0; borrowed patients
+    keep theirs, for they are part of the prior.
 
     Parameters
     ----------
@@ -81,9 +74,11 @@ def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: i
         raise InferenceError("A stacked posterior has no prior of its own, its weights come from the data; ask the posteriors that were stacked: "
                              f"{listing(m.name for m in posterior.models)}.")
     if posterior.engine == "exact":
-        return {r.name: _conjugate(posterior.study, r, chains * draws, seed) for r in posterior.study.responses}
+        return {r.name: _conjugate(posterior, r, chains * draws, seed) for r in posterior.study.responses}
+    n = posterior.trajectories.n
     blocks = [
-        Block(b.compiled, b.inputs, b.y, np.zeros_like(b.weight)) for b in blocks_of(posterior.study, posterior.trajectories, dict(posterior.scales))
+        Block(b.compiled, b.inputs, b.y, np.where(np.arange(len(b.weight)) < n, 0.0, b.weight))
+        for b in blocks_of(posterior.study, posterior.trajectories, dict(posterior.scales), posterior.borrowed)
     ]
     drawn = sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=False)
     return {

@@ -161,7 +161,12 @@ def count_quantile(d: dist.Distribution, uniforms: jax.Array) -> jax.Array:
         reached, done = _cdf(d, middle) >= u, up - low <= 1
         return jnp.where(done | reached, low, middle), jnp.where(done | ~reached, up, middle)
 
-    _, found = jax.lax.while_loop(lambda b: jnp.any(b[1] - b[0] > 1), halve, (jnp.full_like(high, -1.0), high))
+    def apart(bounds):  # beyond 2^53 no number lies between neighbors that differ by more than 1
+        low, up = bounds
+        middle = jnp.floor((low + up) / 2)
+        return jnp.any((middle > low) & (middle < up))
+
+    _, found = jax.lax.while_loop(apart, halve, (jnp.full_like(high, -1.0), high))
     return found
 
 

@@ -44,8 +44,22 @@ def _sample(d: dist.Distribution, compiled: CompiledResponse, uniforms: jax.Arra
     return quantile(d, uniforms, compiled.whole)
 
 
+LARGEST_COUNT = 1e9
+"""Means beyond which a count's own variation is of no account, nor can a sampler of whole numbers hold it."""
+
+
+def _random(d: dist.Distribution, compiled: CompiledResponse, uniforms: jax.Array) -> jax.Array:
+    """As "sample", but counts are drawn, not inverted: far quicker where a prior expects huge ones. The first uniform is the seed."""
+    if compiled.support is not None or not compiled.whole:
+        return _sample(d, compiled, uniforms)
+    seed = jax.lax.bitcast_convert_type(uniforms[0].astype(jnp.float32), jnp.uint32)
+    mean = mean_and_variance(d)[0]
+    return jnp.where(mean < LARGEST_COUNT, d.sample(jax.random.key(seed)).astype(float), mean)
+
+
 _SUMMARIES: dict[str, Callable[[dist.Distribution, CompiledResponse, jax.Array], jax.Array]] = {
     "mean": _mean, "moments": _moments, "density": _density, "log_density": _log_density, "sample": _sample,
+    "random": _random,
 }
 
 

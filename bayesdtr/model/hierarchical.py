@@ -20,7 +20,7 @@ from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .history import History
 from .likelihoods import Outcome, likelihood
-from .priors import place
+from .priors import place, place_vector, rows_of, variables_of
 
 Tensor = pt.TensorVariable
 
@@ -117,6 +117,8 @@ class _Design:
     history: History
     clustered: bool
     matrices: dict[str, Tensor]
+    labels: dict[str, tuple[str, ...]]
+    decisions: dict[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, study: Study, response: Response, history: History) -> "_Design":
@@ -129,7 +131,9 @@ class _Design:
             if columns:
                 model.add_coord(_DIMS[name], [c.label for c in columns])
         matrices = {name: _matrix(columns, study, history) for name, columns in tables.items() if columns}
-        return cls(history, study.cluster is not None, matrices)
+        labels = {name: tuple(c.label for c in columns) for name, columns in tables.items()}
+        decisions = {name: tuple(getattr(c.factors[0], "name", "") for c in columns) for name, columns in tables.items()}
+        return cls(history, study.cluster is not None, matrices, labels, decisions)
 
 
 _DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "cluster_treatment": "cluster_contrast"}
@@ -144,17 +148,40 @@ def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -
         return place(priors[part.prefix + address], part.sd, location=location, dims=(*dims, *across) or None)
 
     def scaled(name: str, scale: str, dims: tuple[str, ...]) -> Tensor:
+        own = _own_rows(part, name, scale, design, priors)
+        if own:
+            return place_vector(part.prefix + name, own, part.sd, dims=(*dims, *across), across=part.width)
         return pm.Normal(part.prefix + name, 0.0, place(priors[part.prefix + scale], part.sd), dims=(*dims, *across))
 
     found = [("intercept", of("intercept", part.location))] if part.intercept else []
     if "beta" in design.matrices:
-        found.append(("beta", of("beta", dims=(_DIMS["beta"],))))
+        own = rows_of(part.prefix + "beta", design.labels["beta"], priors)
+        dims = (_DIMS["beta"], *across)
+        found.append(("beta", place_vector(part.prefix + "beta", own, part.sd, dims=dims, across=part.width) if own else of("beta", dims=dims[:1])))
     found += [(name, scaled(name, _SCALES[name], (_DIMS[name],))) for name in ("treatment", "interaction") if name in design.matrices]
     if design.clustered:
         found.append(("cluster_effect", scaled("cluster_effect", "cluster_sd", (CLUSTER,))))
         if "cluster_treatment" in design.matrices:
             found.append(("cluster_treatment", scaled("cluster_treatment", _SCALES["cluster_treatment"], (CLUSTER, _DIMS["cluster_treatment"]))))
     return found
+
+
+def _own_rows(
+    part: _Part, name: str, scale: str, design: _Design, priors: Mapping[str, PriorInForce]
+) -> list[PriorInForce | Tensor] | None:
+    """For each treatment or interaction contrast its prior, or the scale of its decision; None where all have the common scale."""
+    head = part.prefix + scale
+    if not any(k.startswith((f"{head}.", f"{part.prefix}{name}.")) for k in priors):
+        return None
+    placed: dict[str, Tensor] = {}
+    rows: list[PriorInForce | Tensor] = []
+    for label, decision in zip(design.labels[name], design.decisions[name], strict=True):
+        address = f"{head}.{decision}" if f"{head}.{decision}" in priors else head
+        own = priors.get(f"{part.prefix}{name}.{label}")
+        if own is None and address not in placed:
+            placed[address] = place(priors[address], part.sd)
+        rows.append(placed[address] if own is None else own)
+    return rows
 
 
 def _predictor(effects: list[tuple[str, Tensor]], design: _Design, k: int | None) -> Tensor:
@@ -193,7 +220,7 @@ def build(study: Study, response: Response, history: History) -> Outcome:
     eta, effects = [], []
     for part in parts:
         made = _effects(part, design, priors)
-        effects += [e for _, e in made]
+        effects += [v for _, e in made for v in variables_of(e)]
         eta += [_predictor(made, design, k) for k in (range(part.width) if part.width else (None,))]
     return likelihood(response, priors, history, tuple(eta), sd, tuple(effects))
 

@@ -2,15 +2,16 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InferenceError
 from ..inference import Posterior, StackedModel, StackedPosterior
+from ..inference.ess import frozen, in_units, normals_of
+from ..study.borrowing import RobustMAP
 from ..study.families import Family
 from ..study.models import Saturated, UserModel
-from ..study.priors import SCALED, UNRESTRICTED, PriorInForce
+from ..study.priors import Prior, PriorInForce
 from ..study.timeline import Response
 from .style import BLUE, INK, MUTED, SKY, SMALL, dress, new_figure, plain, wrapped
 
@@ -50,6 +51,8 @@ class PriorRow:
     unit: str
     source: str
     reason: str
+    mixture: tuple[tuple[float, float, float], ...] = ()
+    """Weight and two parameters of each component of a borrowed prior: Normals, or Betas of a probability."""
 
 
 def priors_in_force(posterior: Posterior | StackedModel) -> list[PriorRow]:
@@ -83,22 +86,25 @@ def _conjugate(response: Response) -> PriorRow:
 def _row(posterior: Posterior | StackedModel, response: Response, row: PriorInForce) -> PriorRow:
     assert response.family is not None
     scale = posterior.scales.get(response.name)
-    numbers = []
-    for name, value in row.prior.parameters:
-        if row.sd_units and name in SCALED and scale is not None:
-            value *= scale.sd
-        if row.around and name in UNRESTRICTED and scale is not None:
-            value += np.log(max(scale.location, 1e-8)) if row.around == "log mean" else scale.location
-        numbers.append((name, value))
-    if row.prior.distribution == "Dirichlet" and response.support is not None:
-        numbers.append(("levels", float(len(response.support))))
-    text = f"{row.prior.distribution}({', '.join(f'{v:.4g}' for n, v in numbers if n != 'levels')})"
-    unit = _unit(response.family, row.address, response.name)
-    return PriorRow(response.name, row.address, row.text, row.prior.distribution, tuple(numbers), text, unit, row.source, row.reason)
+    unit = _unit(response.family, row.address, response.name) + (", difference between options" if row.factor != 1 else "")
+    common = (row.source, row.reason)
+    if not isinstance(row.prior, Prior):
+        beta = isinstance(row.prior, RobustMAP) and row.prior.of_probability
+        found = np.array(row.prior.components).T if beta else normals_of(row.prior)  # type: ignore[union-attr]
+        mixture = tuple(tuple(map(float, c)) for c in zip(*found, strict=True))
+        return PriorRow(row.response, row.address, row.text, "Beta mixture" if beta else "Normal mixture", (), str(row.prior), unit, *common, mixture)
+    prior = in_units(row, None if scale is None else scale.location, None if scale is None else scale.sd)
+    assert isinstance(prior, Prior)
+    numbers = prior.parameters
+    if prior.distribution == "Dirichlet" and response.support is not None:
+        numbers = (*numbers, ("levels", float(len(response.support))))
+    text = f"{prior.distribution}({', '.join(f'{v:.4g}' for _, v in prior.parameters)})"
+    return PriorRow(row.response, row.address, row.text, prior.distribution, numbers, text, unit, *common)
 
 
 def _unit(family: Family, address: str, response: str) -> str:
     """The unit that a prior's numbers are in."""
+    address = address.split(".")[0]
     if address in ("probability", "baseline"):
         return "probability"
     if address in {a.name for a in family.addresses()} and family.link != "identity":
@@ -108,26 +114,13 @@ def _unit(family: Family, address: str, response: str) -> str:
     return unit + (" per SD of a covariate" if address.endswith("beta") else "")
 
 
-def _frozen(distribution: str, a: dict[str, float]) -> Any:
-    """A prior as a frozen SciPy distribution."""
-    from scipy import stats
-
-    table = {
-        "Normal": lambda: stats.norm(a["loc"], a["scale"]), "StudentT": lambda: stats.t(a["df"], a["loc"], a["scale"]),
-        "Cauchy": lambda: stats.cauchy(a["loc"], a["scale"]), "HalfNormal": lambda: stats.halfnorm(scale=a["scale"]),
-        "HalfCauchy": lambda: stats.halfcauchy(scale=a["scale"]), "LogNormal": lambda: stats.lognorm(a["scale"], scale=np.exp(a["loc"])),
-        "Exponential": lambda: stats.expon(scale=1 / a["rate"]), "Gamma": lambda: stats.gamma(a["concentration"], scale=1 / a["rate"]),
-        "InverseGamma": lambda: stats.invgamma(a["concentration"], scale=a["rate"]),
-        "Beta": lambda: stats.beta(a["concentration1"], a["concentration0"]), "Uniform": lambda: stats.uniform(a["low"], a["high"] - a["low"]),
-        "Dirichlet": lambda: stats.beta(a["concentration"], a["concentration"] * (a["levels"] - 1)),  # the marginal law of each probability
-    }
-    if distribution not in table:
-        raise InferenceError(f"priors: no density is known for {distribution!r}.")
-    return table[distribution]()
-
-
 def _curve(row: PriorRow) -> tuple[np.ndarray, np.ndarray]:
-    law = _frozen(row.distribution, dict(row.numbers))
+    if row.mixture:
+        return _mixture_curve(row)
+    a = dict(row.numbers)
+    # Of a Dirichlet the marginal law of each probability is drawn.
+    law = frozen(Prior("Beta", concentration1=a["concentration"], concentration0=a["concentration"] * (a["levels"] - 1))
+                 if row.distribution == "Dirichlet" else Prior(row.distribution, **a))
     low, high = law.support()
     heavy = row.distribution in ("Cauchy", "HalfCauchy", "InverseGamma", "StudentT")
     low = low if np.isfinite(low) else law.ppf(0.03 if heavy else 0.001)
@@ -136,6 +129,19 @@ def _curve(row: PriorRow) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(divide="ignore"):
         y = law.pdf(x)
     return x, np.where(np.isfinite(y), y, np.nan)
+
+
+def _mixture_curve(row: PriorRow) -> tuple[np.ndarray, np.ndarray]:
+    from scipy import stats
+
+    weight, first, second = np.array(row.mixture).T
+    if row.distribution == "Beta mixture":
+        x = (np.arange(GRID) + 0.5) / GRID
+        return x, stats.beta(first[:, None], second[:, None]).pdf(x).T @ weight
+    center = weight @ first
+    reach = 3 * np.sqrt(weight @ (second**2 + (first - center) ** 2))
+    x = np.linspace(center - reach, center + reach, GRID)
+    return x, stats.norm(first[:, None], second[:, None]).pdf(x).T @ weight
 
 
 def priors_data(posterior: Posterior) -> "DataFrame":
@@ -154,7 +160,7 @@ def priors_data(posterior: Posterior) -> "DataFrame":
 
     parts = []
     for row in priors_in_force(posterior):
-        if row.numbers:
+        if row.numbers or row.mixture:
             x, y = _curve(row)
             parts.append(pd.DataFrame({"response": row.response, "address": row.address, "prior": row.text, "unit": row.unit, "x": x, "density": y}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["response", "address", "prior", "unit", "x", "density"])
@@ -179,9 +185,9 @@ def priors(posterior: Posterior) -> "Figure":
         axes.axis("off")
     for axes, row in zip(panels, rows, strict=False):
         axes.set_title(plain(wrapped(f"{row.response}: {row.address}", 34)), size=SMALL, weight="bold", color=INK, loc="left")
-        if not row.numbers:
+        if not (row.numbers or row.mixture):
             axes.axis("off")
-            why = "improper: no density to draw" if row.distribution == "improper" else "joint density of means and variance, not drawn"
+            why = "improper: no density to draw" if row.distribution == "improper" else "joint density of several numbers, not drawn"
             axes.text(0, 0.95, plain(wrapped(row.text, 36)) + "\n" + why, size=SMALL, color=MUTED, va="top", transform=axes.transAxes)
             continue
         x, y = _curve(row)

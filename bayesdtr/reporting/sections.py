@@ -13,6 +13,8 @@ from ..decision.regime import mcid_of
 from ..inference import Convergence
 from ..inference.check import DIVERGENT_FAIL, ESS_FAIL, ESS_WARN, PREDICTIVE_WARN, RHAT_FAIL, RHAT_WARN
 from ..inference.files import versions
+from ..inference.prior_table import PriorLine
+from ..inference.prior_table import priors as prior_table
 from ..inference.stacked import STACKED
 from ..plot.priors import priors_in_force
 from ..plot.style import SPARSE
@@ -131,11 +133,23 @@ class Prior:
     outcomes: Mapping[str, np.ndarray] | None
 
 
+def _size(line: PriorLine | None) -> str:
+    """The effective sample size of a prior, in words where there is none."""
+    if line is None or line.ess is None:
+        return "has none" if line is not None and line.address.split(".")[0] in ("sigma", "cluster_sd", "cluster_treatment_sd") else NOT_PROVIDED
+    return f"{line.ess:.1f}" if line.ess < 100 else f"{line.ess:.0f}"
+
+
 def priors(m: Material, prior: Prior) -> Section:
     """Item 5."""
     starts_best = prior.starts_best
     posterior = m.regime.posterior
-    rows = [(f"{r.response}.{r.address}", r.declared, r.text, r.source, r.reason, NOT_PROVIDED) for r in priors_in_force(posterior)]
+    worth = prior_table(posterior)
+    size = {(line.response, line.address): line for line in worth.lines}
+    rows = [(f"{r.response}.{r.address}", r.declared, r.text, r.source, r.reason, _size(size.get((r.response, r.address))))
+            for r in priors_in_force(posterior)]
+    rows += [(f"{line.response}.{line.address}", line.prior, line.prior, line.source, line.reason, _size(line))
+             for line in worth.lines if line.method == "patients"]
     rows += [(f"{name}: {r.name}" if name else r.name, "in the model function", r.model.address, "user", "see the function's source", NOT_PROVIDED)
              for name, declared in sources(posterior) for r in declared.responses if isinstance(r.model, UserModel)]
     blocks: list[Block] = [
@@ -157,7 +171,10 @@ def priors(m: Material, prior: Prior) -> Section:
                               "Outcomes simulated from the prior, each patient's own history given, beside the observed ones."))
     else:
         blocks.append(Paragraph(f"Prior predictive distribution: {NOT_PROVIDED}."))
-    blocks.append(Paragraph(f"Prior effective sample size: {NOT_PROVIDED}."))
+    conflicts = tuple(f"{line.response}.{line.address}: {line.conflict}." for line in worth.lines if line.conflict)
+    if conflicts:
+        blocks += [Heading("Whether the data contradict what was borrowed"), Points(conflicts)]
+    blocks += [Paragraph(note, "note") for note in worth.notes]
     return Section("priors", "Priors", "ROBUST, BARG", tuple(blocks))
 
 

@@ -21,8 +21,9 @@ regime                    rules (lines; [] when withheld), methods {decision: ho
 value                     committed value under the model, averaged over the observed patients: mean, sd,
                           interval [lower, upper] (equal-tailed), ci_prob, mcse; null when withheld
 honest_value              null in this release
-prior_effective_sample_   null in this release
-size
+prior_effective_sample_   per prior: response, address, prior (with the numbers in force), source, ess (patients; null where it
+size                      has none), method ("information", "variance" or "patients"), learned (posterior SD over prior
+                          SD, or null), conflict (a sentence for what was borrowed, or null)
 embedded_regimes          per regime: rules (label), branches (lines), mean, sd, interval, p_best
                           (probability of the highest value among the embedded regimes), p_best_mcse,
                           upper_limit (simultaneous, of its difference to the best; on the scale of
@@ -47,7 +48,7 @@ from typing import Any
 from ..decision import Comparison, Regime
 from ..decision.readable import Cell
 from ..errors import FileError
-from ..inference import Verdict
+from ..inference import Verdict, priors
 from ..inference.files import versions, write_whole
 from ..schema import SCHEMA_VERSION
 from ..study import Study
@@ -122,7 +123,10 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "value": None if value is None else {
             "mean": value.mean, "sd": value.sd, "interval": [value.lower, value.upper], "ci_prob": value.ci_prob, "mcse": value.mcse},
         "honest_value": None,
-        "prior_effective_sample_size": None,
+        "prior_effective_sample_size": [
+            {"response": p.response, "address": p.address, "prior": p.numbers or p.prior, "source": p.source, "ess": p.ess, "method": p.method,
+             "learned": p.learned, "conflict": p.conflict} for p in priors(posterior).lines
+        ],
         "embedded_regimes": _embedded(m),
         "best_set": {"probability": 1 - comparison.alpha, "scale": comparison.scale},
         "reference": None if m.study.reference is None else m.study.reference.label,

@@ -1,5 +1,6 @@
 """Declarations: frozen, without data, without JAX or PyMC, JSON in and out."""
 
+from .borrowing import Commensurate, RobustMAP
 from .codec import from_json, to_json
 from .conditions import Condition, at_least, below, between, one_of, when
 from .counts import Hurdle, NegativeBinomial, Poisson, ZeroInflated
@@ -12,8 +13,8 @@ from .timeline import Baseline, Decision, Response
 from .utility import Utility
 
 __all__ = [
-    "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Condition", "Decision", "Family", "Hierarchical", "History", "Hurdle", "LogNormal",
-    "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "Response", "Rules", "Saturated", "Scale", "StudentT",
-    "Study", "UserModel", "Utility", "ZeroInflated",
+    "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Condition", "Decision", "Family", "Hierarchical", "History",
+    "Hurdle", "LogNormal", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "Response", "RobustMAP", "Rules",
+    "Saturated", "Scale", "StudentT", "Study", "UserModel", "Utility", "ZeroInflated",
     "at_least", "below", "between", "from_json", "one_of", "to_json", "when", "written",
 ]

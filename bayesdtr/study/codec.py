@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import FileError, StudyError, listing
-from . import conditions, counts, families, models, priors, rules, study, timeline, utility
+from . import borrowing, conditions, counts, families, models, priors, rules, study, timeline, utility
 
 KIND = "kind"
 
@@ -16,7 +16,7 @@ CLASSES: dict[str, type] = {
         conditions.Condition, conditions.Equals, conditions.OneOf, conditions.Interval,
         families.Normal, families.StudentT, families.LogNormal, families.Bernoulli, families.BetaBinomial, families.Ordinal, families.Categorical,
         counts.Poisson, counts.NegativeBinomial, counts.ZeroInflated, counts.Hurdle,
-        priors.Prior, priors.NormalInverseGamma,
+        priors.Prior, priors.NormalInverseGamma, borrowing.RobustMAP, borrowing.Commensurate,
         models.Hierarchical, models.Saturated, models.UserModel,
         utility.Utility, utility.Table, rules.Rules, study.Scale,
         timeline.Baseline, timeline.Decision, timeline.Response, study.Study,

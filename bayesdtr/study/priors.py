@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import StudyError, did_you_mean, listing
 
 if TYPE_CHECKING:
+    from .borrowing import Commensurate, RobustMAP
     from .families import Family
 
 DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
@@ -179,45 +180,35 @@ def saturated_addresses(family: "Family") -> dict[str, Address]:
 
 @dataclass(frozen=True)
 class PriorInForce:
-    """One line of the table of priors: an address, the prior there, and where it came from."""
+    """One line of the table of priors: an address, the prior there, and where it came from.
+
+    Attributes
+    ----------
+    response, address : str
+    prior : Prior, RobustMAP or Commensurate
+    source : {"default", "user", "borrowed"}
+    reason : str
+    sd_units : bool
+        Whether its numbers are in units of the response's SD.
+    around : str
+        What its location is counted from: ``mean`` or ``log mean`` of the response, or nothing.
+    factor : float
+        What the prior is stated for, per unit of the coefficient: the difference between two options
+        is ``sqrt(2)`` of an orthonormal contrast's coefficient.
+    """
 
     response: str
     address: str
-    prior: Prior
+    prior: "Prior | RobustMAP | Commensurate"
     source: str
     reason: str
     sd_units: bool
     around: str = ""
+    factor: float = 1.0
 
     @property
     def text(self) -> str:
         """The prior with its numbers and its unit."""
         unit, around = f" x sd({self.response})", f" around {self.around}({self.response})"
-        return str(self.prior) + (unit if self.sd_units else "") + (around if self.around else "")
-
-
-def resolve(response: str, addresses: dict[str, Address], given: tuple[tuple[str, Prior], ...]) -> dict[str, PriorInForce]:
-    """Merge user's priors into the defaults of a model.
-
-    Raises
-    ------
-    StudyError
-        For an address the model does not have, or a distribution with the wrong support.
-    """
-    mine = dict(given)
-    for name, prior in mine.items():
-        if name not in addresses:
-            raise StudyError(
-                f"Response {response!r}: no prior address {name!r}; this model has {listing(addresses)}{did_you_mean(name, addresses)}"
-            )
-        if prior.distribution not in addresses[name].kinds:
-            raise StudyError(
-                f"Response {response!r}: the prior of {name!r} must be one of {listing(addresses[name].kinds)}, got {prior}."
-            )
-    table = {}
-    for name, row in addresses.items():
-        if name in mine:
-            table[name] = PriorInForce(response, name, mine[name], "user", mine[name].reason or "as declared", False)
-        else:
-            table[name] = PriorInForce(response, name, row.default, "default", row.reason, row.sd_units, row.around)
-    return table
+        text = str(self.prior) + (unit if self.sd_units else "") + (around if self.around else "")
+        return text + (" on the difference" if self.factor != 1 else "")

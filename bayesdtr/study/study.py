@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
+from .addresses import Given, resolve, with_study_priors
 from .conditions import Level, check_condition
 from .families import Bernoulli, Normal
 from .models import Hierarchical, Saturated, UserModel
 from .partition import check_partition
 from .predictor import saturated_variables
-from .priors import PriorInForce, hierarchical_addresses, resolve, saturated_addresses
+from .priors import PriorInForce
 from .rules import Rules, embedded_regimes, written
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Table, Utility
@@ -61,6 +62,8 @@ class Study:
     scales : mapping of str to Scale, float or (location, SD), optional
         The SDs that priors are stated in and covariates divided by. What is not declared is
         fixed at the first fit, stored with the posterior and reused.
+    priors : mapping of str to Prior or float, optional
+        As ``priors`` of the responses, addresses beginning with the response: ``{"y.tau.scale": 0.3}``.
 
     Raises
     ------
@@ -83,9 +86,10 @@ class Study:
 
     def __init__(self, *timeline: Node, utility: Utility | str, cluster: str | None = None, id: str | None = None,
                  reference: Mapping[str, Any] | Rules | None = None, mcid: float | None = None,
-                 estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None):
+                 estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None,
+                 priors: Mapping[str, Given] | None = None):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
-        put("timeline", tuple(timeline))
+        put("timeline", with_study_priors(timeline, priors or {}))
         put("utility", Utility(utility) if isinstance(utility, str) else utility)
         put("cluster", cluster)
         put("id", id)
@@ -239,9 +243,7 @@ class Study:
         assert isinstance(node, Response)
         if isinstance(node.model, UserModel) or node.family is None:
             return {}
-        clustered = self.cluster is not None
-        table = saturated_addresses(node.family) if isinstance(node.model, Saturated) else hierarchical_addresses(node.family, clustered)
-        return resolve(response, table, node.priors)
+        return resolve(self, node)
 
     def embedded(self) -> tuple[Rules, ...]:
         """The embedded regimes: one option per decision and level of its tailoring variables."""

@@ -1,5 +1,6 @@
 """The declaration of a study: baseline covariates, then decisions and responses in time order, then a utility."""
 
+import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
+from .borrowing import Commensurate, RobustMAP
 from .conditions import ALWAYS, Condition, Level
 from .families import Family
 from .models import Hierarchical, ResponseModel, Saturated, UserModel
@@ -163,19 +165,22 @@ class Response:
     model : None, Saturated, or callable
         None for the hierarchical default, ``Saturated()``, or a function ``f(history)`` that builds
         the response's PyMC model and returns its random variable.
-    priors : mapping of str to Prior, optional
-        Priors that replace defaults, by address (``print(study)`` lists the addresses); on the
-        response's own scale.
+    priors : mapping of str to Prior, RobustMAP, Commensurate or float, optional
+        By address (``print(study)`` lists them). A prior replaces the default and is on the
+        response's own scale. An address may go deeper: ``"tau.scale"`` is one argument, a number that
+        keeps the default's unit; ``"beta.age"`` one coefficient; ``"tau.second"`` a scale of its own
+        for the contrasts of one decision; ``"treatment.second[b vs a]"`` the difference between two
+        options; ``"probability.a, 1"`` one cell of a saturated model.
     """
 
     name: str
     family: Family | None
     model: ResponseModel
-    priors: tuple[tuple[str, Prior], ...]
+    priors: tuple[tuple[str, Prior | RobustMAP | Commensurate | float], ...]
 
     def __init__(self, name: str, family: Family | None = None, *,
                  model: Saturated | Hierarchical | UserModel | Callable[..., Any] | None = None,
-                 priors: Mapping[str, Prior] | None = None):
+                 priors: Mapping[str, Prior | RobustMAP | Commensurate | float] | None = None):
         if _name(name, "Response") in ("chain", "draw", "patient"):
             raise StudyError(f"Response {name!r}: results use this name for a dimension; choose another.")
         if isinstance(family, type) and issubclass(family, Family):
@@ -197,9 +202,12 @@ class Response:
         if priors and isinstance(model, UserModel):
             raise StudyError(f"Response {name!r}: its priors stand in the model function; priors= does not apply.")
         for address, prior in (priors or {}).items():
-            if not isinstance(prior, Prior):
-                raise StudyError(f"Response {name!r}: priors[{address!r}] must be a Prior, got {prior!r}.")
-        for field, value in (("name", name), ("family", family), ("model", model), ("priors", tuple((priors or {}).items()))):
+            number = isinstance(prior, numbers.Real) and not isinstance(prior, bool) and math.isfinite(prior)
+            if not isinstance(address, str) or not (isinstance(prior, (Prior, RobustMAP, Commensurate)) or ("." in address and number)):
+                hint = f" (one argument is set by '{address}.scale' or the like)" if number else ""
+                raise StudyError(f"Response {name!r}: priors[{address!r}] must be a Prior, got {prior!r}{hint}.")
+        given = tuple((a, float(p) if isinstance(p, numbers.Real) else p) for a, p in (priors or {}).items())
+        for field, value in (("name", name), ("family", family), ("model", model), ("priors", given)):
             object.__setattr__(self, field, value)
 
     @property

@@ -113,9 +113,9 @@ def test_the_exact_engine_shows_its_own_prior(codiacs_analysis):
 def test_densities_agree_with_numpyro(prior):
     import numpyro.distributions as nd
 
-    from bayesdtr.plot.priors import _frozen
+    from bayesdtr.inference.ess import frozen
 
-    mine, theirs = _frozen(prior.distribution, dict(prior.parameters)), getattr(nd, prior.distribution)(**dict(prior.parameters))
+    mine, theirs = frozen(prior), getattr(nd, prior.distribution)(**dict(prior.parameters))
     x = np.array([0.2, 0.5, 0.9])
     assert mine.pdf(x) == pytest.approx(np.exp(np.asarray(theirs.log_prob(x))), rel=1e-4)
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+import bayesdtr as dtr
 from bayesdtr.errors import DecisionError, FileError
 from bayesdtr.reporting import summary, write_figures, write_summary
 from bayesdtr.reporting.material import strict
@@ -23,7 +24,11 @@ def test_keys_and_strictness(any_analysis, tmp_path):
     assert list(found) == KEYS
     assert found == summary(any_analysis.regime, any_analysis.comparison)
     assert len(found["study"]["hash"]) == 64 and found["study"]["timeline"][0].startswith("1. ")
-    assert found["honest_value"] is None and found["prior_effective_sample_size"] is None and not found["withheld"]
+    assert found["honest_value"] is None and not found["withheld"]
+    worth = {(p["response"], p["address"]): p for p in found["prior_effective_sample_size"]}
+    assert worth and all(p["ess"] is None or p["ess"] >= 0 for p in worth.values())
+    for line in dtr.priors(any_analysis.posterior).lines:
+        assert worth[line.response, line.address]["ess"] == line.ess
 
 
 def test_numbers_are_those_of_regime_and_comparison(any_analysis):

@@ -14,6 +14,7 @@ from bayesdtr.study import (
     Bernoulli,
     BetaBinomial,
     Categorical,
+    Commensurate,
     Decision,
     Hierarchical,
     Hurdle,
@@ -25,6 +26,7 @@ from bayesdtr.study import (
     Poisson,
     Prior,
     Response,
+    RobustMAP,
     Saturated,
     Scale,
     StudentT,
@@ -65,7 +67,8 @@ EXAMPLES = [
     Baseline("age"), Baseline("sex", levels=["f", "m"]),
     Decision("a", ["x"]), Decision("a", ["x", "y"], probability={"x": 0.1, "y": 0.9}, tailoring=[]),
     Decision("a", {when(r=0): ["x", "y"], when(r=1): ["z"]}, probability="p"), Decision("a", ["x", "y"], assigned="observed", tailoring=["r"]),
-    Response("y", Normal(), priors={"tau": Prior("HalfNormal", scale=1)}), ONE.reference, ONE, UserModel("m:f", "abc"),
+    Response("y", Normal(), priors={"tau": Prior("HalfNormal", scale=1)}), RobustMAP([0.1, 0.3], [0.1, 0.2], between=0.2, vague_sd=1),
+    Commensurate(0.2, 0.1, between=0.3), ONE.reference, ONE, UserModel("m:f", "abc"),
 ]
 
 
