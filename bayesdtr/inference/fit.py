@@ -86,8 +86,7 @@ def fit(
     check_arguments(study, seed, engine, draws, warmup, chains)
     if engine == "exact":
         exact.refuse(study)
-    trajectories = read(study, data)
-    borrowed = None
+    trajectories, borrowed = read(study, data), None
     if borrow is not None:
         trajectories, borrowed = borrowed_of(study, borrow, trajectories)
     scales = fix_scales(study, trajectories)
@@ -99,9 +98,11 @@ def fit(
     else:
         results = nuts.sample(blocks_of(study, trajectories, scales, borrowed), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
     posterior = assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
-    if borrowed is None:
-        return posterior
-    from .conflict import box_conflict
+    return posterior if borrowed is None else _with_conflict(posterior, borrowed, warmup)
+
+
+def _with_conflict(posterior: Posterior, borrowed: Borrowed, warmup: int) -> Posterior:
+    from .conflict import box_conflict  # builds on this module
 
     return box_conflict(dataclasses.replace(posterior, borrowed=borrowed), warmup)
 
