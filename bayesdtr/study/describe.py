@@ -1,12 +1,14 @@
 """What `print(study)` shows: the timeline, each model as an equation, every prior, the embedded regimes."""
 
 import textwrap
+from collections.abc import Sequence
 
 from ..errors import StudyError
 from .counts import Hurdle, ZeroInflated
 from .families import Family
-from .models import Saturated, UserModel
-from .predictor import default_predictor, saturated_cells
+from .models import Hierarchical, Saturated, UserModel
+from .predictor import Basis, Factor, cells_over, default_predictor, saturated_cells, sequence_variables
+from .structures import interactions_of
 from .study import Study
 from .timeline import Baseline, Decision, Response
 
@@ -63,13 +65,25 @@ def equation(study: Study, response: Response) -> list[str]:
     for name, columns in (("beta", p.main), ("tau", p.treatment)):
         if columns:
             lines.append(f"+ {name}: " + " + ".join(c.label for c in columns))
-    grouped: dict[str, list[str]] = {}
-    for column in p.interaction:
-        grouped.setdefault(column.factors[0].label, []).append(column.factors[1].label)
-    lines += [f"+ tau_interaction: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
+    shrunk = {"horseshoe": " (regularized horseshoe)", "r2d2": " (R2D2)"}.get(interactions_of(study, response), "")
+    for name, columns in ((f"tau_interaction{shrunk}", p.interaction), ("interaction_smooth", p.interaction_smooth)):
+        grouped: dict[str, dict[str, None]] = {}
+        for column in columns:
+            grouped.setdefault(column.factors[0].label, {})[_shown(column.factors[1:])] = None
+        lines += [f"+ {name}: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
+    if p.smooth:
+        lines.insert(3, "+ smooth: " + " + ".join(dict.fromkeys(_shown(c.factors) for c in p.smooth)))
+    if isinstance(response.model, Hierarchical) and response.model.sequences:
+        cells = cells_over(study, sequence_variables(study, response))
+        lines.append(f"+ tau_sequence: one effect for each of {len(cells.labels)} sequences of {', '.join(cells.names)}")
     if study.cluster:
         lines.append(f"+ {study.cluster} level" + "".join(f" + {study.cluster} × {c.label}" for c in p.latest))
     return lines
+
+
+def _shown(factors: Sequence[Factor]) -> str:
+    """A product of factors; a smooth curve by its variable."""
+    return " × ".join(f.source if isinstance(f, Basis) else f.label for f in factors)
 
 
 def prior_lines(study: Study, response: Response) -> list[str]:

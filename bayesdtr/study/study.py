@@ -17,6 +17,7 @@ from .partition import check_partition
 from .predictor import saturated_variables
 from .priors import PriorInForce, hierarchical_addresses, resolve, saturated_addresses
 from .rules import Rules, embedded_regimes, written
+from .structures import structured
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Table, Utility
 
@@ -241,7 +242,7 @@ class Study:
             return {}
         clustered = self.cluster is not None
         table = saturated_addresses(node.family) if isinstance(node.model, Saturated) else hierarchical_addresses(node.family, clustered)
-        return resolve(response, table, node.priors)
+        return resolve(response, structured(self, node, table), node.priors)
 
     def embedded(self) -> tuple[Rules, ...]:
         """The embedded regimes: one option per decision and level of its tailoring variables."""
