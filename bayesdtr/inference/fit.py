@@ -9,9 +9,10 @@ import xarray as xr
 
 from ..data import Trajectories, fix_scales, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
-from ..model import CompiledResponse, compile_response, evaluate_paired, make_inputs
+from ..model import CompiledResponse, LinkedResponse, compile_response, evaluate_paired, joint_input, joint_of, make_inputs
+from ..model.build import EFFECT_INPUT
 from ..runtime import double_precision
-from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, variable
+from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, stored, variable
 from ..study.models import UserModel
 from ..study.study import Scale, Study
 from . import exact, laplace, nuts
@@ -89,7 +90,8 @@ def fit(
     elif engine == "laplace":
         results = laplace.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, chains=chains, show=progress)
     else:
-        results = nuts.sample(blocks_of(study, trajectories, scales), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
+        blocks = blocks_of(study, trajectories, scales)
+        results = apart(study, nuts.sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress))
     return assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
 
 
@@ -100,8 +102,32 @@ def _block(study: Study, compiled: CompiledResponse, trajectories: Trajectories,
     y = np.nan_to_num(trajectories.columns[compiled.name].astype(float)[stand_ins(seen)], nan=0.0)
     block = nuts.Block(compiled, inputs, y, seen.astype(float))
     if isinstance(study[compiled.name].model, UserModel):  # type: ignore[union-attr]
-        _check_support(block, trajectories)
+        if isinstance(compiled, LinkedResponse):
+            effect = np.zeros(trajectories.n)
+            _check_support(nuts.Block(compiled.own, {**inputs, EFFECT_INPUT: effect}, y, block.weight), trajectories)
+        else:
+            _check_support(block, trajectories)
     return block
+
+
+def _joint(blocks: list[nuts.Block]) -> nuts.Block:
+    """One block of responses that share the patients' effect."""
+    joint = joint_of(tuple(b.compiled.own for b in blocks if isinstance(b.compiled, LinkedResponse)))
+    inputs = {joint_input(b.compiled.name, n): b.inputs[n] for b in blocks for n in b.compiled.own.inputs if n != EFFECT_INPUT}
+    return nuts.Block(joint, inputs, np.stack([b.y for b in blocks]), np.stack([b.weight for b in blocks]))
+
+
+def apart(study: Study, results: list[nuts.Draws]) -> list[nuts.Draws]:
+    """Draws of every response in time order, from those of the blocks of :func:`blocks_of`."""
+    if not study.patient_effects:
+        return results
+    alone = [r.name for r in study.responses if r.name not in study.patient_effects]
+    found = dict(zip(alone, results, strict=False))
+    shared = results[-1]
+    for name in study.patient_effects:
+        mine = {n.removeprefix(f"{name}::"): v for n, v in shared.values.items() if n.startswith(f"{name}::")}
+        found[name] = nuts.Draws(mine, shared.stats)
+    return [found[r.name] for r in study.responses]
 
 
 def _check_support(block: nuts.Block, trajectories: Trajectories) -> None:
@@ -138,8 +164,10 @@ def inputs_of(compiled: CompiledResponse, trajectories: Trajectories, scales: di
 
 
 def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]) -> list[nuts.Block]:
-    """Every response's compiled model with its data."""
-    return [_block(study, compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
+    """What is sampled: a block for each response; those that share the patients' effect are one block, the last."""
+    made = [_block(study, compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
+    linked = [b for b in made if isinstance(b.compiled, LinkedResponse)]
+    return [b for b in made if not isinstance(b.compiled, LinkedResponse)] + ([_joint(linked)] if linked else [])
 
 
 def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int) -> list[nuts.Draws]:
@@ -203,7 +231,8 @@ def assemble(
     kept = range(0, per_chain, step)
     replicates = {}
     for name, model in compiled.items():
-        some = {p: results[name].values[p][:, ::step].reshape(-1, *results[name].values[p].shape[2:]) for p in model.parameters}
+        arrays = {p: dataset[stored(name, p)].values[:, ::step] for p in model.parameters}
+        some = {p: v.reshape(-1, *v.shape[2:]) for p, v in arrays.items()}
         drawn = replicate(model, some, trajectories, scales, seed)
         replicates[name] = np.broadcast_to(drawn, (chains * len(kept), trajectories.n)) if not model.parameters else drawn
     groups = {

@@ -23,9 +23,10 @@ from ..schema import PATIENT
 from ..study.models import UserModel
 from ..study.study import Study
 from ..study.timeline import Response
-from .build import CLUSTER_INPUT, build, extra_input, input_names
+from .build import CLUSTER_INPUT, EFFECT_INPUT, build, extra_input, input_names
 from .distributions import FINITE, LAWS, carried
 from .linear import Linear, linear_of
+from .linked import JointResponses, LinkedResponse
 
 Arrays = Mapping[str, Any]
 
@@ -91,7 +92,12 @@ class CompiledResponse:
     @property
     def by_row(self) -> frozenset[str]:
         """The inputs with one value per patient; the others are shared by all."""
-        return frozenset((*self.history, *self.extras, CLUSTER_INPUT))
+        return frozenset((*self.history, *self.extras, CLUSTER_INPUT, EFFECT_INPUT))
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the unconstrained parameters."""
+        return self._value_names
 
     def log_density(self, u: Arrays, inputs: Arrays, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Log likelihood of each row, shape (patient,), and log prior with Jacobian, scalar."""
@@ -172,8 +178,10 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
     )
 
 
-def compile_response(study: Study, name: str, clusters: tuple[str, ...] = ()) -> CompiledResponse:
+def compile_response(study: Study, name: str, clusters: tuple[str, ...] = ()) -> CompiledResponse | LinkedResponse:
     """Compile one response's model; the same structure is compiled once per process.
+
+    A response that shares the patients' effect with others is given with that effect integrated.
 
     Parameters
     ----------
@@ -188,7 +196,26 @@ def compile_response(study: Study, name: str, clusters: tuple[str, ...] = ()) ->
     ModelError
         When a user's function does not build what is needed, or ends in a distribution that cannot be carried.
     """
+    own = given_effect(study, name, clusters)
+    if name not in study.patient_effects:
+        return own
+    return _linked(own, tuple(given_effect(study, n, clusters) for n in study.patient_effects[: study.patient_effects.index(name)]))
+
+
+def given_effect(study: Study, name: str, clusters: tuple[str, ...] = ()) -> CompiledResponse:
+    """Compile one response's model; where patients have effects of their own, given the effect as an input."""
     response = study[name]
     assert isinstance(response, Response)
     function = response.model.function if isinstance(response.model, UserModel) else None
     return _compile(study, name, clusters, None if function is None else id(function))
+
+
+@functools.lru_cache(maxsize=64)
+def _linked(own: CompiledResponse, earlier: tuple[CompiledResponse, ...]) -> LinkedResponse:
+    return LinkedResponse(own, earlier)
+
+
+@functools.lru_cache(maxsize=64)
+def joint_of(members: tuple[CompiledResponse, ...]) -> JointResponses:
+    """The joint density of responses that share the patients' effect; the same object for the same responses."""
+    return JointResponses(members)

@@ -230,7 +230,24 @@ def build(study: Study, response: Response, history: History) -> Outcome:
         made = _effects(part, design, priors)
         effects += [e for _, e in made]
         eta += [_predictor(made, design, k) for k in (range(part.width) if part.width else (None,))]
+    if response.name in study.patient_effects:
+        shift, loadings = _patient_effect(study, response, history, priors, sd)
+        eta[0] = eta[0] + shift
+        effects += loadings
     return likelihood(response, priors, history, tuple(eta), sd, tuple(effects))
+
+
+def _patient_effect(
+    study: Study, response: Response, history: History, priors: Mapping[str, PriorInForce], sd: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """What a patient's own effect adds to the predictor, shape (patient,), and its loadings: on the level and on the latest contrasts."""
+    columns = default_predictor(study, response).latest
+    level = place(priors["patient_effect"], sd)
+    if not columns:
+        return history.patient_effect * level, [level]
+    pm.modelcontext(None).add_coord("patient_effect_contrast", [c.label for c in columns])
+    tilt = place(priors["patient_effect_treatment"], sd, dims="patient_effect_contrast")
+    return history.patient_effect * (level + pt.dot(_matrix(columns, study, history), tilt)), [level, tilt]
 
 
 def _unit(family: Family, response: Response, history: History) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,13 @@
 """What the options of `Hierarchical` add to a response's model: which prior of the interactions, and the addresses of new priors."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import StudyError
-from .models import Hierarchical
+from ..errors import StudyError, did_you_mean, listing
+from .models import Hierarchical, Saturated
 from .predictor import default_predictor, groups, sequence_variables
-from .priors import POSITIVE, UNIT_INTERVAL, Address, Prior
+from .priors import ON_THE_LINE, POSITIVE, UNIT_INTERVAL, Address, Prior
 from .timeline import Response
 
 if TYPE_CHECKING:
@@ -70,6 +71,42 @@ def _smooth(prefix: str, sd: bool, which: str) -> list[Address]:
     ]
 
 
+def check_patient_effects(study: "Study", names: Sequence[str]) -> tuple[str, ...]:
+    """The responses that share a patient's effect, in time order.
+
+    Raises
+    ------
+    StudyError
+        For a name that is no response, a single one, or a model that has no place for the effect.
+    """
+    if isinstance(names, str):
+        raise StudyError(f"Study: patient_effects={names!r} needs a list of responses, at least two.")
+    known = [r.name for r in study.responses]
+    for name in names:
+        if name not in known:
+            raise StudyError(f"Study: patient_effects names {name!r}; responses: {listing(known)}{did_you_mean(name, known)}")
+    if len(set(names)) == 1:
+        raise StudyError(f"Study: patient_effects names {names[0]!r} alone; an effect is shared by two responses or more.")
+    for response in (r for r in study.responses if r.name in names):
+        if isinstance(response.model, Saturated):
+            raise StudyError(f"Response {response.name!r}: Saturated() cells have no place for a patient's effect; leave model= out.")
+        if response.family is not None and response.family.width:
+            raise StudyError(f"Response {response.name!r}: a patient's effect cannot be shared by a {response.family.name} response.")
+    return tuple(n for n in known if n in names)
+
+
+def _patient_effect(study: "Study", response: Response, sd: bool) -> list[Address]:
+    """Addresses of the loadings of a patient's effect; the first response's is positive, which fixes the effect's sign."""
+    first = study.patient_effects[0] == response.name
+    law = Prior("HalfNormal", scale=0.5) if first else Prior("Normal", loc=0, scale=0.5)
+    return [
+        Address("patient_effect", POSITIVE if first else ON_THE_LINE, law,
+                "change of the level for a patient one SD above the mean of the shared effect", sd),
+        Address("patient_effect_treatment", ON_THE_LINE, Prior("Normal", loc=0, scale=0.25),
+                "change of the latest decision's contrasts for such a patient", sd),
+    ]
+
+
 def structured(study: "Study", response: Response, table: dict[str, Address]) -> dict[str, Address]:
     """Addresses of a hierarchical model with all its options, from those without them.
 
@@ -111,5 +148,8 @@ def structured(study: "Study", response: Response, table: dict[str, Address]) ->
         rows: list[Address] = []
         for name, row in table.items():
             rows += added if name == prefix + "tau_interaction" else [row]
+        if not prefix and response.name in study.patient_effects:
+            place = [r.name for r in rows].index("tau") + 1 + len(added)
+            rows[place:place] = _patient_effect(study, response, sd)
         table = {row.name: row for row in rows}
     return table

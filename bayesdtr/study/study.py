@@ -3,7 +3,7 @@
 import itertools
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from .partition import check_partition
 from .predictor import saturated_variables
 from .priors import PriorInForce, hierarchical_addresses, resolve, saturated_addresses
 from .rules import Rules, embedded_regimes, written
-from .structures import structured
+from .structures import check_patient_effects, structured
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Table, Utility
 
@@ -62,6 +62,10 @@ class Study:
     scales : mapping of str to Scale, float or (location, SD), optional
         The SDs that priors are stated in and covariates divided by. What is not declared is
         fixed at the first fit, stored with the posterior and reused.
+    patient_effects : sequence of str, optional
+        Responses that share an effect of each patient's own (a frailty): what a patient's earlier
+        responses say about it tells on the later ones. The effect is integrated over, and predictions
+        for a patient use the patient's own history.
 
     Raises
     ------
@@ -81,10 +85,12 @@ class Study:
     mcid: float | None
     estimand: tuple[tuple[str, str], ...]
     scales: tuple[tuple[str, Scale], ...]
+    patient_effects: tuple[str, ...]
 
     def __init__(self, *timeline: Node, utility: Utility | str, cluster: str | None = None, id: str | None = None,
                  reference: Mapping[str, Any] | Rules | None = None, mcid: float | None = None,
-                 estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None):
+                 estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None,
+                 patient_effects: Sequence[str] = ()):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
         put("timeline", tuple(timeline))
         put("utility", Utility(utility) if isinstance(utility, str) else utility)
@@ -96,6 +102,7 @@ class Study:
             raise StudyError(f"Study: mcid must be a finite number above 0, got {mcid!r}.")
         put("mcid", None if mcid is None else float(mcid))
         put("scales", _scales(self, scales or {}))
+        put("patient_effects", check_patient_effects(self, patient_effects))
         _check_utility(self)
         for decision in self.decisions:
             _check_decision(self, decision)
