@@ -1,0 +1,208 @@
+"""A patient's own effect shared by responses: integrals against SciPy, predictions that learn from the patient, weights of draws."""
+
+import known
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytest
+from scipy.integrate import quad
+from scipy.special import expit
+from scipy.stats import norm
+
+from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, StudyError, compare, fit, optimize
+from bayesdtr.data import fix_scales, read
+from bayesdtr.decision.induction import committed, solve
+from bayesdtr.decision.world import Rows, World
+from bayesdtr.inference.fit import blocks_of
+from bayesdtr.model import compile_response, evaluate, evaluate_paired, make_inputs
+from bayesdtr.runtime import double_precision
+from bayesdtr.study import from_json, to_json
+
+pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
+
+
+def sick(history):
+    """P(x = 1) = expit(1.5 u)."""
+    return pm.Bernoulli("x", logit_p=1.5 * history.patient_effect)
+
+
+def gain(history):
+    """The second decision's effect is .3 u - .02."""
+    return pm.Normal("y", history.code("second") * (0.3 * history.patient_effect - 0.02), 1.0)
+
+
+FRAILTY = Study(
+    Decision("first", ["start"]), Response("x", Bernoulli(), model=sick), Decision("second", ["keep", "treat"]), Response("y", Normal(), model=gain),
+    utility="y", patient_effects=["x", "y"],
+)
+TWO = Study(
+    Baseline("age"), Decision("first", ["a", "b"]), Response("r", Bernoulli()), Decision("second", ["c", "d"]), Response("y", Normal()),
+    utility="y", patient_effects=["y", "r"], scales={"y": (0.0, 1.0), "age": (0.0, 1.0)},
+)
+
+
+def two_data(n: int, seed: int, tilt: float = 1.2) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    u, age, first, second = rng.standard_normal(n), rng.standard_normal(n), rng.integers(0, 2, n), rng.integers(0, 2, n)
+    r = (rng.random(n) < expit(2 * u)).astype(float)
+    y = 0.5 * u + (2 * second - 1) * tilt * u / 2 + rng.normal(0, 0.5, n)
+    return pd.DataFrame({"age": age, "first": np.array(["a", "b"])[first], "r": r, "second": np.array(["c", "d"])[second], "y": y})
+
+
+def test_frailty_truth():
+    """Known parameters: gain 0 for a rule that ignores the history, .0695 with it, .1099 were the effect known."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"first": "start", "x": rng.integers(0, 2, 60), "second": rng.choice(["keep", "treat"], 60), "y": rng.normal(size=60)})
+    posterior = fit(FRAILTY, frame, seed=1, progress=False)
+    regime, table = optimize(posterior), compare(posterior)
+    mean = quad(lambda u: norm.pdf(u) * u * expit(1.5 * u), -9, 9)[0] / 0.5
+    assert max(0.0, 0.3 * mean - 0.02) / 2 == pytest.approx(0.0695, abs=1e-4)
+    assert regime.value().mean == pytest.approx(max(0.0, 0.3 * mean - 0.02) / 2, abs=1e-9)
+    fixed = {row.rules.label: row.value.mean for row in table.rows}
+    assert max(fixed["keep"], fixed["treat"]) == pytest.approx(0.0, abs=1e-12)
+    assert fixed["treat"] == pytest.approx(-0.02, abs=1e-9)
+    assert quad(lambda u: norm.pdf(u) * max(0.0, 0.3 * u - 0.02), -9, 9, points=[0.02 / 0.3])[0] == pytest.approx(0.1099, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def block():
+    trajectories = read(TWO, two_data(12, 4))
+    (made,) = blocks_of(TWO, trajectories, fix_scales(TWO, trajectories))
+    return made
+
+
+def parameters_at(block, seed: int):
+    rng = np.random.default_rng(seed)
+    with double_precision():
+        u = {n: np.asarray(v) + 0.4 * rng.standard_normal(v.shape) for n, v in block.compiled.initial(block.inputs).items()}
+        return u, {n: np.asarray(v) for n, v in block.compiled.constrain(u, block.inputs).items()}
+
+
+def predictors(p: dict, frame: pd.DataFrame):
+    """Level and slope in the patient's effect of both predictors, literally."""
+    root = np.sqrt(0.5)
+    first, second = (np.where(frame[n] == o, root, -root) for n, o in (("first", "b"), ("second", "d")))
+    age, r = frame["age"].to_numpy(), 2 * frame["r"].to_numpy() - 1
+    eta_r = p["r::intercept"] + p["r::beta"][0] * age + p["r::treatment"][0] * first + p["r::interaction"][0] * first * age
+    columns = np.column_stack([first * age, first * r, second * age, second * first, second * r])
+    eta_y = p["y::intercept"] + np.column_stack([age, r]) @ p["y::beta"] + np.column_stack([first, second]) @ p["y::treatment"]
+    eta_y = eta_y + columns @ p["y::interaction"]
+    slope_r = p["r::patient_effect"] + p["r::patient_effect_treatment"][0] * first
+    return eta_r, slope_r, eta_y, p["y::patient_effect"] + p["y::patient_effect_treatment"][0] * second
+
+
+def test_the_joint_density_is_the_integral(block):
+    u, p = parameters_at(block, 0)
+    frame = two_data(12, 4)
+    eta_r, slope_r, eta_y, slope_y = predictors(p, frame)
+    weight = block.weight.copy()
+    weight[1, :3] = 0.0  # without the last response
+    with double_precision():
+        rows = np.asarray(block.compiled.log_density(u, block.inputs, block.y, weight)[0])
+    for i in range(12):
+        def f(z, i=i):
+            s = expit(eta_r[i] + slope_r[i] * z)
+            joint = norm.pdf(z) * (s if frame["r"][i] else 1 - s)
+            return joint * (norm.pdf(frame["y"][i], eta_y[i] + slope_y[i] * z, p["y::sigma"]) if i >= 3 else 1.0)
+
+        assert rows[i] == pytest.approx(np.log(quad(f, -9, 9, epsabs=1e-13)[0]), abs=1e-8)
+
+
+def test_predictions_condition_on_the_own_history(block):
+    _, p = parameters_at(block, 1)
+    frame = two_data(12, 4)
+    eta_r, slope_r, eta_y, slope_y = predictors(p, frame)
+    compiled = compile_response(TWO, "y")
+    assert compiled.parameters[-1].startswith("r::") and "r" in compiled.uses
+    draws = {n: (p[f"y::{n}"] if "::" not in n else p[n])[None] for n in compiled.parameters}
+    trajectories = read(TWO, frame)
+    inputs = make_inputs(compiled, trajectories.history(compiled.history), None, fix_scales(TWO, trajectories))
+    moments = evaluate(compiled, draws, inputs, "moments")[0]
+    density = evaluate(compiled, draws, inputs, "density", np.full((12, 1), 0.3))[0, :, 0]
+    uniforms = np.tile((np.arange(4000) + 0.5) / 4000, (12, 1)).T
+    many = {n: np.repeat(v, 4000, axis=0) for n, v in draws.items()}
+    rows = {n: np.broadcast_to(v, (4000, *v.shape)) if v.ndim else v for n, v in inputs.items()}
+    drawn = evaluate_paired(compiled, many, rows, "sample", uniforms)
+    for i in range(12):
+        def prior(z, i=i):
+            s = expit(eta_r[i] + slope_r[i] * z)
+            return norm.pdf(z) * (s if frame["r"][i] else 1 - s)
+
+        total = quad(prior, -9, 9)[0]
+        mean = eta_y[i] + slope_y[i] * quad(lambda z: prior(z) * z, -9, 9)[0] / total
+        square = quad(lambda z, i=i: prior(z) * (eta_y[i] + slope_y[i] * z) ** 2, -9, 9)[0] / total
+        assert moments[i, 0] == pytest.approx(mean, abs=1e-8)
+        assert moments[i, 1] == pytest.approx(np.sqrt(square - mean**2 + p["y::sigma"] ** 2), abs=1e-8)
+        expected = quad(lambda z, i=i: prior(z) * norm.pdf(0.3, eta_y[i] + slope_y[i] * z, p["y::sigma"]), -9, 9)[0] / total
+        assert density[i] == pytest.approx(expected, abs=1e-8)
+        # A uniform grid of the uniform number is nearly exact: each of the 32 nodes has its part of the grid.
+        np.testing.assert_allclose([drawn[:, i].mean(), drawn[:, i].std()], moments[i], atol=0.02)
+
+
+LINKED = Study(
+    Decision("first", ["a", "b"]), Response("r", Bernoulli()), Decision("second", ["c", "d"]), Response("y", Bernoulli()), utility="y",
+    patient_effects=["r", "y"],
+)
+
+
+def test_draws_are_weighed_by_the_own_history():
+    """The committed rule and values at a later decision, against sums over draws and paths written out (few, very different draws)."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"first": rng.choice(["a", "b"], 40), "r": rng.integers(0, 2, 40), "second": rng.choice(["c", "d"], 40),
+                          "y": rng.integers(0, 2, 40)})
+    size, compiled = 8, {n: compile_response(LINKED, n) for n in ("r", "y")}
+    with double_precision():
+        shapes = {n: {v: np.shape(a) for v, a in c.own.constrain(c.own.initial(_zeros(c)), _zeros(c)).items()} for n, c in compiled.items()}
+    draws = {n: {v: np.abs(a) if v.startswith("tau") or (n, v) == ("r", "patient_effect") else a for v in shapes[n]
+                 for a in [rng.normal(0, 1.5, (1, size, *shapes[n][v]))]} for n in compiled}
+    posterior = known.posterior_with(LINKED, draws, frame)
+    world = World.of(posterior)
+    p_r = world.look("r", Rows({"first": np.array([0, 1])}, None, 2), "mean")
+    cells = [(a, r, s) for a in (0, 1) for r in (0, 1) for s in (0, 1)]
+    columns = {n: np.array([c[k] for c in cells], dtype=float if n == "r" else int) for k, n in enumerate(("first", "r", "second"))}
+    p_y = dict(zip(cells, world.look("y", Rows(columns, None, 8), "mean").T, strict=True))
+    value = {}
+    for a in (0, 1):
+        for r in (0, 1):
+            w = p_r[:, a] if r else 1 - p_r[:, a]
+            value[a, r] = [float((w * p_y[a, r, s]).sum() / w.sum()) for s in (0, 1)]
+    rows = Rows({"first": np.array([0, 0, 1, 1]), "r": np.array([0.0, 1.0, 0.0, 1.0])}, None, 4)
+    (answer,) = solve(world, 1, rows, [committed])
+    np.testing.assert_allclose(answer.qbar, [value[a, r] for a in (0, 1) for r in (0, 1)], rtol=1e-9)
+    (start,) = solve(world, 0, Rows({}, None, 1), [committed])
+    total = [np.mean(p_r[:, a]) * max(value[a, 1]) + np.mean(1 - p_r[:, a]) * max(value[a, 0]) for a in (0, 1)]
+    np.testing.assert_allclose(start.qbar[0], total, rtol=1e-9)
+    # The committed rule's value averaged over draws is what it promises: E before max, along the whole tree.
+    np.testing.assert_allclose(start.values[0].mean(axis=0)[0], total, rtol=1e-9)
+    plain = [[float(p_y[a, r, s].mean()) for s in (0, 1)] for a in (0, 1) for r in (0, 1)]
+    assert np.abs(np.array(plain) - answer.qbar).max() > 0.02  # equal weights would say something else
+
+
+def _zeros(compiled) -> dict[str, np.ndarray]:
+    own = compiled.own
+    return {n: np.zeros(2, dtype=int if n in ("first", "second") else float) if n in own.by_row else np.float64(1.0) for n in own.inputs}
+
+
+@pytest.mark.slow
+def test_fit_recovers_and_uses_the_effect():
+    """The contrast of the second decision rises with the effect by 1.2: patients who responded gain, the others lose."""
+    posterior = fit(TWO, two_data(400, 8), seed=3, draws=500, warmup=500, progress=False)
+    assert posterior.verdict.status != "fail"
+    tilt = posterior.draws("y")["patient_effect_treatment"][:, 0] * np.sqrt(2)
+    assert abs(tilt.mean() - 1.2) < 3 * tilt.std()
+    regime = optimize(posterior)
+    told = regime.recommend(pd.DataFrame({"age": [0.0, 0.0], "first": ["a", "a"], "r": [0, 1]}))
+    assert told["option"].tolist() == ["c", "d"]
+
+
+def test_declaration_and_file():
+    assert from_json(to_json(TWO)) == TWO and TWO.patient_effects == ("r", "y")
+    text = str(TWO)
+    assert "y ~ Normal(eta, sigma)" in text and "patient's effect × (patient_effect + patient_effect_treatment × second[d vs c])" in text
+    assert max(map(len, text.splitlines())) <= 98
+    arm, r, y = Decision("a", ["u", "v"]), Response("r", Bernoulli()), Response("y", Normal())
+    for names, message in ((["r", "z"], "names 'z'"), (["r"], "alone"), ("ry", "list of responses")):
+        with pytest.raises(StudyError, match=message):
+            Study(arm, r, y, utility="y", patient_effects=names)
+    with pytest.raises(StudyError, match="Saturated"):
+        Study(arm, Response("r", Bernoulli(), model=Saturated()), y, utility="y", patient_effects=["r", "y"])
