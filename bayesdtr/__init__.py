@@ -11,6 +11,7 @@ from .study import (
     Categorical,
     Condition,
     Decision,
+    Hierarchical,
     Hurdle,
     LogNormal,
     NegativeBinomial,
@@ -53,9 +54,9 @@ _LATER = {
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Comparison", "Condition", "DataError", "Decision", "DecisionError",
-    "FileError", "Fits", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal",
-    "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale", "StackedPosterior",
-    "StudentT", "Study", "StudyError", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
+    "FileError", "Fits", "Hierarchical", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial",
+    "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "Prior", "Regime", "Response", "Rules", "Saturated", "Scale",
+    "StackedPosterior", "StudentT", "Study", "StudyError", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
     "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "one_of", "optimize", "plot",
     "report", "when",
 ]

@@ -121,7 +121,7 @@ def carried(name: str, parameters: list[Any], rows: int) -> dist.Distribution:
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class NodeMixture:
     """A mixture of one law over nodes, for each row.
 
     Attributes
@@ -148,16 +148,16 @@ class Mixture:
 # ---- moments and quantiles that every law has -----------------------------------------------------
 
 
-def log_prob(d: "dist.Distribution | Mixture", value: jax.Array) -> jax.Array:
+def log_prob(d: "dist.Distribution | NodeMixture", value: jax.Array) -> jax.Array:
     """Log density of each row at values that broadcast against the rows; codes may come as floats."""
-    if isinstance(d, Mixture):
+    if isinstance(d, NodeMixture):
         return jax.scipy.special.logsumexp(d.gather(log_prob(d.base, d.spread(value))) + d.log_weights, axis=-2)
     return d.log_prob(value.astype(int) if isinstance(d, dist.CategoricalProbs) else value)
 
 
-def mean_and_variance(d: "dist.Distribution | Mixture") -> tuple[jax.Array, jax.Array]:
+def mean_and_variance(d: "dist.Distribution | NodeMixture") -> tuple[jax.Array, jax.Array]:
     """Mean and variance of each row; of codes, where the response is categorical."""
-    if isinstance(d, Mixture):
+    if isinstance(d, NodeMixture):
         weights = jnp.exp(d.log_weights)
         means, variances = (d.gather(jnp.broadcast_to(m, (d.log_weights.size,))) for m in mean_and_variance(d.base))
         mean = (weights * means).sum(axis=0)
@@ -197,15 +197,15 @@ def count_quantile(d: dist.Distribution, uniforms: jax.Array) -> jax.Array:
     return found
 
 
-def finite_quantile(d: "dist.Distribution | Mixture", support: jax.Array, uniforms: jax.Array) -> jax.Array:
+def finite_quantile(d: "dist.Distribution | NodeMixture", support: jax.Array, uniforms: jax.Array) -> jax.Array:
     """Smallest value of a finite support whose distribution function reaches each uniform number."""
     p = jnp.exp(log_prob(d, support[:, None]))
     return support[jnp.minimum((jnp.cumsum(p, axis=0) < uniforms).sum(axis=0), len(support) - 1)]
 
 
-def quantile(d: "dist.Distribution | Mixture", uniforms: jax.Array, whole: bool) -> jax.Array:
+def quantile(d: "dist.Distribution | NodeMixture", uniforms: jax.Array, whole: bool) -> jax.Array:
     """One outcome per row, a function of the row's uniform number, so that options share their luck."""
-    if isinstance(d, Mixture):  # the uniform number picks the node, and what is left of it the outcome there
+    if isinstance(d, NodeMixture):  # the uniform number picks the node, and what is left of it the outcome there
         weights = jnp.exp(d.log_weights)
         reached = jnp.cumsum(weights, axis=0)
         node = jnp.minimum((reached < uniforms).sum(axis=0), len(weights) - 1)

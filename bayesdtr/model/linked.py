@@ -16,7 +16,7 @@ import numpy as np
 
 from ..schema import variable
 from .build import CLUSTER_INPUT, EFFECT_INPUT
-from .distributions import Mixture, log_prob
+from .distributions import NodeMixture, log_prob
 
 if TYPE_CHECKING:
     from .compile import CompiledResponse
@@ -107,10 +107,10 @@ class LinkedResponse:
             total = total + log_prob(e.predict(mine, _repeat(e, inputs, points)), value).reshape(NODES, rows)
         return total - jax.scipy.special.logsumexp(total, axis=0)
 
-    def predict(self, parameters: Arrays, inputs: Arrays) -> Mixture:
+    def predict(self, parameters: Arrays, inputs: Arrays) -> NodeMixture:
         """The response's distribution for each row of inputs."""
         points, _ = nodes()
-        return Mixture(self.own.predict(parameters, _repeat(self.own, inputs, points)), self.log_weights(parameters, inputs))
+        return NodeMixture(self.own.predict(parameters, _repeat(self.own, inputs, points)), self.log_weights(parameters, inputs))
 
 
 @dataclass(frozen=True, eq=False)

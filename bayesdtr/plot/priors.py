@@ -10,7 +10,9 @@ from ..errors import InferenceError
 from ..inference import Posterior, StackedModel, StackedPosterior
 from ..study.families import Family
 from ..study.models import Saturated, UserModel
+from ..study.predictor import default_predictor, groups
 from ..study.priors import SCALED, UNRESTRICTED, PriorInForce
+from ..study.structures import PURE, SHARES
 from ..study.timeline import Response
 from .style import BLUE, INK, MUTED, SKY, SMALL, dress, new_figure, plain, wrapped
 
@@ -90,7 +92,9 @@ def _row(posterior: Posterior | StackedModel, response: Response, row: PriorInFo
         if row.around and name in UNRESTRICTED and scale is not None:
             value += np.log(max(scale.location, 1e-8)) if row.around == "log mean" else scale.location
         numbers.append((name, value))
-    if row.prior.distribution == "Dirichlet" and response.support is not None:
+    if row.address.endswith(SHARES):
+        numbers.append(("levels", float(len(groups(default_predictor(posterior.study, response).interaction)[0]))))
+    elif row.prior.distribution == "Dirichlet" and response.support is not None:
         numbers.append(("levels", float(len(response.support))))
     text = f"{row.prior.distribution}({', '.join(f'{v:.4g}' for n, v in numbers if n != 'levels')})"
     unit = _unit(response.family, row.address, response.name)
@@ -101,6 +105,8 @@ def _unit(family: Family, address: str, response: str) -> str:
     """The unit that a prior's numbers are in."""
     if address in ("probability", "baseline"):
         return "probability"
+    if address.removeprefix("zero_") in PURE:
+        return "a pure number"
     if address in {a.name for a in family.addresses()} and family.link != "identity":
         return "a pure number"
     zero = address.startswith("zero_")

@@ -13,6 +13,9 @@ from .timeline import Response
 if TYPE_CHECKING:
     from .study import Study
 
+SHARES = "share_interaction"
+PURE = ("local_interaction", "slab_interaction", "r2_interaction", SHARES, "smooth_length", "interaction_smooth_length")
+"""Addresses whose numbers have no unit."""
 MOST_NORMAL = 8
 """Variables that decisions interact with up to which ``interactions="auto"`` is Normal."""
 

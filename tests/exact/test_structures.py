@@ -9,11 +9,11 @@ import pymc as pm
 import pytest
 import scipy.stats as st
 
-from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Study, when
+from bayesdtr import Baseline, Bernoulli, Decision, Hierarchical, Normal, Response, Study, when
 from bayesdtr.model import CompiledResponse, compile_response, make_inputs
 from bayesdtr.model.build import build
 from bayesdtr.runtime import double_precision
-from bayesdtr.study import Hierarchical, Scale
+from bayesdtr.study import Scale
 from bayesdtr.study.predictor import SMOOTH_EDGE, SMOOTH_SIZE
 
 SCALES = {"age": Scale(50.0, 10.0), "bmi": Scale(25.0, 4.0), "y": Scale(2.0, 3.0)}
