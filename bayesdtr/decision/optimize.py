@@ -87,8 +87,9 @@ def _check_flat(posterior: Posterior, world: World) -> None:
     own = world.own_history(len(posterior.study.decisions) - 1, rows) if seen.size else None
     if own is not None and (share := float((1 / (own**2).mean(axis=0)).min())) < LEAST_SHARE:
         raise DecisionError(
-            f"optimize: one patient's own history leaves {share:.0%} of the draws effective, because responses share parameters through "
-            "patient_effects, and regression weighs draws equally; use method='tree', a discrete intermediate response, or more patients."
+            f"optimize: one patient's own history leaves {share:.0%} of the draws effective, because responses share parameters "
+            "(patient_effects, pool_stages), and regression weighs draws equally; use method='tree', a discrete intermediate response, "
+            "or more patients."
         )
 
 

@@ -126,7 +126,7 @@ class World:
 
     def shares(self, response: str) -> bool:
         """Whether a response's parameters also tell about others, so that a history's likelihood tells draws apart."""
-        return response in self.study.patient_effects and bool(self.compiled[response].parameters)
+        return response in self.study.shared and bool(self.compiled[response].parameters)
 
     def own_history(self, stage: int, rows: Rows) -> np.ndarray | None:
         """Weight of each draw given what patients showed before a decision, mean 1 over draws; shape (draw, row).

@@ -10,7 +10,7 @@ import xarray as xr
 from ..data import Trajectories, fix_scales, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse, LinkedResponse, compile_response, evaluate_paired, joint_input, joint_of, make_inputs
-from ..model.build import EFFECT_INPUT
+from ..model.names import EFFECT_INPUT
 from ..runtime import double_precision
 from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, stored, variable
 from ..study.models import UserModel
@@ -103,28 +103,27 @@ def _block(study: Study, compiled: CompiledResponse, trajectories: Trajectories,
     block = nuts.Block(compiled, inputs, y, seen.astype(float))
     if isinstance(study[compiled.name].model, UserModel):  # type: ignore[union-attr]
         if isinstance(compiled, LinkedResponse):
-            effect = np.zeros(trajectories.n)
-            _check_support(nuts.Block(compiled.own, {**inputs, EFFECT_INPUT: effect}, y, block.weight), trajectories)
+            _check_support(nuts.Block(compiled.own, inputs | {EFFECT_INPUT: np.zeros(trajectories.n)}, y, block.weight), trajectories)
         else:
             _check_support(block, trajectories)
     return block
 
 
 def _joint(blocks: list[nuts.Block]) -> nuts.Block:
-    """One block of responses that share the patients' effect."""
+    """One block of responses that share something."""
     joint = joint_of(tuple(b.compiled.own for b in blocks if isinstance(b.compiled, LinkedResponse)))
-    inputs = {joint_input(b.compiled.name, n): b.inputs[n] for b in blocks for n in b.compiled.own.inputs if n != EFFECT_INPUT}
+    inputs = {joint_input(b.compiled.name, n): b.inputs[n] for b in blocks for n in b.compiled.inputs if n in b.compiled.own.inputs}
     return nuts.Block(joint, inputs, np.stack([b.y for b in blocks]), np.stack([b.weight for b in blocks]))
 
 
 def apart(study: Study, results: list[nuts.Draws]) -> list[nuts.Draws]:
     """Draws of every response in time order, from those of the blocks of :func:`blocks_of`."""
-    if not study.patient_effects:
+    if not study.shared:
         return results
-    alone = [r.name for r in study.responses if r.name not in study.patient_effects]
+    alone = [r.name for r in study.responses if r.name not in study.shared]
     found = dict(zip(alone, results, strict=False))
     shared = results[-1]
-    for name in study.patient_effects:
+    for name in study.shared:
         mine = {n.removeprefix(f"{name}::"): v for n, v in shared.values.items() if n.startswith(f"{name}::")}
         found[name] = nuts.Draws(mine, shared.stats)
     return [found[r.name] for r in study.responses]
@@ -164,7 +163,7 @@ def inputs_of(compiled: CompiledResponse, trajectories: Trajectories, scales: di
 
 
 def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]) -> list[nuts.Block]:
-    """What is sampled: a block for each response; those that share the patients' effect are one block, the last."""
+    """What is sampled: a block for each response; those that share something are one block, the last."""
     made = [_block(study, compile_response(study, r.name, trajectories.cluster_labels), trajectories, scales) for r in study.responses]
     linked = [b for b in made if isinstance(b.compiled, LinkedResponse)]
     return [b for b in made if not isinstance(b.compiled, LinkedResponse)] + ([_joint(linked)] if linked else [])

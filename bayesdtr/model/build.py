@@ -18,6 +18,7 @@ from . import hierarchical, saturated
 from .distributions import FINITE, LAWS, check_carried
 from .history import History
 from .likelihoods import Outcome
+from .names import EFFECT_INPUT, POOLED_INPUT
 
 
 def input_names(study: Study, response: Response) -> tuple[str, ...]:
@@ -27,6 +28,8 @@ def input_names(study: Study, response: Response) -> tuple[str, ...]:
         names.append(CLUSTER_INPUT)
     if response.name in study.patient_effects:
         names.append(EFFECT_INPUT)
+    if response.name in study.pool_stages[1:]:
+        names.append(POOLED_INPUT)
     names += [extra_input(response.name, role) for role, *_ in response.columns]
     for n in [*study.before(response.name), response]:
         if finite_values(n) is None:
@@ -35,8 +38,6 @@ def input_names(study: Study, response: Response) -> tuple[str, ...]:
 
 
 CLUSTER_INPUT = "cluster::code"
-EFFECT_INPUT = "patient::effect"
-"""The effect that a patient's responses share, standard Normal; integrated, so never data."""
 
 
 def extra_input(response: str, role: str) -> str:
@@ -74,6 +75,9 @@ def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.Tensor
     effect = None
     if response.name in study.patient_effects:
         effect = data[EFFECT_INPUT] = pm.Data(EFFECT_INPUT, np.zeros(2), dims=PATIENT)
+    pooled = None
+    if response.name in study.pool_stages[1:]:
+        pooled = data[POOLED_INPUT] = pm.Data(POOLED_INPUT, np.zeros(2))
     extras = {}
     for role, _, default in response.columns:
         extras[role] = data[extra_input(response.name, role)] = pm.Data(extra_input(response.name, role), np.full(2, default), dims=PATIENT)
@@ -83,7 +87,7 @@ def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.Tensor
             location, sd = location_input(node.name), sd_input(node.name)
             data[location], data[sd] = pm.Data(location, 0.0), pm.Data(sd, 1.0)
             scales[node.name] = (data[location], data[sd])
-    return data, History(coords, {n.name: n for n in before}, columns, scales, cluster, extras, effect)
+    return data, History(coords, {n.name: n for n in before}, columns, scales, cluster, extras, effect, pooled)
 
 
 def build(study: Study, response: Response, clusters: tuple[str, ...]) -> tuple[pm.Model, Outcome, dict[str, pt.TensorVariable]]:

@@ -22,6 +22,7 @@ from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .history import History
 from .likelihoods import Outcome, likelihood
+from .names import POOLED, POOLED_DIM
 from .priors import place
 from .saturated import cell_codes
 from .shrinkage import interaction_scales
@@ -230,11 +231,27 @@ def build(study: Study, response: Response, history: History) -> Outcome:
         made = _effects(part, design, priors)
         effects += [e for _, e in made]
         eta += [_predictor(made, design, k) for k in (range(part.width) if part.width else (None,))]
+    if response.name in study.pool_stages:
+        shift, common = _pooled(study, response, history, priors, sd)
+        eta[0] = eta[0] + shift
+        effects += common
     if response.name in study.patient_effects:
         shift, loadings = _patient_effect(study, response, history, priors, sd)
         eta[0] = eta[0] + shift
         effects += loadings
     return likelihood(response, priors, history, tuple(eta), sd, tuple(effects))
+
+
+def _pooled(
+    study: Study, response: Response, history: History, priors: Mapping[str, PriorInForce], sd: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """What the contrasts common to pooled stages add to the predictor, shape (patient,); they are a variable of the first stage only."""
+    columns = default_predictor(study, response).latest
+    pm.modelcontext(None).add_coord(POOLED_DIM, [f"{k + 1}" for k in range(len(columns))])
+    if history.pooled is not None:
+        return pt.dot(_matrix(columns, study, history), history.pooled), []
+    common = pm.Normal(POOLED, 0.0, place(priors["tau_pooled"], sd), dims=POOLED_DIM)
+    return pt.dot(_matrix(columns, study, history), common), [common]
 
 
 def _patient_effect(

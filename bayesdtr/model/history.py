@@ -22,6 +22,8 @@ class History:
     ----------
     coords : mapping of str to tuple of str
         Labels of every decision and labelled covariate, and of the clusters.
+    pooled : vector or None
+        Contrasts of the latest decision that an earlier response's parameters hold, where stages are pooled.
 
     Examples
     --------
@@ -38,6 +40,7 @@ class History:
     _cluster: pt.TensorVariable | None
     _extras: Mapping[str, pt.TensorVariable] = field(default_factory=dict)
     _effect: pt.TensorVariable | None = None
+    pooled: pt.TensorVariable | None = None
 
     def _column(self, name: str) -> pt.TensorVariable:
         if name not in self._columns:

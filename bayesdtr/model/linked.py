@@ -1,6 +1,7 @@
-"""Responses that share a patient's own effect: each response given the patient's history, and their joint density.
+"""Responses that share something: each response given the patient's history, and their joint density.
 
-The effect `u` is standard Normal and never sampled. Given parameters it is integrated on
+Pooled stages share the contrasts of their latest decision's options, a parameter that belongs to the
+first of them. A patient's own effect `u` is standard Normal and never sampled. Given parameters it is integrated on
 Gauss-Hermite nodes, patient by patient: a later response is a mixture over nodes whose weights are the
 posterior of `u` given the patient's own earlier responses. So what is predicted for a patient has
 learned from that patient, and everything that uses a response's distribution needs no special case.
@@ -15,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..schema import variable
-from .build import CLUSTER_INPUT, EFFECT_INPUT
+from .build import CLUSTER_INPUT
 from .distributions import NodeMixture, log_prob
+from .names import EFFECT_INPUT, POOLED, POOLED_DIM, POOLED_INPUT
 
 if TYPE_CHECKING:
     from .compile import CompiledResponse
@@ -33,31 +35,50 @@ def nodes() -> tuple[np.ndarray, np.ndarray]:
     return x, np.log(w / w.sum())
 
 
-def _repeat(compiled: "CompiledResponse", inputs: Arrays, points: np.ndarray) -> dict[str, Any]:
-    """A response's inputs once for each node: rows of the first node, then of the second, and so on."""
+HIDDEN = (EFFECT_INPUT, POOLED_INPUT)
+"""Inputs of a compiled response that are no data: integrated over, or a parameter of another response."""
+
+
+def _given(compiled: "CompiledResponse", inputs: Arrays, pooled: Any = None, points: np.ndarray | None = None) -> dict[str, Any]:
+    """A response's inputs with those that are no data, once for each node: rows of the first node, then of the second, and so on.
+
+    Without `points` each row stands once, with the effect at its mean; without `pooled` the common contrasts are 0.
+    """
     rows = np.shape(inputs[compiled.history[0]])[0]
-    repeated = {n: jnp.tile(inputs[n], len(points)) if n in compiled.by_row else inputs[n] for n in compiled.inputs if n != EFFECT_INPUT}
-    return {**repeated, EFFECT_INPUT: jnp.repeat(jnp.asarray(points), rows)}
+    times = 1 if points is None else len(points)
+    found = {n: jnp.tile(inputs[n], times) if n in compiled.by_row else inputs[n] for n in compiled.inputs if n not in HIDDEN}
+    if EFFECT_INPUT in compiled.inputs:
+        found[EFFECT_INPUT] = jnp.zeros(rows) if points is None else jnp.repeat(jnp.asarray(points), rows)
+    if POOLED_INPUT in compiled.inputs:
+        found[POOLED_INPUT] = jnp.zeros(len(compiled.coords[POOLED_DIM])) if pooled is None else pooled
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class LinkedResponse:
-    """A response given history and parameters with the patient's effect integrated against that history.
+    """A response given history and parameters, with the patient's effect integrated against that history.
 
     It offers what :class:`CompiledResponse` offers to prediction. Its parameters are its own and, as
-    ``response::parameter``, those of the earlier responses that share the effect: they tell what a
-    patient's own history says about the effect.
+    ``response::parameter``, those of other responses that it depends on: of the earlier ones that
+    share the effect, since they tell what a patient's own history says about the effect, and the
+    contrasts common to pooled stages.
 
     Attributes
     ----------
     own : CompiledResponse
-        Given the effect, one of its inputs.
+        Given the effect and the common contrasts, where these are among its inputs.
     earlier : tuple of CompiledResponse
         The responses before it that share the effect.
+    before : tuple of str
+        All earlier responses whose parameters it shares; a patient's own history tells about these.
+    pooled : str
+        Full name of the parameter that holds the common contrasts; empty where this is no later pooled stage.
     """
 
     own: "CompiledResponse"
     earlier: tuple["CompiledResponse", ...]
+    before: tuple[str, ...]
+    pooled: str
 
     name = property(lambda self: self.own.name)
     reported = property(lambda self: self.own.reported)
@@ -73,13 +94,15 @@ class LinkedResponse:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Own parameters, then those of earlier responses under their full names."""
-        return (*self.own.parameters, *(variable(e.name, p) for e in self.earlier for p in e.parameters))
+        others = [variable(e.name, p) for e in self.earlier for p in e.parameters]
+        shared = [self.pooled] if self.pooled else []
+        return (*self.own.parameters, *dict.fromkeys([*others, *shared]))
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of all inputs; the effect is none of them."""
+        """Names of all inputs that are data."""
         names = dict.fromkeys(n for c in (self.own, *self.earlier) for n in c.inputs)
-        return tuple(n for n in names if n != EFFECT_INPUT)
+        return tuple(n for n in names if n not in HIDDEN)
 
     @property
     def extras(self) -> dict[str, float]:
@@ -88,13 +111,17 @@ class LinkedResponse:
 
     @property
     def uses(self) -> frozenset[str]:
-        """Inputs that the distribution depends on: earlier responses tell about the patient's effect."""
-        return frozenset(n for c in (self.own, *self.earlier) for n in c.uses if n != EFFECT_INPUT) | {e.name for e in self.earlier}
+        """Inputs that the distribution depends on: earlier responses tell about what is shared."""
+        return frozenset(n for c in (self.own, *self.earlier) for n in c.uses if n not in HIDDEN) | set(self.before)
 
     @property
     def by_row(self) -> frozenset[str]:
         """The inputs with one value per patient."""
         return frozenset((*self.history, *self.extras, CLUSTER_INPUT))
+
+    def _common(self, parameters: Arrays) -> Any:
+        """The common contrasts under given parameters, or None."""
+        return parameters[self.pooled] if self.pooled else None
 
     def log_weights(self, parameters: Arrays, inputs: Arrays) -> jax.Array:
         """Log posterior weight of each node given a patient's earlier responses, shape (node, patient)."""
@@ -104,13 +131,16 @@ class LinkedResponse:
         for e in self.earlier:
             mine = {p: parameters[variable(e.name, p)] for p in e.parameters}
             value = jnp.tile(jnp.asarray(inputs[e.name], dtype=float), NODES)
-            total = total + log_prob(e.predict(mine, _repeat(e, inputs, points)), value).reshape(NODES, rows)
+            given = _given(e, inputs, self._common(parameters), points)
+            total = total + log_prob(e.predict(mine, given), value).reshape(NODES, rows)
         return total - jax.scipy.special.logsumexp(total, axis=0)
 
-    def predict(self, parameters: Arrays, inputs: Arrays) -> NodeMixture:
+    def predict(self, parameters: Arrays, inputs: Arrays) -> Any:
         """The response's distribution for each row of inputs."""
-        points, _ = nodes()
-        return NodeMixture(self.own.predict(parameters, _repeat(self.own, inputs, points)), self.log_weights(parameters, inputs))
+        if EFFECT_INPUT not in self.own.inputs:
+            return self.own.predict(parameters, _given(self.own, inputs, self._common(parameters)))
+        given = _given(self.own, inputs, self._common(parameters), nodes()[0])
+        return NodeMixture(self.own.predict(parameters, given), self.log_weights(parameters, inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +168,14 @@ def joint_input(response: str, name: str) -> str:
     return f"{response}|{name}"
 
 
-def _of(member: "CompiledResponse", inputs: Arrays) -> dict[str, Any]:
+def _of(member: "CompiledResponse", inputs: Arrays, pooled: Any = None) -> dict[str, Any]:
     """A response's own inputs from a joint density's, the effect at its mean."""
-    mine = {n: inputs[joint_input(member.name, n)] for n in member.inputs if n != EFFECT_INPUT}
-    return {**mine, EFFECT_INPUT: jnp.zeros(np.shape(mine[member.history[0]]))}
+    return _given(member, {n: inputs[joint_input(member.name, n)] for n in member.inputs if n not in HIDDEN}, pooled)
 
 
 @dataclass(frozen=True, eq=False)
 class JointResponses:
-    """The joint density of all responses that share the patients' effect, as one block to be sampled.
+    """The joint density of all responses that share something, the patients' effect or common contrasts, as one block to be sampled.
 
     Parameters are named ``response::parameter``; inputs :func:`joint_input`; outcomes and weights have
     shape ``(response, patient)``.
@@ -166,8 +195,8 @@ class JointResponses:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Inputs of all responses but the effect."""
-        return tuple(joint_input(m.name, n) for m in self.members for n in m.inputs if n != EFFECT_INPUT)
+        """Inputs of all responses that are data."""
+        return tuple(joint_input(m.name, n) for m in self.members for n in m.inputs if n not in HIDDEN)
 
     @property
     def linear(self) -> _JointLinear:
@@ -180,19 +209,22 @@ class JointResponses:
         A response of weight 0 is left out of its patient's integral, whatever it holds.
         """
         points, log_weight = nodes()
-        total, priors = jnp.asarray(log_weight)[:, None], jnp.zeros(())
+        total, alone, priors, size = jnp.asarray(log_weight)[:, None], jnp.zeros(()), jnp.zeros(()), jnp.shape(y)[-1]
+        common = next((u[variable(m.name, POOLED)] for m in self.members if POOLED in m.parameters), None)
         for k, member in enumerate(self.members):
-            mine, own = {n: u[variable(member.name, n)] for n in member.value_names}, _of(member, inputs)
-            size = jnp.shape(y)[-1]
+            mine, own = {n: u[variable(member.name, n)] for n in member.value_names}, _of(member, inputs, common)
 
-            def rows(node, member=member, mine=mine, own=own, k=k, size=size):
-                given = {**own, EFFECT_INPUT: jnp.broadcast_to(node, (size,))}
-                return member.log_density(mine, given, y[k])
+            def rows(node, member=member, mine=mine, own=own, k=k):
+                return member.log_density(mine, {**own, EFFECT_INPUT: jnp.broadcast_to(node, (size,))}, y[k])
 
-            each, prior = jax.vmap(rows, out_axes=(0, None))(jnp.asarray(points))
-            total = total + jnp.where(weight[k] > 0, each, 0.0) * weight[k]
+            if EFFECT_INPUT in member.inputs:
+                each, prior = jax.vmap(rows, out_axes=(0, None))(jnp.asarray(points))
+                total = total + jnp.where(weight[k] > 0, each, 0.0) * weight[k]
+            else:
+                each, prior = member.log_density(mine, own, y[k])
+                alone = alone + jnp.where(weight[k] > 0, each, 0.0) * weight[k]
             priors = priors + prior
-        return jax.scipy.special.logsumexp(total, axis=0), priors
+        return jax.scipy.special.logsumexp(total, axis=0) + alone, priors
 
     def potential(self, u: Arrays, inputs: Arrays, y: jax.Array, weight: jax.Array) -> jax.Array:
         """Negative log posterior density."""

@@ -94,13 +94,13 @@ def design(m: Material) -> Section:
     if "r2d2" in shrunk:
         notes.append("R2D2: a prior on the share of variance that all interactions explain, divided among them.")
     if any(isinstance(r.model, Hierarchical) and "s(" in f"{r.model.covariates}{r.model.modifiers}" for r in study.responses):
-        notes.append("s(x): a smooth curve in x, a linear trend plus a Gaussian process with squared-exponential covariance, resolved to 3 SD from the "
-                     "mean and level beyond.")
+        notes.append("s(x): a smooth curve in x, a linear trend plus a Gaussian process with squared-exponential covariance, resolved to 3 SD from "
+                     "the mean and level beyond.")
     if any(isinstance(r.model, Hierarchical) and r.model.sequences for r in study.responses):
         notes.append("Sequences of options have effects of their own, normal around zero with the common scale tau_sequence.")
     if study.patient_effects:
-        notes.append(f"{', '.join(study.patient_effects)} share a normal effect of each patient's own, integrated over; what is expected of a patient "
-                     "uses the patient's own earlier responses.")
+        notes.append(f"{', '.join(study.patient_effects)} share a normal effect of each patient's own, integrated over; what is expected of a "
+                     "patient uses the patient's own earlier responses.")
     if study.cluster:
         notes.append(f"Levels and treatment contrasts vary over {study.cluster} and are partially pooled.")
     if any(isinstance(k, UserModel) for k in kinds):

@@ -73,6 +73,8 @@ def equation(study: Study, response: Response) -> list[str]:
         lines += [f"+ {name}: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
     if p.smooth:
         lines.insert(3, "+ smooth: " + " + ".join(dict.fromkeys(_shown(c.factors) for c in p.smooth)))
+    if response.name in study.pool_stages:
+        lines.append(f"+ tau_pooled, common to {', '.join(study.pool_stages)}: " + " + ".join(c.label for c in p.latest))
     if response.name in study.patient_effects:
         lines.append("+ patient's effect × (" + " + ".join(["patient_effect", *(f"patient_effect_treatment × {c.label}" for c in p.latest)]) + ")")
     if isinstance(response.model, Hierarchical) and response.model.sequences:
@@ -118,6 +120,8 @@ def describe(study: Study) -> str:
         parts.append(_wrap(f"clusters: {study.cluster}, partially pooled", 4))
     if study.patient_effects:
         parts.append(_wrap(f"patients' own effects: one for each patient, shared by {', '.join(study.patient_effects)}, integrated over", 4))
+    if study.pool_stages:
+        parts.append(_wrap(f"pooled stages: the latest decisions of {', '.join(study.pool_stages)} have contrasts in common", 4))
     if study.reference:
         parts.append(_wrap(f"reference regime: {study.reference.label}", 4))
     for event, sentence in study.estimand:

@@ -8,7 +8,7 @@ from ..errors import StudyError, did_you_mean, listing
 from .models import Hierarchical, Saturated
 from .predictor import default_predictor, groups, sequence_variables
 from .priors import ON_THE_LINE, POSITIVE, UNIT_INTERVAL, Address, Prior
-from .timeline import Response
+from .timeline import Decision, Response
 
 if TYPE_CHECKING:
     from .study import Study
@@ -98,6 +98,41 @@ def check_patient_effects(study: "Study", names: Sequence[str]) -> tuple[str, ..
     return tuple(n for n in known if n in names)
 
 
+def check_pool_stages(study: "Study", names: Sequence[str]) -> tuple[str, ...]:
+    """The responses whose latest decisions are pooled, in time order.
+
+    Raises
+    ------
+    StudyError
+        For a name that is no response, a single one, another model than the hierarchical, or unlike families or options.
+    """
+    known = [r.name for r in study.responses]
+    if isinstance(names, str):
+        raise StudyError(f"Study: pool_stages={names!r} needs a list of responses, at least two.")
+    for name in names:
+        if name not in known:
+            raise StudyError(f"Study: pool_stages names {name!r}; responses: {listing(known)}{did_you_mean(name, known)}")
+    if len(set(names)) == 1:
+        raise StudyError(f"Study: pool_stages names {names[0]!r} alone; stages are pooled with one another.")
+    pooled = [r for r in study.responses if r.name in names]
+    for response in pooled:
+        if not isinstance(response.model, Hierarchical) or response.family is None or response.family.width:
+            raise StudyError(f"Response {response.name!r}: pool_stages needs the hierarchical model with one predictor.")
+        first, sets = pooled[0], _latest(study, response).sets
+        if response.family != first.family or sets != _latest(study, first).sets:
+            raise StudyError(
+                f"Study: pool_stages needs one outcome after decisions between the same options; {first.name!r} is {first.family!r} after "
+                f"{listing(_latest(study, first).sets)}, {response.name!r} is {response.family!r} after {listing(sets)}."
+            )
+        if len({_latest(study, r).name for r in pooled}) < len(pooled):
+            raise StudyError("Study: pool_stages names two responses after the same decision; it pools stages, one response each.")
+    return tuple(r.name for r in pooled)
+
+
+def _latest(study: "Study", response: Response) -> Decision:
+    return [n for n in study.before(response.name) if isinstance(n, Decision)][-1]
+
+
 def _patient_effect(study: "Study", response: Response, sd: bool) -> list[Address]:
     """Addresses of the loadings of a patient's effect; the first response's is positive, which fixes the effect's sign."""
     first = study.patient_effects[0] == response.name
@@ -151,6 +186,10 @@ def structured(study: "Study", response: Response, table: dict[str, Address]) ->
         rows: list[Address] = []
         for name, row in table.items():
             rows += added if name == prefix + "tau_interaction" else [row]
+        if not prefix and response.name in study.pool_stages[:1]:
+            row = Address("tau_pooled", POSITIVE, Prior("HalfNormal", scale=0.5),
+                          "scale of the contrasts common to pooled stages; tau is that of a stage's own deviations from them", sd)
+            rows.insert([r.name for r in rows].index("tau") + 1, row)
         if not prefix and response.name in study.patient_effects:
             place = [r.name for r in rows].index("tau") + 1 + len(added)
             rows[place:place] = _patient_effect(study, response, sd)

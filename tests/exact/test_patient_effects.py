@@ -7,7 +7,7 @@ import pymc as pm
 import pytest
 from scipy.integrate import quad
 from scipy.special import expit
-from scipy.stats import norm
+from scipy.stats import halfnorm, norm
 
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, StudyError, compare, fit, optimize
 from bayesdtr.data import fix_scales, read
@@ -139,23 +139,32 @@ def test_predictions_condition_on_the_own_history(block):
         np.testing.assert_allclose([drawn[:, i].mean(), drawn[:, i].std()], moments[i], atol=0.02)
 
 
-LINKED = Study(
-    Decision("first", ["a", "b"]), Response("r", Bernoulli()), Decision("second", ["c", "d"]), Response("y", Bernoulli()), utility="y",
-    patient_effects=["r", "y"],
-)
+LINKED = {
+    key: Study(Decision("first", ["a", "b"]), Response("r", Bernoulli()), Decision("second", ["a", "b"]), Response("y", Bernoulli()), utility="y",
+               **{key: ["r", "y"]})
+    for key in ("patient_effects", "pool_stages")
+}
 
 
-def test_draws_are_weighed_by_the_own_history():
-    """The committed rule and values at a later decision, against sums over draws and paths written out (few, very different draws)."""
-    rng = np.random.default_rng(5)
-    frame = pd.DataFrame({"first": rng.choice(["a", "b"], 40), "r": rng.integers(0, 2, 40), "second": rng.choice(["c", "d"], 40),
-                          "y": rng.integers(0, 2, 40)})
-    size, compiled = 8, {n: compile_response(LINKED, n) for n in ("r", "y")}
+@pytest.fixture(scope="module", params=list(LINKED))
+def few(request):
+    """A posterior of eight very different draws."""
+    rng, study = np.random.default_rng(5), LINKED[request.param]
+    columns = {n: rng.choice(["a", "b"], 40) if n in ("first", "second") else rng.integers(0, 2, 40) for n in study.names}
+    frame = pd.DataFrame(columns)
+    trajectories = read(study, frame)
+    (block,) = blocks_of(study, trajectories, {})
     with double_precision():
-        shapes = {n: {v: np.shape(a) for v, a in c.own.constrain(c.own.initial(_zeros(c)), _zeros(c)).items()} for n, c in compiled.items()}
-    draws = {n: {v: np.abs(a) if v.startswith("tau") or (n, v) == ("r", "patient_effect") else a for v in shapes[n]
-                 for a in [rng.normal(0, 1.5, (1, size, *shapes[n][v]))]} for n in compiled}
-    posterior = known.posterior_with(LINKED, draws, frame)
+        shapes = {n: np.shape(a) for n, a in block.compiled.constrain(block.compiled.initial(block.inputs), block.inputs).items()}
+    values = {n: rng.normal(0, 1.5, (1, 8, *shape)) for n, shape in shapes.items()}
+    draws = {r: {n.removeprefix(f"{r}::"): np.abs(v) if "tau" in n or n == "r::patient_effect" else v for n, v in values.items() if n.startswith(r)}
+             for r in ("r", "y")}
+    return known.posterior_with(study, draws, frame), block
+
+
+def test_draws_are_weighed_by_the_own_history(few):
+    """The committed rule and values at a later decision, against sums over draws and paths written out."""
+    posterior, _ = few
     world = World.of(posterior)
     p_r = world.look("r", Rows({"first": np.array([0, 1])}, None, 2), "mean")
     cells = [(a, r, s) for a in (0, 1) for r in (0, 1) for s in (0, 1)]
@@ -178,9 +187,52 @@ def test_draws_are_weighed_by_the_own_history():
     assert np.abs(np.array(plain) - answer.qbar).max() > 0.02  # equal weights would say something else
 
 
-def _zeros(compiled) -> dict[str, np.ndarray]:
-    own = compiled.own
-    return {n: np.zeros(2, dtype=int if n in ("first", "second") else float) if n in own.by_row else np.float64(1.0) for n in own.inputs}
+def test_pooled_stages():
+    """Joint density of a pooled study: contrasts common to both stages, counted once in the prior."""
+    study = LINKED["pool_stages"]
+    frame = pd.DataFrame({"first": list("abab"), "r": [0, 1, 1, 0], "second": list("aabb"), "y": [1, 0, 1, 1]})
+    (block,) = blocks_of(study, read(study, frame), {})
+    u, p = parameters_at(block, 3)
+    root = np.sqrt(0.5)
+    first, second = (np.where(frame[n] == "b", root, -root) for n in ("first", "second"))
+    r = 2 * frame["r"].to_numpy() - 1
+    common = p["r::pooled_treatment"][0]
+    eta_r = p["r::intercept"] + (p["r::treatment"][0] + common) * first
+    eta_y = p["y::intercept"] + p["y::beta"][0] * r + p["y::treatment"][0] * first + (p["y::treatment"][1] + common) * second
+    eta_y += np.column_stack([first * r, second * first, second * r]) @ p["y::interaction"]
+    with double_precision():
+        rows, prior = (np.asarray(v) for v in block.compiled.log_density(u, block.inputs, block.y, block.weight))
+    logs = [np.log(np.where(frame[n] == 1, expit(eta), expit(-eta))) for n, eta in (("r", eta_r), ("y", eta_y))]
+    np.testing.assert_allclose(rows, sum(logs), rtol=1e-9)
+    scales = {"r::tau": 0.5, "r::tau_pooled": 0.5, "y::tau": 0.5, "y::tau_interaction": 0.25}
+    expected = sum(halfnorm.logpdf(p[n], scale=s) + np.log(p[n]) for n, s in scales.items())  # with the Jacobian of the logarithm
+    for n, s in (("r::intercept", 1.5), ("y::intercept", 1.5), ("y::beta", 1.0), ("r::treatment", p["r::tau"]), ("y::treatment", p["y::tau"]),
+                 ("y::interaction", p["y::tau_interaction"]), ("r::pooled_treatment", p["r::tau_pooled"])):
+        expected += norm.logpdf(p[n], 0, s).sum()
+    assert set(p) == {*scales, "r::intercept", "y::intercept", "y::beta", "r::treatment", "y::treatment", "y::interaction", "r::pooled_treatment"}
+    assert float(prior) == pytest.approx(expected, abs=1e-5)
+    assert "+ tau_pooled, common to r, y: second[b vs a]" in str(study) and from_json(to_json(study)) == study
+
+
+@pytest.mark.slow
+def test_pooled_stages_learn_from_one_another():
+    """With the same effect at both stages and few patients at the second, pooling narrows the second stage's contrast."""
+    rng = np.random.default_rng(2)
+    n = 400
+    first, second = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    r = (rng.random(n) < expit(1.0 * (2 * first - 1))).astype(float)
+    y = (rng.random(n) < expit(1.0 * (2 * second - 1))).astype(float)
+    frame = pd.DataFrame({"first": np.array(["a", "b"])[first], "r": r, "second": np.array(["a", "b"])[second], "y": y})
+    frame.loc[30:, "second"] = None
+    frame.loc[30:, "y"] = np.nan
+    spread = {}
+    for pooled in ([], ["r", "y"]):
+        study = Study(*LINKED["pool_stages"].timeline, utility="y", pool_stages=pooled)
+        posterior = fit(study, frame, seed=1, draws=500, warmup=500, progress=False)
+        effect = posterior.draws("y")["treatment"][:, 1] + (posterior.draws("y")["r::pooled_treatment"][:, 0] if pooled else 0.0)
+        spread[bool(pooled)] = effect.std()
+        assert abs(effect.mean() - np.sqrt(2)) < 3 * effect.std()
+    assert spread[True] < 0.8 * spread[False]
 
 
 @pytest.mark.slow
@@ -201,6 +253,11 @@ def test_declaration_and_file():
     assert "y ~ Normal(eta, sigma)" in text and "patient's effect × (patient_effect + patient_effect_treatment × second[d vs c])" in text
     assert max(map(len, text.splitlines())) <= 98
     arm, r, y = Decision("a", ["u", "v"]), Response("r", Bernoulli()), Response("y", Normal())
+    for names, message in ((["r", "y"], "same decision"), (["r"], "alone"), (["q"], "names 'q'")):
+        with pytest.raises(StudyError, match=message):
+            Study(arm, r, y, utility="y", pool_stages=names)
+    with pytest.raises(StudyError, match="one outcome"):
+        Study(arm, r, Decision("b", ["u", "w"]), y, utility="y", pool_stages=["r", "y"])
     for names, message in ((["r", "z"], "names 'z'"), (["r"], "alone"), ("ry", "list of responses")):
         with pytest.raises(StudyError, match=message):
             Study(arm, r, y, utility="y", patient_effects=names)
