@@ -74,6 +74,32 @@ def _smooth(prefix: str, sd: bool, which: str) -> list[Address]:
     ]
 
 
+def _named(study: "Study", names: Sequence[str], what: str) -> list[Response]:
+    """The responses that a list names, in time order.
+
+    Raises
+    ------
+    StudyError
+        For no list, a name that is no response, or a single one; for an early response whose further columns are unknown to a decision.
+    """
+    if isinstance(names, str):
+        raise StudyError(f"Study: {what}={names!r} needs a list of responses, at least two.")
+    known = [r.name for r in study.responses]
+    for name in names:
+        if name not in known:
+            raise StudyError(f"Study: {what} names {name!r}; responses: {listing(known)}{did_you_mean(name, known)}")
+    if len(set(names)) == 1:
+        raise StudyError(f"Study: {what} names {names[0]!r} alone; it is shared by two responses or more.")
+    found = [r for r in study.responses if r.name in names]
+    for response in found[:-1]:
+        if response.columns:
+            raise StudyError(
+                f"Study: {what} names {response.name!r}, which is read with further columns ({listing(c for _, c, _ in response.columns)}); "
+                "what such a response says about a patient cannot be used at a later decision yet, so only the last one named may have them."
+            )
+    return found
+
+
 def check_patient_effects(study: "Study", names: Sequence[str]) -> tuple[str, ...]:
     """The responses that share a patient's effect, in time order.
 
@@ -82,20 +108,13 @@ def check_patient_effects(study: "Study", names: Sequence[str]) -> tuple[str, ..
     StudyError
         For a name that is no response, a single one, or a model that has no place for the effect.
     """
-    if isinstance(names, str):
-        raise StudyError(f"Study: patient_effects={names!r} needs a list of responses, at least two.")
-    known = [r.name for r in study.responses]
-    for name in names:
-        if name not in known:
-            raise StudyError(f"Study: patient_effects names {name!r}; responses: {listing(known)}{did_you_mean(name, known)}")
-    if len(set(names)) == 1:
-        raise StudyError(f"Study: patient_effects names {names[0]!r} alone; an effect is shared by two responses or more.")
-    for response in (r for r in study.responses if r.name in names):
+    found = _named(study, names, "patient_effects")
+    for response in found:
         if isinstance(response.model, Saturated):
             raise StudyError(f"Response {response.name!r}: Saturated() cells have no place for a patient's effect; leave model= out.")
         if response.family is not None and response.family.width:
             raise StudyError(f"Response {response.name!r}: a patient's effect cannot be shared by a {response.family.name} response.")
-    return tuple(n for n in known if n in names)
+    return tuple(r.name for r in found)
 
 
 def check_pool_stages(study: "Study", names: Sequence[str]) -> tuple[str, ...]:
@@ -106,15 +125,7 @@ def check_pool_stages(study: "Study", names: Sequence[str]) -> tuple[str, ...]:
     StudyError
         For a name that is no response, a single one, another model than the hierarchical, or unlike families or options.
     """
-    known = [r.name for r in study.responses]
-    if isinstance(names, str):
-        raise StudyError(f"Study: pool_stages={names!r} needs a list of responses, at least two.")
-    for name in names:
-        if name not in known:
-            raise StudyError(f"Study: pool_stages names {name!r}; responses: {listing(known)}{did_you_mean(name, known)}")
-    if len(set(names)) == 1:
-        raise StudyError(f"Study: pool_stages names {names[0]!r} alone; stages are pooled with one another.")
-    pooled = [r for r in study.responses if r.name in names]
+    pooled = _named(study, names, "pool_stages")
     for response in pooled:
         if not isinstance(response.model, Hierarchical) or response.family is None or response.family.width:
             raise StudyError(f"Response {response.name!r}: pool_stages needs the hierarchical model with one predictor.")
