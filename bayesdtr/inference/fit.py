@@ -39,6 +39,10 @@ def check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any 
             raise InferenceError(f"fit: {name} must be a whole number of at least {least}, got {value!r}.")
     if seed > LARGEST_SEED:
         raise InferenceError(f"fit: seed must be at most {LARGEST_SEED}, got {seed!r}.")
+    if study.shared and engine != "nuts":
+        raise InferenceError(
+            f"fit: engine={engine!r} takes one response at a time, and {listing(study.shared)} share patients' effects or stages; use engine='nuts'."
+        )
 
 
 def fit(

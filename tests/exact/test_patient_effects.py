@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import halfnorm, norm
 
-from bayesdtr import Baseline, Bernoulli, Decision, Normal, Poisson, Response, Saturated, Study, StudyError, compare, fit, optimize
+from bayesdtr import Baseline, Bernoulli, Decision, InferenceError, Normal, Poisson, Response, Saturated, Study, StudyError, compare, fit, optimize
 from bayesdtr.data import fix_scales, read
 from bayesdtr.decision.induction import committed, solve
 from bayesdtr.decision.world import Rows, World
@@ -256,6 +256,9 @@ def test_declaration_and_file():
     for names, message in ((["r", "y"], "same decision"), (["r"], "alone"), (["q"], "names 'q'")):
         with pytest.raises(StudyError, match=message):
             Study(arm, r, y, utility="y", pool_stages=names)
+    for engine in ("laplace", "exact"):
+        with pytest.raises(InferenceError, match="use engine='nuts'"):
+            fit(TWO, pd.DataFrame(), seed=1, engine=engine)
     counts = Response("r", Poisson(exposure="days")), Decision("b", ["u", "w"]), Response("y", Poisson(exposure="days"))
     with pytest.raises(StudyError, match="further columns \\('days'\\)"):
         Study(arm, *counts, utility="y", patient_effects=["r", "y"])
