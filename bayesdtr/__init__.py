@@ -12,6 +12,7 @@ from .study import (
     Commensurate,
     Condition,
     Decision,
+    Hierarchical,
     Hurdle,
     LogNormal,
     NegativeBinomial,
@@ -56,10 +57,10 @@ _LATER = {
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision",
-    "DecisionError", "FileError", "Fits", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal",
-    "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "Regime", "Response",
-    "RobustMAP", "Rules", "Saturated", "Scale", "StackedPosterior", "StudentT", "Study", "StudyError", "Trajectories", "Utility", "Verdict",
-    "VerdictWarning", "ZeroInflated",
+    "DecisionError", "FileError", "Fits", "Hierarchical", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError",
+    "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior", "PriorPredictive", "PriorTable",
+    "Regime", "Response", "RobustMAP", "Rules", "Saturated", "Scale", "StackedPosterior", "StudentT", "Study", "StudyError", "Trajectories",
+    "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
     "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "one_of", "optimize", "plot",
     "prior_predictive", "priors", "report", "when",
 ]

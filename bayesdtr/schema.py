@@ -32,3 +32,8 @@ NOT_YET = -1
 def variable(response: str, parameter: str) -> str:
     """Name of a response's parameter in the flat posterior: ``improved::tau``."""
     return f"{response}::{parameter}"
+
+
+def stored(response: str, parameter: str) -> str:
+    """As :func:`variable`; a parameter of another response bears its full name already."""
+    return parameter if "::" in parameter else variable(response, parameter)

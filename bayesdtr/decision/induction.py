@@ -4,7 +4,8 @@ One tree of histories is grown from the rows asked about. `settle` walks it back
 posterior-averaged probabilities and fixes the committed rule at every decision; `values` walks it
 again draw by draw under any rule. For models with separate parameters per response the posterior
 average of a product is the product of averages, so `settle` is exact (g-formula, dynamic
-programming on the posterior predictive).
+programming on the posterior predictive). Where responses share parameters, draws are weighed by the
+likelihood of each node's own history, which is exact too.
 """
 
 import functools
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..errors import DecisionError
 from ..study.rules import Rules
-from .world import Rows, World
+from .world import Rows, World, leveled
 
 MOST_LEAVES = 4096
 """A tree with more leaves per patient than this is left to regression."""
@@ -132,18 +133,42 @@ def _responses(world: World, stage: int, rows: Rows, index: int) -> Node:
     return ResponseNode(name, rows, weight, points, gain, _responses(world, stage, spread, index + 1))
 
 
-def settle(world: World, node: Node) -> np.ndarray | float:
-    """Fix the committed rule on a tree; return the posterior-expected utility of its rows, shape (row,)."""
+def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarray | float:
+    """Fix the committed rule on a tree; return the posterior-expected utility of its rows, shape (row,).
+
+    Parameters
+    ----------
+    world : World
+    node : Node
+    own : array, shape (draw, row), optional
+        Weight of each draw given the rows' own histories, mean 1 over draws; equal where left out.
+        Responses that share parameters with others update it on the way down.
+    """
     if node is None:
         return 0.0
     if isinstance(node, DecisionNode):
-        node.qbar = node.table(np.broadcast_to(settle(world, node.child), node.row.shape))
+        below = None if own is None else own[:, node.row]
+        node.qbar = node.table(np.broadcast_to(settle(world, node.child, below), node.row.shape))
         node.choice = node.qbar.argmax(axis=1)
         return node.qbar.max(axis=1)
-    after = settle(world, node.child)
+    if world.shares(node.name):
+        return _settle_shared(world, node, np.ones((world.size, node.rows.n)) if own is None else own)
+    below = own if own is None or node.points is None else np.repeat(own, node.points.shape[1], axis=1)
+    after = settle(world, node.child, below)
     if node.points is None:
         return after + (node.weight * world.look(node.name, node.rows, "mean", average=True) if node.weight else 0.0)
     p = world.probabilities(node.name, node.rows, node.points, average=True)
+    return (p * (node.gain + np.reshape(np.broadcast_to(after, node.points.size), node.points.shape))).sum(axis=-1)
+
+
+def _settle_shared(world: World, node: ResponseNode, own: np.ndarray) -> np.ndarray:
+    """:func:`settle` at a response whose parameters other responses share: averages are over the draws as the own history weighs them."""
+    if node.points is None:
+        mean = (own * world.look(node.name, node.rows, "mean")).mean(axis=0) if node.weight else 0.0
+        return settle(world, node.child, own) + node.weight * mean
+    joint = own[:, :, None] * world.probabilities(node.name, node.rows, node.points)
+    p = joint.mean(axis=0)
+    after = settle(world, node.child, leveled(joint.reshape(len(joint), -1)))
     return (p * (node.gain + np.reshape(np.broadcast_to(after, node.points.size), node.points.shape))).sum(axis=-1)
 
 
@@ -271,10 +296,21 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> 
     chunk = max(1, int(BUDGET // (wide * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
         root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))))
-        settle(world, root)
+        own = world.own_history(stage, root.rows)
+        settle(world, root, own)
         step = max(1, int(BUDGET // (size * root.rows.n)))
         parts = []
         for first in range(0, world.size if choosers else 0, step):
             known = tables(world.block(first, first + step), root)
             parts.append([options(root, known, choose) for choose in choosers])
-        yield Answer(begin, root.qbar, tuple(np.concatenate(p) for p in zip(*parts, strict=True)))
+        values = (np.concatenate(p) for p in zip(*parts, strict=True))
+        yield Answer(begin, root.qbar, tuple(v if own is None else _resampled(v, own) for v in values))
+
+
+def _resampled(values: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Draws ``[draw, row, ...]`` of each row's own posterior, by systematic resampling in the order of the draws."""
+    size = len(values)
+    reached = np.cumsum(own, axis=0) / own.sum(axis=0)
+    points = (np.arange(size) + 0.5) / size
+    index = np.stack([np.minimum(np.searchsorted(reached[:, r], points), size - 1) for r in range(own.shape[1])], axis=1)
+    return np.stack([values[index[:, r], r] for r in range(own.shape[1])], axis=1)

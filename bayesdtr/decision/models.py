@@ -230,6 +230,11 @@ def _check_posterior(name: str, posterior: Any) -> None:
                             f"({listing(m.name for m in posterior.models)}) and the further ones together.")
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"compare_models: {name!r} is a {type(posterior).__name__}, not a Posterior; fit a study first.")
+    if posterior.study.shared:
+        raise DecisionError(
+            f"compare_models: {name!r} has responses that share parameters ({listing(posterior.study.shared)}); draws are mixed "
+            "response by response here, which would take them apart. Compare the regimes of the posteriors one by one."
+        )
 
 
 def _measure(compiled: CompiledResponse) -> str:

@@ -10,7 +10,7 @@ from ..inference import Posterior
 from ..inference.check import convergence, convergence_reasons
 from ..schema import CHAIN, DRAW
 from .induction import GRID_NOTE, MOST_LEAVES, committed, leaves, solve
-from .regime import Regime
+from .regime import Regime, rows_before
 from .regression import MOST_DRAWS, StageFit, fit_stages
 from .rollout import DRAWS, Policy, rollout
 from .values import affordable, any_grid, baseline_rows, chains_of, population_weights, thin_to
@@ -62,10 +62,35 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
         methods[decision.name] = (GRID_NOTE if any_grid(world, stage) else "enumeration") if tree else f"regression on {MOST_DRAWS} draws at most"
     fits: dict[str, StageFit] = {}
     if any(m.startswith("regression") for m in methods.values()):
+        _check_flat(posterior, world)
         fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
     first = posterior.study.decisions[0].name
     value = _simulated_value(posterior, world, fits) if methods[first].startswith("regression") else _tree_value(posterior, world)
     return Regime(judged(posterior, value), methods, fits, value)
+
+
+LEAST_SHARE = 0.9
+"""Effective share of the draws, weighed by a patient's own history, below which regression's equal weights are refused."""
+
+
+def _check_flat(posterior: Posterior, world: World) -> None:
+    """Refuse regression where it would ignore what patients' own histories say about shared parameters.
+
+    Raises
+    ------
+    DecisionError
+    """
+    last = posterior.study.decisions[-1]
+    names = [n.name for n in posterior.study.before(last.name)]
+    seen = np.flatnonzero(np.all([posterior.trajectories.observed(n) for n in names], axis=0)) if names else np.empty(0, dtype=int)
+    rows = rows_before(posterior, posterior.trajectories, last.name, seen)
+    own = world.own_history(len(posterior.study.decisions) - 1, rows) if seen.size else None
+    if own is not None and (share := float((1 / (own**2).mean(axis=0)).min())) < LEAST_SHARE:
+        raise DecisionError(
+            f"optimize: one patient's own history leaves {share:.0%} of the draws effective, because responses share parameters "
+            "(patient_effects, pool_stages), and regression weighs draws equally; use method='tree', a discrete intermediate response, "
+            "or more patients."
+        )
 
 
 def judged(posterior: Posterior, value: np.ndarray) -> Posterior:

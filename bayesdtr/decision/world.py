@@ -58,6 +58,12 @@ class Rows:
         return self.take(first), inverse.ravel()
 
 
+def leveled(weights: np.ndarray) -> np.ndarray:
+    """Weights with mean 1 over draws; where none is positive, all 1."""
+    total = weights.mean(axis=0)
+    return np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1.0)
+
+
 @dataclass(frozen=True, eq=False)
 class World:
     """A study's responses as predictive distributions under posterior (or prior) draws.
@@ -117,6 +123,23 @@ class World:
     ) -> np.ndarray:
         """As :meth:`look` with rows of their own for each draw: every column ``(draw, row)``."""
         return look_paired(self.compiled[response], self.draws[response], columns, cluster, self.scales, what, extra)
+
+    def shares(self, response: str) -> bool:
+        """Whether a response's parameters also tell about others, so that a history's likelihood tells draws apart."""
+        return response in self.study.shared and bool(self.compiled[response].parameters)
+
+    def own_history(self, stage: int, rows: Rows) -> np.ndarray | None:
+        """Weight of each draw given what patients showed before a decision, mean 1 over draws; shape (draw, row).
+
+        ``p(theta | data, own history)`` over ``p(theta | data)``: the likelihood of the earlier
+        responses whose parameters later ones share. None where there is none of these.
+        """
+        shared = [r.name for d in self.study.decisions[:stage] for r in self.study.after(d.name) if self.shares(r.name)]
+        if not shared:
+            return None
+        points = {n: np.asarray(rows.columns[n], dtype=float)[:, None] for n in shared}
+        log = sum(np.log(np.maximum(self.look(n, rows, "density", points[n])[..., 0], 1e-300)) for n in shared)
+        return leveled(np.exp(log - log.max(axis=0)))
 
     def matters(self, response: str) -> bool:
         """Whether anything later depends on a response: another response, a feasible set, a decision tailored to it."""

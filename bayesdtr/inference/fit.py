@@ -10,9 +10,10 @@ import xarray as xr
 
 from ..data import Trajectories, fix_scales, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
-from ..model import CompiledResponse, compile_response, evaluate_paired, make_inputs
+from ..model import CompiledResponse, LinkedResponse, compile_response, evaluate_paired, joint_input, joint_of, make_inputs
+from ..model.names import EFFECT_INPUT
 from ..runtime import double_precision
-from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, variable
+from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, stored, variable
 from ..study.models import UserModel
 from ..study.study import Scale, Study
 from . import exact, laplace, nuts
@@ -40,6 +41,10 @@ def check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any 
             raise InferenceError(f"fit: {name} must be a whole number of at least {least}, got {value!r}.")
     if seed > LARGEST_SEED:
         raise InferenceError(f"fit: seed must be at most {LARGEST_SEED}, got {seed!r}.")
+    if study.shared and engine != "nuts":
+        raise InferenceError(
+            f"fit: engine={engine!r} takes one response at a time, and {listing(study.shared)} share patients' effects or stages; use engine='nuts'."
+        )
 
 
 def fit(
@@ -96,7 +101,8 @@ def fit(
     elif engine == "laplace":
         results = laplace.sample(blocks_of(study, trajectories, scales, borrowed), seed=seed, draws=draws, chains=chains, show=progress)
     else:
-        results = nuts.sample(blocks_of(study, trajectories, scales, borrowed), seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress)
+        blocks = blocks_of(study, trajectories, scales, borrowed)
+        results = apart(study, nuts.sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress))
     posterior = assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
     return posterior if borrowed is None else _with_conflict(posterior, borrowed, warmup)
 
@@ -114,8 +120,31 @@ def _block(study: Study, compiled: CompiledResponse, trajectories: Trajectories,
     y = np.nan_to_num(trajectories.columns[compiled.name].astype(float)[stand_ins(seen)], nan=0.0)
     block = nuts.Block(compiled, inputs, y, seen.astype(float))
     if isinstance(study[compiled.name].model, UserModel):  # type: ignore[union-attr]
-        _check_support(block, trajectories)
+        if isinstance(compiled, LinkedResponse):
+            _check_support(nuts.Block(compiled.own, inputs | {EFFECT_INPUT: np.zeros(trajectories.n)}, y, block.weight), trajectories)
+        else:
+            _check_support(block, trajectories)
     return block
+
+
+def _joint(blocks: list[nuts.Block]) -> nuts.Block:
+    """One block of responses that share something."""
+    joint = joint_of(tuple(b.compiled.own for b in blocks if isinstance(b.compiled, LinkedResponse)))
+    inputs = {joint_input(b.compiled.name, n): b.inputs[n] for b in blocks for n in b.compiled.inputs if n in b.compiled.own.inputs}
+    return nuts.Block(joint, inputs, np.stack([b.y for b in blocks]), np.stack([b.weight for b in blocks]))
+
+
+def apart(study: Study, results: list[nuts.Draws]) -> list[nuts.Draws]:
+    """Draws of every response in time order, from those of the blocks of :func:`blocks_of`."""
+    if not study.shared:
+        return results
+    alone = [r.name for r in study.responses if r.name not in study.shared]
+    found = dict(zip(alone, results, strict=False))
+    shared = results[-1]
+    for name in study.shared:
+        mine = {n.removeprefix(f"{name}::"): v for n, v in shared.values.items() if n.startswith(f"{name}::")}
+        found[name] = nuts.Draws(mine, shared.stats)
+    return [found[r.name] for r in study.responses]
 
 
 def _check_support(block: nuts.Block, trajectories: Trajectories) -> None:
@@ -152,8 +181,8 @@ def inputs_of(compiled: CompiledResponse, trajectories: Trajectories, scales: di
 
 
 def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale], borrowed: Borrowed | None = None) -> list[nuts.Block]:
-    """Every response's compiled model with its data; rows of borrowed patients come last."""
-    blocks = []
+    """What is sampled: a block for each response, rows of borrowed patients last; responses that share something are one block, the last."""
+    made = []
     for response in study.responses:
         compiled = compile_response(study, response.name, trajectories.cluster_labels)
         block = _block(study, compiled, trajectories, scales)
@@ -162,8 +191,9 @@ def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale]
             inputs = {n: np.concatenate([v, more.inputs[n]]) if n in compiled.by_row else v for n, v in block.inputs.items()}
             weight = np.concatenate([block.weight, borrowed.weights(response.name)])
             block = nuts.Block(compiled, inputs, np.concatenate([block.y, more.y]), weight)
-        blocks.append(block)
-    return blocks
+        made.append(block)
+    linked = [b for b in made if isinstance(b.compiled, LinkedResponse)]
+    return [b for b in made if not isinstance(b.compiled, LinkedResponse)] + ([_joint(linked)] if linked else [])
 
 
 def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chains: int, borrowed: Borrowed | None) -> list[nuts.Draws]:
@@ -227,7 +257,8 @@ def assemble(
     kept = range(0, per_chain, step)
     replicates = {}
     for name, model in compiled.items():
-        some = {p: results[name].values[p][:, ::step].reshape(-1, *results[name].values[p].shape[2:]) for p in model.parameters}
+        arrays = {p: dataset[stored(name, p)].values[:, ::step] for p in model.parameters}
+        some = {p: v.reshape(-1, *v.shape[2:]) for p, v in arrays.items()}
         drawn = replicate(model, some, trajectories, scales, seed)
         replicates[name] = np.broadcast_to(drawn, (chains * len(kept), trajectories.n)) if not model.parameters else drawn
     groups = {

@@ -140,6 +140,8 @@ def _check(study: Any, seed: Any, engine: Any, numbers: Mapping[str, tuple[Any, 
             raise InferenceError(f"fit_many: {name} must be a whole number of at least {least}, got {value!r}.")
     if seed > LARGEST_SEED:
         raise InferenceError(f"fit_many: seed must be at most {LARGEST_SEED}, got {seed!r}.")
+    if study.shared:
+        raise InferenceError(f"fit_many takes one response at a time, and {listing(study.shared)} share patients' effects or stages; use fit.")
 
 
 def fit_many(

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from ..data import Trajectories
-from ..model import CompiledResponse, compile_response, make_inputs
-from ..schema import CHAIN, DRAW, POSTERIOR, variable
+from ..model import CompiledResponse, LinkedResponse, compile_response, make_inputs
+from ..schema import CHAIN, DRAW, POSTERIOR, stored
 from ..study.models import Saturated
 from ..study.study import Scale, Study
 from ..text import fold
@@ -59,7 +59,7 @@ class Posterior:
         """Draws over all chains."""
         return self.shape[0] * self.shape[1]
 
-    def compiled(self, response: str) -> CompiledResponse:
+    def compiled(self, response: str) -> CompiledResponse | LinkedResponse:
         """The compiled model of a response."""
         return compile_response(self.study, response, self.trajectories.cluster_labels)
 
@@ -72,7 +72,7 @@ class Posterior:
         """
         group = self.tree[POSTERIOR]
         compiled = self.compiled(response)
-        arrays = {p: group[variable(response, p)].values for p in compiled.parameters}
+        arrays = {p: group[stored(response, p)].values for p in compiled.parameters}
         return {p: a.reshape(self.size, *a.shape[2:])[::thin] for p, a in arrays.items()}
 
     def inputs(self, response: str, history: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> dict[str, np.ndarray]:

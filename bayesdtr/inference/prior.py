@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import InferenceError, listing
+from ..schema import stored, variable
 from ..study.models import Saturated
 from ..study.timeline import Response
 from . import exact
-from .fit import blocks_of, replicate
+from .fit import apart, blocks_of, replicate
 from .nuts import Block, sample
 from .posterior import Posterior
 from .stacked import StackedPosterior
@@ -80,8 +81,8 @@ def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: i
         Block(b.compiled, b.inputs, b.y, np.where(np.arange(len(b.weight)) < n, 0.0, b.weight))
         for b in blocks_of(posterior.study, posterior.trajectories, dict(posterior.scales), posterior.borrowed)
     ]
-    drawn = sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=False)
-    return {
-        b.compiled.name: {p: d.values[p].reshape(chains * draws, *d.values[p].shape[2:]) for p in b.compiled.parameters}
-        for b, d in zip(blocks, drawn, strict=True)
-    }
+    study = posterior.study
+    drawn = apart(study, sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=False))
+    named = {variable(r.name, p): v for r, d in zip(study.responses, drawn, strict=True) for p, v in d.values.items()}
+    flat = {n: v.reshape(chains * draws, *v.shape[2:]) for n, v in named.items()}
+    return {r.name: {p: flat[stored(r.name, p)] for p in posterior.compiled(r.name).parameters} for r in study.responses}

@@ -18,6 +18,7 @@ from . import hierarchical, saturated
 from .distributions import FINITE, LAWS, check_carried
 from .history import History
 from .likelihoods import Outcome
+from .names import EFFECT_INPUT, POOLED_INPUT
 
 
 def input_names(study: Study, response: Response) -> tuple[str, ...]:
@@ -25,6 +26,10 @@ def input_names(study: Study, response: Response) -> tuple[str, ...]:
     names = [n.name for n in study.before(response.name)]
     if study.cluster:
         names.append(CLUSTER_INPUT)
+    if response.name in study.patient_effects:
+        names.append(EFFECT_INPUT)
+    if response.name in study.pool_stages[1:]:
+        names.append(POOLED_INPUT)
     names += [extra_input(response.name, role) for role, *_ in response.columns]
     for n in [*study.before(response.name), response]:
         if finite_values(n) is None:
@@ -67,6 +72,12 @@ def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.Tensor
     if study.cluster:
         data[CLUSTER_INPUT] = pm.Data("history::cluster", np.zeros(2, dtype="int64"), dims=PATIENT)
         cluster = pt.cast(data[CLUSTER_INPUT], "int64")
+    effect = None
+    if response.name in study.patient_effects:
+        effect = data[EFFECT_INPUT] = pm.Data(EFFECT_INPUT, np.zeros(2), dims=PATIENT)
+    pooled = None
+    if response.name in study.pool_stages[1:]:
+        pooled = data[POOLED_INPUT] = pm.Data(POOLED_INPUT, np.zeros(2))
     extras = {}
     for role, _, default in response.columns:
         extras[role] = data[extra_input(response.name, role)] = pm.Data(extra_input(response.name, role), np.full(2, default), dims=PATIENT)
@@ -76,7 +87,7 @@ def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.Tensor
             location, sd = location_input(node.name), sd_input(node.name)
             data[location], data[sd] = pm.Data(location, 0.0), pm.Data(sd, 1.0)
             scales[node.name] = (data[location], data[sd])
-    return data, History(coords, {n.name: n for n in before}, columns, scales, cluster, extras)
+    return data, History(coords, {n.name: n for n in before}, columns, scales, cluster, extras, effect, pooled)
 
 
 def build(study: Study, response: Response, clusters: tuple[str, ...]) -> tuple[pm.Model, Outcome, dict[str, pt.TensorVariable]]:
@@ -108,7 +119,10 @@ def build(study: Study, response: Response, clusters: tuple[str, ...]) -> tuple[
     _check_user_model(response, model, built, data)
     for other in model.free_RVs:
         if other is not built and PATIENT in (model.named_vars_to_dims.get(other.name) or ()):
-            raise ModelError(f"Response {response.name!r}: {other.name!r} has one value per patient; patient-level effects are not supported yet.")
+            raise ModelError(
+                f"Response {response.name!r}: {other.name!r} has one value per patient, and such are not sampled; name the response in "
+                "Study(patient_effects=[...]) and use history.patient_effect, which is integrated over."
+            )
     kind = check_carried(built, response.name)
     return model, Outcome(built, kind, tuple(built.owner.op.dist_params(built.owner))), data
 

@@ -19,13 +19,15 @@ from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors
 
 from ..runtime import bridge, in_double_precision
-from ..schema import PATIENT
+from ..schema import PATIENT, variable
 from ..study.models import UserModel
 from ..study.study import Study
 from ..study.timeline import Response
 from .build import CLUSTER_INPUT, build, extra_input, input_names
 from .distributions import FINITE, LAWS, carried
 from .linear import Linear, linear_of
+from .linked import JointResponses, LinkedResponse
+from .names import EFFECT_INPUT, POOLED
 
 Arrays = Mapping[str, Any]
 
@@ -91,7 +93,12 @@ class CompiledResponse:
     @property
     def by_row(self) -> frozenset[str]:
         """The inputs with one value per patient; the others are shared by all."""
-        return frozenset((*self.history, *self.extras, CLUSTER_INPUT))
+        return frozenset((*self.history, *self.extras, CLUSTER_INPUT, EFFECT_INPUT))
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the unconstrained parameters."""
+        return self._value_names
 
     def log_density(self, u: Arrays, inputs: Arrays, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Log likelihood of each row, shape (patient,), and log prior with Jacobian, scalar."""
@@ -172,8 +179,11 @@ def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: in
     )
 
 
-def compile_response(study: Study, name: str, clusters: tuple[str, ...] = ()) -> CompiledResponse:
+def compile_response(study: Study, name: str, clusters: tuple[str, ...] = ()) -> CompiledResponse | LinkedResponse:
     """Compile one response's model; the same structure is compiled once per process.
+
+    A response that shares the patients' effect with others is given with that effect integrated; one
+    of pooled stages has their common contrasts among its parameters.
 
     Parameters
     ----------
@@ -188,7 +198,30 @@ def compile_response(study: Study, name: str, clusters: tuple[str, ...] = ()) ->
     ModelError
         When a user's function does not build what is needed, or ends in a distribution that cannot be carried.
     """
+    own = given_effect(study, name, clusters)
+    if name not in study.shared:
+        return own
+    earlier = tuple(n for n in study.patient_effects if study.names.index(n) < study.names.index(name)) if name in study.patient_effects else ()
+    before = tuple(n for n in study.shared if study.names.index(n) < study.names.index(name))
+    needs = any(n in study.pool_stages[1:] for n in (name, *earlier))
+    pooled = variable(study.pool_stages[0], POOLED) if needs else ""
+    return _linked(own, tuple(given_effect(study, n, clusters) for n in earlier), before, pooled)
+
+
+def given_effect(study: Study, name: str, clusters: tuple[str, ...] = ()) -> CompiledResponse:
+    """Compile one response's model given what it shares with others (a patient's effect, common contrasts) as inputs."""
     response = study[name]
     assert isinstance(response, Response)
     function = response.model.function if isinstance(response.model, UserModel) else None
     return _compile(study, name, clusters, None if function is None else id(function))
+
+
+@functools.lru_cache(maxsize=64)
+def _linked(own: CompiledResponse, earlier: tuple[CompiledResponse, ...], before: tuple[str, ...], pooled: str) -> LinkedResponse:
+    return LinkedResponse(own, earlier, before, pooled)
+
+
+@functools.lru_cache(maxsize=64)
+def joint_of(members: tuple[CompiledResponse, ...]) -> JointResponses:
+    """The joint density of responses that share something; the same object for the same responses."""
+    return JointResponses(members)

@@ -120,16 +120,48 @@ def carried(name: str, parameters: list[Any], rows: int) -> dist.Distribution:
     return law.make(*(jnp.broadcast_to(a, (rows, *a.shape[a.ndim - t :])) for a, t in zip(arrays, trailing, strict=True)))
 
 
+@dataclass(frozen=True, eq=False)
+class NodeMixture:
+    """A mixture of one law over nodes, for each row.
+
+    Attributes
+    ----------
+    base : Distribution, batch shape (node x row,)
+        Rows of the first node, then of the second, and so on.
+    log_weights : array, shape (node, row)
+    """
+
+    base: dist.Distribution
+    log_weights: jax.Array
+
+    def spread(self, value: jax.Array) -> jax.Array:
+        """Values that broadcast against the rows, repeated for every node: ``(..., node x row)``."""
+        nodes, rows = self.log_weights.shape
+        value = jnp.broadcast_to(value, jnp.broadcast_shapes(jnp.shape(value), (rows,)))
+        return jnp.tile(value, nodes)
+
+    def gather(self, value: jax.Array) -> jax.Array:
+        """Values of every node and row with the nodes on an axis of their own, ``(..., node, row)``."""
+        return value.reshape(*value.shape[:-1], *self.log_weights.shape)
+
+
 # ---- moments and quantiles that every law has -----------------------------------------------------
 
 
-def log_prob(d: dist.Distribution, value: jax.Array) -> jax.Array:
+def log_prob(d: "dist.Distribution | NodeMixture", value: jax.Array) -> jax.Array:
     """Log density of each row at values that broadcast against the rows; codes may come as floats."""
+    if isinstance(d, NodeMixture):
+        return jax.scipy.special.logsumexp(d.gather(log_prob(d.base, d.spread(value))) + d.log_weights, axis=-2)
     return d.log_prob(value.astype(int) if isinstance(d, dist.CategoricalProbs) else value)
 
 
-def mean_and_variance(d: dist.Distribution) -> tuple[jax.Array, jax.Array]:
+def mean_and_variance(d: "dist.Distribution | NodeMixture") -> tuple[jax.Array, jax.Array]:
     """Mean and variance of each row; of codes, where the response is categorical."""
+    if isinstance(d, NodeMixture):
+        weights = jnp.exp(d.log_weights)
+        means, variances = (d.gather(jnp.broadcast_to(m, (d.log_weights.size,))) for m in mean_and_variance(d.base))
+        mean = (weights * means).sum(axis=0)
+        return mean, (weights * (variances + (means - mean) ** 2)).sum(axis=0)
     if isinstance(d, dist.CategoricalProbs):
         codes = jnp.arange(d.probs.shape[-1])
         mean = d.probs @ codes
@@ -170,14 +202,21 @@ def count_quantile(d: dist.Distribution, uniforms: jax.Array) -> jax.Array:
     return found
 
 
-def finite_quantile(d: dist.Distribution, support: jax.Array, uniforms: jax.Array) -> jax.Array:
+def finite_quantile(d: "dist.Distribution | NodeMixture", support: jax.Array, uniforms: jax.Array) -> jax.Array:
     """Smallest value of a finite support whose distribution function reaches each uniform number."""
     p = jnp.exp(log_prob(d, support[:, None]))
     return support[jnp.minimum((jnp.cumsum(p, axis=0) < uniforms).sum(axis=0), len(support) - 1)]
 
 
-def quantile(d: dist.Distribution, uniforms: jax.Array, whole: bool) -> jax.Array:
+def quantile(d: "dist.Distribution | NodeMixture", uniforms: jax.Array, whole: bool) -> jax.Array:
     """One outcome per row, a function of the row's uniform number, so that options share their luck."""
+    if isinstance(d, NodeMixture):  # the uniform number picks the node, and what is left of it the outcome there
+        weights = jnp.exp(d.log_weights)
+        reached = jnp.cumsum(weights, axis=0)
+        node = jnp.minimum((reached < uniforms).sum(axis=0), len(weights) - 1)
+        pick = lambda table: jnp.take_along_axis(table, node[None], axis=0)[0]  # noqa: E731
+        rest = jnp.clip((uniforms - pick(reached) + pick(weights)) / pick(weights), 1e-12, 1 - 1e-12)
+        return pick(d.gather(quantile(d.base, d.spread(rest), whole)))
     if whole:
         return count_quantile(d, uniforms)
     if isinstance(d, dist.HurdleProbs):

@@ -14,13 +14,19 @@ import pytensor.tensor as pt
 from ..schema import CLUSTER
 from ..study.conditions import Interval, Test
 from ..study.families import Family
-from ..study.predictor import Column, Contrast, Factor, Numeric, contrast_matrix, default_predictor
+from ..study.models import Hierarchical
+from ..study.predictor import Column, Contrast, Factor, Numeric, Stratum, cells_over, contrast_matrix, default_predictor, sequence_variables
 from ..study.priors import PriorInForce
+from ..study.structures import interactions_of, pseudo_sd
 from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .history import History
 from .likelihoods import Outcome, likelihood
+from .names import POOLED, POOLED_DIM
 from .priors import place, place_vector, rows_of, variables_of
+from .saturated import cell_codes
+from .shrinkage import interaction_scales
+from .smooth import curve_matrix, smooth_scales
 
 Tensor = pt.TensorVariable
 
@@ -38,6 +44,7 @@ def _factor(factor: Factor, study: Study, history: History) -> pt.TensorVariable
         if isinstance(node, Decision) and _shares_options(node, factor.options):
             value = value * _applies(study, node, factor.options, history)
         return value
+    assert isinstance(factor, Stratum)
     node = study[factor.decision]
     assert isinstance(node, Decision)
     return _holds(study, node, factor.index, history)
@@ -75,7 +82,7 @@ def _applies(study: Study, node: Decision, options: tuple[str, ...], history: Hi
 
 
 def _matrix(columns: tuple[Column, ...], study: Study, history: History) -> pt.TensorVariable:
-    """Design matrix of columns, shape (patient, column)."""
+    """Design matrix of columns without smooth curves, shape (patient, column)."""
     cache: dict[Factor, pt.TensorVariable] = {}
     made = []
     for column in columns:
@@ -101,6 +108,8 @@ class _Part:
     intercept : bool
     sd, location : scalar tensor
         Unit and centre of default priors.
+    pseudo_sd : float
+        Residual SD of one observation, in that unit.
     """
 
     prefix: str
@@ -108,6 +117,7 @@ class _Part:
     intercept: bool
     sd: Tensor
     location: Tensor
+    pseudo_sd: float
 
 
 @dataclass(frozen=True)
@@ -116,27 +126,38 @@ class _Design:
 
     history: History
     clustered: bool
+    interactions: str
+    columns: dict[str, tuple[Column, ...]]
     matrices: dict[str, Tensor]
     labels: dict[str, tuple[str, ...]]
     decisions: dict[str, tuple[str, ...]]
+    sequence: Tensor | None
 
     @classmethod
     def of(cls, study: Study, response: Response, history: History) -> "_Design":
         predictor = default_predictor(study, response)
-        tables = {"beta": predictor.main, "treatment": predictor.treatment, "interaction": predictor.interaction}
+        tables = {"beta": predictor.main, "treatment": predictor.treatment, "interaction": predictor.interaction,
+                  "smooth": predictor.smooth, "interaction_smooth": predictor.interaction_smooth}
         if study.cluster:
             tables["cluster_treatment"] = predictor.latest
-        model = pm.modelcontext(None)
+        tables = {name: columns for name, columns in tables.items() if columns}
+        model, sequence = pm.modelcontext(None), None
         for name, columns in tables.items():
-            if columns:
-                model.add_coord(_DIMS[name], [c.label for c in columns])
-        matrices = {name: _matrix(columns, study, history) for name, columns in tables.items() if columns}
+            model.add_coord(_DIMS[name], [c.label for c in columns])
+        assert isinstance(response.model, Hierarchical)
+        if response.model.sequences:
+            cells = cells_over(study, sequence_variables(study, response))
+            model.add_coord("sequence", list(cells.labels))
+            sequence = cell_codes(cells, history)
+        plain = lambda columns: _matrix(columns, study, history)  # noqa: E731
+        matrices = {n: curve_matrix(c, plain, history) if n.endswith("smooth") else plain(c) for n, c in tables.items()}
         labels = {name: tuple(c.label for c in columns) for name, columns in tables.items()}
         decisions = {name: tuple(getattr(c.factors[0], "name", "") for c in columns) for name, columns in tables.items()}
-        return cls(history, study.cluster is not None, matrices, labels, decisions)
+        return cls(history, study.cluster is not None, interactions_of(study, response), tables, matrices, labels, decisions, sequence)
 
 
-_DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "cluster_treatment": "cluster_contrast"}
+_DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "cluster_treatment": "cluster_contrast",
+         "smooth": "smooth_basis", "interaction_smooth": "interaction_smooth_basis"}
 _SCALES = {"treatment": "tau", "interaction": "tau_interaction", "cluster_treatment": "cluster_treatment_sd"}
 
 
@@ -147,18 +168,28 @@ def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -
     def of(address: str, location: Tensor | None = None, dims: tuple[str, ...] = ()) -> Tensor:
         return place(priors[part.prefix + address], part.sd, location=location, dims=(*dims, *across) or None)
 
-    def scaled(name: str, scale: str, dims: tuple[str, ...]) -> Tensor:
-        own = _own_rows(part, name, scale, design, priors)
-        if own:
+    def scaled(name: str, scale: Tensor | str, dims: tuple[str, ...]) -> Tensor:
+        if isinstance(scale, str) and (own := _own_rows(part, name, scale, design, priors)):
             return place_vector(part.prefix + name, own, part.sd, dims=(*dims, *across), across=part.width)
-        return pm.Normal(part.prefix + name, 0.0, place(priors[part.prefix + scale], part.sd), dims=(*dims, *across))
+        sigma = place(priors[part.prefix + scale], part.sd) if isinstance(scale, str) else scale[:, None] if across else scale
+        return pm.Normal(part.prefix + name, 0.0, sigma, dims=(*dims, *across))
 
     found = [("intercept", of("intercept", part.location))] if part.intercept else []
     if "beta" in design.matrices:
         own = rows_of(part.prefix + "beta", design.labels["beta"], priors)
         dims = (_DIMS["beta"], *across)
         found.append(("beta", place_vector(part.prefix + "beta", own, part.sd, dims=dims, across=part.width) if own else of("beta", dims=dims[:1])))
-    found += [(name, scaled(name, _SCALES[name], (_DIMS[name],))) for name in ("treatment", "interaction") if name in design.matrices]
+    for name in (n for n in ("treatment", "interaction", "smooth", "interaction_smooth") if n in design.matrices):
+        columns = design.columns[name]
+        if name in ("smooth", "interaction_smooth"):
+            scale: Tensor | str = smooth_scales(part.prefix + name, columns, priors, part.sd)
+        elif name == "interaction" and design.interactions != "normal":
+            scale = interaction_scales(design.interactions, part.prefix, columns, priors, part.sd, part.pseudo_sd)
+        else:
+            scale = _SCALES[name]
+        found.append((name, scaled(name, scale, (_DIMS[name],))))
+    if design.sequence is not None:
+        found.append(("sequence_effect", scaled("sequence_effect", "tau_sequence", ("sequence",))))
     if design.clustered:
         found.append(("cluster_effect", scaled("cluster_effect", "cluster_sd", (CLUSTER,))))
         if "cluster_treatment" in design.matrices:
@@ -193,6 +224,9 @@ def _predictor(effects: list[tuple[str, Tensor]], design: _Design, k: int | None
             eta = eta + effect
         elif name == "cluster_effect":
             eta = eta + effect[design.history.cluster]
+        elif name == "sequence_effect":
+            assert design.sequence is not None
+            eta = eta + effect[design.sequence]
         elif name == "cluster_treatment":
             eta = eta + (design.matrices[name] * effect[design.history.cluster]).sum(axis=1)
         else:
@@ -205,15 +239,16 @@ def build(study: Study, response: Response, history: History) -> Outcome:
 
     Every coefficient is written centred, Normal given its scale, so that draws are effects on the
     natural scale: ``intercept``, ``beta``, ``treatment`` (scale ``tau``), ``interaction`` (scale
-    ``tau_interaction``), ``cluster_effect``, ``cluster_treatment``; those of a family's part for zeros
+    ``tau_interaction``, or one scale each), ``smooth`` and ``interaction_smooth`` (basis functions),
+    ``sequence_effect`` (``tau_sequence``), ``cluster_effect``, ``cluster_treatment``; those of a family's part for zeros
     begin with ``zero_``. Engines choose their own coordinates.
     """
     family = response.family
     assert family is not None
     location, sd = _unit(family, response, history)
-    parts = [_Part("", family.width, family.intercept, sd, location)]
+    parts = [_Part("", family.width, family.intercept, sd, location, pseudo_sd(family.link))]
     if family.zero_part:
-        parts.append(_Part("zero_", None, True, pt.constant(1.0), pt.constant(0.0)))
+        parts.append(_Part("zero_", None, True, pt.constant(1.0), pt.constant(0.0), pseudo_sd("logit")))
     if family.width:
         pm.modelcontext(None).add_coord("category", list(range(1, family.width + 1)))
     design, priors = _Design.of(study, response, history), study.priors(response.name)
@@ -222,7 +257,40 @@ def build(study: Study, response: Response, history: History) -> Outcome:
         made = _effects(part, design, priors)
         effects += [v for _, e in made for v in variables_of(e)]
         eta += [_predictor(made, design, k) for k in (range(part.width) if part.width else (None,))]
+    if response.name in study.pool_stages:
+        shift, common = _pooled(study, response, history, priors, sd)
+        eta[0] = eta[0] + shift
+        effects += common
+    if response.name in study.patient_effects:
+        shift, loadings = _patient_effect(study, response, history, priors, sd)
+        eta[0] = eta[0] + shift
+        effects += loadings
     return likelihood(response, priors, history, tuple(eta), sd, tuple(effects))
+
+
+def _pooled(
+    study: Study, response: Response, history: History, priors: Mapping[str, PriorInForce], sd: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """What the contrasts common to pooled stages add to the predictor, shape (patient,); they are a variable of the first stage only."""
+    columns = default_predictor(study, response).latest
+    pm.modelcontext(None).add_coord(POOLED_DIM, [f"{k + 1}" for k in range(len(columns))])
+    if history.pooled is not None:
+        return pt.dot(_matrix(columns, study, history), history.pooled), []
+    common = pm.Normal(POOLED, 0.0, place(priors["tau_pooled"], sd), dims=POOLED_DIM)
+    return pt.dot(_matrix(columns, study, history), common), [common]
+
+
+def _patient_effect(
+    study: Study, response: Response, history: History, priors: Mapping[str, PriorInForce], sd: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """What a patient's own effect adds to the predictor, shape (patient,), and its loadings: on the level and on the latest contrasts."""
+    columns = default_predictor(study, response).latest
+    level = place(priors["patient_effect"], sd)
+    if not columns:
+        return history.patient_effect * level, [level]
+    pm.modelcontext(None).add_coord("patient_effect_contrast", [c.label for c in columns])
+    tilt = place(priors["patient_effect_treatment"], sd, dims="patient_effect_contrast")
+    return history.patient_effect * (level + pt.dot(_matrix(columns, study, history), tilt)), [level, tilt]
 
 
 def _unit(family: Family, response: Response, history: History) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,8 @@ class History:
     ----------
     coords : mapping of str to tuple of str
         Labels of every decision and labelled covariate, and of the clusters.
+    pooled : vector or None
+        Contrasts of the latest decision that an earlier response's parameters hold, where stages are pooled.
 
     Examples
     --------
@@ -37,6 +39,8 @@ class History:
     _scales: Mapping[str, tuple[pt.TensorVariable, pt.TensorVariable]]
     _cluster: pt.TensorVariable | None
     _extras: Mapping[str, pt.TensorVariable] = field(default_factory=dict)
+    _effect: pt.TensorVariable | None = None
+    pooled: pt.TensorVariable | None = None
 
     def _column(self, name: str) -> pt.TensorVariable:
         if name not in self._columns:
@@ -81,6 +85,13 @@ class History:
         if self._cluster is None:
             raise ModelError("The study declares no cluster=, so history.cluster is not there.")
         return self._cluster
+
+    @property
+    def patient_effect(self) -> pt.TensorVariable:
+        """Each patient's own effect, shared by the study's ``patient_effects`` responses, standard Normal, shape (patient,)."""
+        if self._effect is None:
+            raise ModelError("The study does not name this response in patient_effects=, so history.patient_effect is not there.")
+        return self._effect
 
     @property
     def zeros(self) -> pt.TensorVariable:

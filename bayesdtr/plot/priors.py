@@ -11,7 +11,9 @@ from ..inference.ess import frozen, in_units, normals_of
 from ..study.borrowing import RobustMAP
 from ..study.families import Family
 from ..study.models import Saturated, UserModel
+from ..study.predictor import default_predictor, groups
 from ..study.priors import Prior, PriorInForce
+from ..study.structures import PURE, SHARES
 from ..study.timeline import Response
 from .style import BLUE, INK, MUTED, SKY, SMALL, dress, new_figure, plain, wrapped
 
@@ -96,7 +98,9 @@ def _row(posterior: Posterior | StackedModel, response: Response, row: PriorInFo
     prior = in_units(row, None if scale is None else scale.location, None if scale is None else scale.sd)
     assert isinstance(prior, Prior)
     numbers = prior.parameters
-    if prior.distribution == "Dirichlet" and response.support is not None:
+    if row.address.endswith(SHARES):
+        numbers = (*numbers, ("levels", float(len(groups(default_predictor(posterior.study, response).interaction)[0]))))
+    elif prior.distribution == "Dirichlet" and response.support is not None:
         numbers = (*numbers, ("levels", float(len(response.support))))
     text = f"{prior.distribution}({', '.join(f'{v:.4g}' for _, v in prior.parameters)})"
     return PriorRow(row.response, row.address, row.text, prior.distribution, numbers, text, unit, *common)
@@ -107,6 +111,8 @@ def _unit(family: Family, address: str, response: str) -> str:
     address = address.split(".")[0]
     if address in ("probability", "baseline"):
         return "probability"
+    if address.removeprefix("zero_") in PURE:
+        return "a pure number"
     if address in {a.name for a in family.addresses()} and family.link != "identity":
         return "a pure number"
     zero = address.startswith("zero_")

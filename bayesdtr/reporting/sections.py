@@ -20,6 +20,7 @@ from ..plot.priors import priors_in_force
 from ..plot.style import SPARSE
 from ..study.describe import equation, timeline_lines
 from ..study.models import Hierarchical, UserModel
+from ..study.structures import interactions_of
 from ..study.timeline import Decision
 from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Picture, Points, Section, amount, chance, digits_for, interval, table
 from .figures import inlined, width_of
@@ -88,6 +89,20 @@ def design(m: Material) -> Section:
         notes.append("Covariates enter divided by their SD. Every contrast of treatments (“a vs b”) is normal around zero with the common scale tau, "
                      "every interaction with the smaller scale tau_interaction; both scales are estimated. Contrasts sum to zero within each set of "
                      "feasible options.")
+    shrunk = {interactions_of(study, r) for r in study.responses if isinstance(r.model, Hierarchical)}
+    if "horseshoe" in shrunk:
+        notes.append("Regularized horseshoe: most interactions are pulled to nearly zero, few escape; the contrasts of one set of options in one "
+                     "variable share their scale.")
+    if "r2d2" in shrunk:
+        notes.append("R2D2: a prior on the share of variance that all interactions explain, divided among them.")
+    if any(isinstance(r.model, Hierarchical) and "s(" in f"{r.model.covariates}{r.model.modifiers}" for r in study.responses):
+        notes.append("s(x): a smooth curve in x, a linear trend plus a Gaussian process with squared-exponential covariance, resolved to 3 SD from "
+                     "the mean and level beyond.")
+    if any(isinstance(r.model, Hierarchical) and r.model.sequences for r in study.responses):
+        notes.append("Sequences of options have effects of their own, normal around zero with the common scale tau_sequence.")
+    if study.patient_effects:
+        notes.append(f"{', '.join(study.patient_effects)} share a normal effect of each patient's own, integrated over; what is expected of a "
+                     "patient uses the patient's own earlier responses.")
     if study.cluster:
         notes.append(f"Levels and treatment contrasts vary over {study.cluster} and are partially pooled.")
     if any(isinstance(k, UserModel) for k in kinds):

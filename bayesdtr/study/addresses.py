@@ -16,6 +16,7 @@ from .borrowing import Commensurate, RobustMAP
 from .models import Hierarchical, Saturated
 from .predictor import Contrast, default_predictor, saturated_cells
 from .priors import ON_THE_LINE, UNIT_INTERVAL, Address, Prior, PriorInForce, hierarchical_addresses, saturated_addresses
+from .structures import interactions_of, structured
 from .timeline import Response
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def addresses(study: "Study", response: Response) -> dict[str, Address]:
     assert response.family is not None
     if isinstance(response.model, Saturated):
         return saturated_addresses(response.family)
-    return hierarchical_addresses(response.family, study.cluster is not None)
+    return structured(study, response, hierarchical_addresses(response.family, study.cluster is not None))
 
 
 def difference_factor(contrast: Contrast) -> float:
@@ -55,7 +56,9 @@ def elements(study: "Study", response: Response, table: Mapping[str, Address]) -
             own(base, label)
     elif isinstance(response.model, Hierarchical):
         predictor = default_predictor(study, response)
-        scales = {"tau": predictor.treatment, "tau_interaction": predictor.interaction}
+        scales = {"tau": predictor.treatment}
+        if interactions_of(study, response) == "normal":  # a sparse prior has one common scale
+            scales["tau_interaction"] = predictor.interaction
         for prefix in ("", "zero_") if response.family.zero_part else ("",):
             for column in predictor.main:
                 own(f"{prefix}beta", column.label)

@@ -1,12 +1,14 @@
 """What `print(study)` shows: the timeline, each model as an equation, every prior, the embedded regimes."""
 
 import textwrap
+from collections.abc import Sequence
 
 from ..errors import StudyError
 from .counts import Hurdle, ZeroInflated
 from .families import Family
-from .models import Saturated, UserModel
-from .predictor import default_predictor, saturated_cells
+from .models import Hierarchical, Saturated, UserModel
+from .predictor import Basis, Factor, cells_over, default_predictor, saturated_cells, sequence_variables
+from .structures import interactions_of
 from .study import Study
 from .timeline import Baseline, Decision, Response
 
@@ -63,13 +65,29 @@ def equation(study: Study, response: Response) -> list[str]:
     for name, columns in (("beta", p.main), ("tau", p.treatment)):
         if columns:
             lines.append(f"+ {name}: " + " + ".join(c.label for c in columns))
-    grouped: dict[str, list[str]] = {}
-    for column in p.interaction:
-        grouped.setdefault(column.factors[0].label, []).append(column.factors[1].label)
-    lines += [f"+ tau_interaction: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
+    shrunk = {"horseshoe": " (regularized horseshoe)", "r2d2": " (R2D2)"}.get(interactions_of(study, response), "")
+    for name, columns in ((f"tau_interaction{shrunk}", p.interaction), ("interaction_smooth", p.interaction_smooth)):
+        grouped: dict[str, dict[str, None]] = {}
+        for column in columns:
+            grouped.setdefault(column.factors[0].label, {})[_shown(column.factors[1:])] = None
+        lines += [f"+ {name}: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
+    if p.smooth:
+        lines.insert(3, "+ smooth: " + " + ".join(dict.fromkeys(_shown(c.factors) for c in p.smooth)))
+    if response.name in study.pool_stages:
+        lines.append(f"+ tau_pooled, common to {', '.join(study.pool_stages)}: " + " + ".join(c.label for c in p.latest))
+    if response.name in study.patient_effects:
+        lines.append("+ patient's effect × (" + " + ".join(["patient_effect", *(f"patient_effect_treatment × {c.label}" for c in p.latest)]) + ")")
+    if isinstance(response.model, Hierarchical) and response.model.sequences:
+        cells = cells_over(study, sequence_variables(study, response))
+        lines.append(f"+ tau_sequence: one effect for each of {len(cells.labels)} sequences of {', '.join(cells.names)}")
     if study.cluster:
         lines.append(f"+ {study.cluster} level" + "".join(f" + {study.cluster} × {c.label}" for c in p.latest))
     return lines
+
+
+def _shown(factors: Sequence[Factor]) -> str:
+    """A product of factors; a smooth curve by its variable."""
+    return " × ".join(f.source if isinstance(f, Basis) else f.label for f in factors)
 
 
 def prior_lines(study: Study, response: Response) -> list[str]:
@@ -100,6 +118,10 @@ def describe(study: Study) -> str:
     parts.append(_wrap(f"utility: {study.utility}" + (f" (differences below {study.mcid:g} do not matter)" if study.mcid else ""), 4))
     if study.cluster:
         parts.append(_wrap(f"clusters: {study.cluster}, partially pooled", 4))
+    if study.patient_effects:
+        parts.append(_wrap(f"patients' own effects: one for each patient, shared by {', '.join(study.patient_effects)}, integrated over", 4))
+    if study.pool_stages:
+        parts.append(_wrap(f"pooled stages: the latest decisions of {', '.join(study.pool_stages)} have contrasts in common", 4))
     if study.reference:
         parts.append(_wrap(f"reference regime: {study.reference.label}", 4))
     for event, sentence in study.estimand:

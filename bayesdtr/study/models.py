@@ -3,18 +3,77 @@
 import hashlib
 import importlib
 import inspect
+import math
+import numbers
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import StudyError
+from ..errors import StudyError, did_you_mean, listing
+from .formula import parse
 from .priors import NormalInverseGamma
 
+INTERACTIONS = ("normal", "auto", "horseshoe", "r2d2")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Hierarchical:
-    """The default: a linear predictor with shrunken treatment contrasts and interactions, partial pooling over clusters."""
+    """The default: a linear predictor with shrunken treatment contrasts and interactions, partial pooling over clusters.
+
+    Parameters
+    ----------
+    covariates : str, optional
+        Main effects as a formula, ``"age + C(sex) + age:C(sex) + s(bmi)"``, in place of one linear
+        term for each baseline covariate. ``C(x)`` is a variable with labels, ``s(x)`` a smooth curve
+        (linear trend plus Gaussian process). Responses that it does not name keep their default term.
+    modifiers : str, optional
+        What every decision interacts with, as a formula; by default every variable observed before
+        it and every response since (baseline covariates: those that `covariates` names). Earlier
+        decisions, and responses that the formula does not name, stay.
+    interactions : {"normal", "auto", "horseshoe", "r2d2"}
+        Prior of the interactions: Normal with one scale; the regularized horseshoe (few large, the
+        rest nearly zero); R2D2 (a share of explained variance, divided up). "auto" is "normal" for up
+        to 8 variables that decisions interact with, otherwise the horseshoe.
+    relevant : float
+        Horseshoe: how many interactions (of a decision with a variable) are expected to matter.
+    patients : int
+        Horseshoe: the planned number of patients, which sets how small "nearly zero" is. A number of
+        the design, so that the prior stays where it is from look to look.
+    sequences : bool
+        Whether each sequence of options, and of the discrete responses that later decisions depend
+        on, has a partially pooled effect of its own.
+
+    Examples
+    --------
+    >>> Response("y", Normal(), model=Hierarchical(covariates="s(age) + C(sex)", interactions="auto"))
+    """
+
+    covariates: str | None = None
+    modifiers: str | None = None
+    interactions: str = "normal"
+    relevant: float = 3.0
+    patients: int = 300
+    sequences: bool = False
+
+    def __init__(self, *, covariates: str | None = None, modifiers: str | None = None, interactions: str = "normal", relevant: float = 3.0,
+                 patients: int = 300, sequences: bool = False):
+        for name, formula in (("covariates", covariates), ("modifiers", modifiers)):
+            if formula is not None:
+                parse(formula, f"Hierarchical: {name}")
+        if interactions not in INTERACTIONS:
+            raise StudyError(
+                f"Hierarchical: interactions={interactions!r} is none of {listing(INTERACTIONS)}{did_you_mean(interactions, INTERACTIONS)}"
+            )
+        if isinstance(relevant, bool) or not isinstance(relevant, numbers.Real) or not 0 < relevant < math.inf:
+            raise StudyError(f"Hierarchical: relevant must be a number above 0, got {relevant!r}.")
+        if isinstance(patients, bool) or not isinstance(patients, numbers.Integral) or patients < 1:
+            raise StudyError(f"Hierarchical: patients must be a whole number of at least 1, got {patients!r}.")
+        if not isinstance(sequences, bool):
+            raise StudyError(f"Hierarchical: sequences is True or False, got {sequences!r}.")
+        for field_name, value in (("covariates", covariates), ("modifiers", modifiers), ("interactions", interactions),
+                                  ("relevant", float(relevant)), ("patients", int(patients)), ("sequences", sequences)):
+            object.__setattr__(self, field_name, value)
 
 
 @dataclass(frozen=True)

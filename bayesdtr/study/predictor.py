@@ -5,14 +5,18 @@ what a user sees is what is fitted.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import StudyError, listing
+from ..errors import StudyError, did_you_mean, listing
 from .conditions import Condition, Equals, Interval, OneOf
 from .families import Ordinal
+from .formula import Term, parse
+from .models import Hierarchical
+from .rules import tailoring_variables
 from .timeline import Decision, Node, Options, Response, finite_values, labels_of
 
 if TYPE_CHECKING:
@@ -28,6 +32,11 @@ class Numeric:
     @property
     def label(self) -> str:
         """Name of the variable."""
+        return self.name
+
+    @property
+    def source(self) -> str:
+        """What the factor comes from, which several contrasts may share."""
         return self.name
 
 
@@ -48,6 +57,11 @@ class Contrast:
         """``second[switch vs stay]``."""
         return f"{self.name}[{self.options[self.index + 1]} vs {', '.join(self.options[: self.index + 1])}]"
 
+    @property
+    def source(self) -> str:
+        """The variable with the options that are compared."""
+        return f"{self.name}[{', '.join(self.options)}]"
+
 
 @dataclass(frozen=True)
 class Stratum:
@@ -62,8 +76,38 @@ class Stratum:
         """The condition."""
         return f"[{self.text}]"
 
+    @property
+    def source(self) -> str:
+        """The condition."""
+        return self.label
 
-Factor = Numeric | Contrast | Stratum
+
+@dataclass(frozen=True)
+class Basis:
+    """One function of a smooth curve's basis: number `index` (from 1) of `SMOOTH_SIZE`, of a standardised variable."""
+
+    name: str
+    index: int
+
+    @property
+    def label(self) -> str:
+        """``s(bmi).3``."""
+        return f"{self.source}.{self.index}"
+
+    @property
+    def source(self) -> str:
+        """``s(bmi)``."""
+        return f"s({self.name})"
+
+
+Factor = Numeric | Contrast | Stratum | Basis
+
+SMOOTH_RANGE = 3.0
+"""A smooth curve is resolved up to this many SDs from the mean, and level beyond."""
+SMOOTH_EDGE = 6.4
+"""Where the basis ends: 3.2 times the longest length scale that the default prior allows for (2 SD)."""
+SMOOTH_SIZE = 23
+"""Basis functions: 1.75 times the edge over the shortest length scale that the default prior allows for (.5 SD)."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +121,11 @@ class Column:
         """Factors joined by a multiplication sign."""
         return " × ".join(f.label for f in self.factors)
 
+    @property
+    def group(self) -> str:
+        """What the factors come from. Columns of one group share their scale, so that no option of a set is favored."""
+        return " × ".join(f.source for f in self.factors)
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -88,12 +137,22 @@ class Predictor:
         Priors ``beta``; ``tau``; ``tau_interaction``.
     latest : tuple of Column
         Contrasts of the latest decision, which vary over clusters.
+    smooth, interaction_smooth : tuple of Column
+        Basis functions of smooth main effects, and of smooth treatment-by-covariate interactions.
     """
 
     main: tuple[Column, ...]
     treatment: tuple[Column, ...]
     interaction: tuple[Column, ...]
     latest: tuple[Column, ...]
+    smooth: tuple[Column, ...] = ()
+    interaction_smooth: tuple[Column, ...] = ()
+
+
+def groups(columns: Sequence[Column]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The groups of some columns in order, and for each column the index of its group."""
+    names = tuple(dict.fromkeys(c.group for c in columns))
+    return names, np.array([names.index(c.group) for c in columns], dtype=int)
 
 
 def contrast_matrix(n: int) -> np.ndarray:
@@ -114,10 +173,11 @@ def _contrasts(node: Node) -> list[Contrast]:
     return [Contrast(node.name, options, j) for options in sets for j in range(len(options) - 1)]
 
 
-def _strata(study: "Study", decision: Decision) -> list[Stratum]:
-    """Conditions whose level shift is not a combination of main effects already present."""
+def _strata(study: "Study", decision: Decision, carried: set[str]) -> list[Stratum]:
+    """Conditions whose level shift is not a combination of main effects already present: those of `carried` and of decisions."""
+    carried = carried | {d.name for d in study.decisions}
     if all(len(c.tests) == 1 and isinstance(c.tests[0][1], (Equals, OneOf)) and finite_values(study[c.variables[0]]) is not None
-           for c, _ in decision.choices):
+           and c.variables[0] in carried for c, _ in decision.choices):
         return []
     return [Stratum(decision.name, i, str(c)) for i, (c, _) in enumerate(decision.choices) if i > 0 and not _implied(study, c)]
 
@@ -149,27 +209,111 @@ def _ordered(node: Node) -> bool:
     return isinstance(node, Response) and isinstance(node.family, Ordinal)
 
 
+@dataclass(frozen=True)
+class _Item:
+    """Something that enters a predictor or modifies a decision: variables, linear columns, columns of a smooth curve."""
+
+    names: tuple[str, ...]
+    linear: tuple[Column, ...]
+    smooth: tuple[Column, ...] = ()
+
+
+def _plain(node: Node) -> _Item:
+    return _Item((node.name,), tuple(Column((f,)) for f in _variable_factors(node)))
+
+
+def _product(parts: Sequence[Sequence[Factor]]) -> tuple[Column, ...]:
+    return tuple(Column(factors) for factors in itertools.product(*parts))
+
+
+def _written(study: "Study", response: Response, term: Term, where: str) -> _Item:
+    """A term of a formula as columns.
+
+    Raises
+    ------
+    StudyError
+        When a variable is unknown at this point of the timeline or does not suit its function.
+    """
+    known = {n.name: n for n in study.before(response.name) if not isinstance(n, Decision)}
+    linear: list[list[Factor]] = []
+    curves = 0
+    for piece in term:
+        if piece.name not in known:
+            if piece.name in study.names and isinstance(study[piece.name], Decision):
+                raise StudyError(f"{where} names the decision {piece.name!r}; decisions enter by themselves, leave it out.")
+            raise StudyError(
+                f"{where} names {piece.name!r}; observed before {response.name!r}: {listing(known) or 'nothing'}{did_you_mean(piece.name, known)}"
+            )
+        node = known[piece.name]
+        if piece.function == "C" and labels_of(node) is None:
+            raise StudyError(f"{where}: {piece} needs a variable with labels; declare {piece.name!r} with levels=[...], or write it without C().")
+        if piece.function == "s" and finite_values(node) is not None:
+            number = len(finite_values(node) or ())
+            raise StudyError(f"{where}: {piece} needs a continuous variable, and {piece.name!r} has {number} values; leave s() out.")
+        curves += piece.function == "s"
+        linear.append(_variable_factors(node) if piece.function != "C" else list(_contrasts(node)))
+    if curves > 1:
+        raise StudyError(f"{where}: {':'.join(map(str, term))} multiplies two smooth curves; a term has one, for example s(x):C(sex) or s(x):y.")
+    smooth: tuple[Column, ...] = ()
+    if curves:
+        basis = [[Basis(p.name, j) for j in range(1, SMOOTH_SIZE + 1)] if p.function == "s" else f for p, f in zip(term, linear, strict=True)]
+        smooth = _product(basis)
+    return _Item(tuple(p.name for p in term), _product(linear), smooth)
+
+
+def _items(study: "Study", response: Response, formula: str | None, what: str, default: Sequence[Node]) -> list[_Item]:
+    """The items of a formula, then those of responses that it does not name; without a formula, of the default variables."""
+    if formula is None:
+        return [_plain(node) for node in default]
+    where = f"Response {response.name!r}: {what}={formula!r}"
+    items = [_written(study, response, term, where) for term in parse(formula, where)]
+    named = {n for i in items for n in i.names}
+    return items + [_plain(n) for n in study.before(response.name) if isinstance(n, Response) and n.name not in named]
+
+
 def default_predictor(study: "Study", response: Response) -> Predictor:
-    """The default predictor of a response.
+    """The predictor of a response's hierarchical model.
 
     Main effects of the whole history; contrasts of each past and present decision within each
     feasible set; interactions of every decision with everything observed before it (baseline,
-    responses, earlier decisions) and with the responses since.
+    responses, earlier decisions) and with the responses since. Formulas replace the covariates.
+
+    Raises
+    ------
+    StudyError
+        When a formula does not suit the study.
     """
+    model = response.model if isinstance(response.model, Hierarchical) else Hierarchical()
     history = study.before(response.name)
     decisions = [node for node in history if isinstance(node, Decision)]
-    latest = decisions[-1]
-    main = [Column((f,)) for node in history if not isinstance(node, Decision) for f in _variable_factors(node)]
-    main += [Column((s,)) for d in decisions for s in _strata(study, d)]
+    observed = [node for node in history if not isinstance(node, Decision)]
+    items = _items(study, response, model.covariates, "covariates", observed)
+    carried = {i.names[0] for i in items if len(i.names) == 1}
+    main = [c for i in items for c in i.linear] + [Column((s,)) for d in decisions for s in _strata(study, d, carried)]
     treatment = [Column((c,)) for d in decisions for c in _contrasts(d)]
+    named = {n for i in items for n in i.names}
+    modifiers = _items(study, response, model.modifiers, "modifiers", [n for n in observed if n.name in named or isinstance(n, Response)])
     interaction: list[Column] = []
+    curves: list[Column] = []
     for d in decisions:
-        position = history.index(d)
-        partners = [n for i, n in enumerate(history) if i < position or (i > position and isinstance(n, Response))]
-        for c, partner in itertools.product(_contrasts(d), partners):
-            if partner.name not in _fixed(d, c.options):
-                interaction += [Column((c, f)) for f in _variable_factors(partner)]
-    return Predictor(tuple(main), tuple(treatment), tuple(interaction), tuple(Column((c,)) for c in _contrasts(latest)))
+        here = history.index(d)
+        earlier = [_plain(n) for n in history[:here] if isinstance(n, Decision)]
+        partners = sorted([*modifiers, *earlier], key=lambda i: max(study.names.index(n) for n in i.names))
+        for c, item in itertools.product(_contrasts(d), partners):
+            if not set(item.names) & _fixed(d, c.options):
+                interaction += [Column((c, *column.factors)) for column in item.linear]
+                curves += [Column((c, *column.factors)) for column in item.smooth]
+    smooth = tuple(dict.fromkeys(c for i in items for c in i.smooth))
+    latest = tuple(Column((c,)) for c in _contrasts(decisions[-1]))
+    return Predictor(tuple(dict.fromkeys(main)), tuple(treatment), tuple(dict.fromkeys(interaction)), latest, smooth, tuple(dict.fromkeys(curves)))
+
+
+def sequence_variables(study: "Study", response: Response) -> tuple[str, ...]:
+    """The decisions before a response and the discrete responses that they are tailored to or depend on."""
+    before = study.before(response.name)
+    decisions = [n for n in before if isinstance(n, Decision)]
+    used = {name for d in decisions for name in (*tailoring_variables(study, d), *(v for c, _ in d.choices for v in c.variables))}
+    return tuple(n.name for n in before if isinstance(n, Decision) or (isinstance(n, Response) and n.name in used and finite_values(n) is not None))
 
 
 # ---- saturated cells ----------------------------------------------------------------------------
@@ -218,7 +362,11 @@ class Cells:
 
 def saturated_cells(study: "Study", response: Response) -> Cells:
     """Enumerate the cells of a saturated response, leaving out infeasible combinations."""
-    names = saturated_variables(study, response)
+    return cells_over(study, saturated_variables(study, response))
+
+
+def cells_over(study: "Study", names: tuple[str, ...]) -> Cells:
+    """Enumerate the combinations of some discrete variables, leaving out infeasible ones."""
     nodes = [study[n] for n in names]
     levels = [finite_values(n) or () for n in nodes]
     shape = tuple(len(v) for v in levels)

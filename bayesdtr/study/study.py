@@ -3,7 +3,7 @@
 import itertools
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from .partition import check_partition
 from .predictor import saturated_variables
 from .priors import PriorInForce
 from .rules import Rules, embedded_regimes, written
+from .structures import check_patient_effects, check_pool_stages
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Table, Utility
 
@@ -64,6 +65,13 @@ class Study:
         fixed at the first fit, stored with the posterior and reused.
     priors : mapping of str to Prior or float, optional
         As ``priors`` of the responses, addresses beginning with the response: ``{"y.tau.scale": 0.3}``.
+    patient_effects : sequence of str, optional
+        Responses that share an effect of each patient's own (a frailty): what a patient's earlier
+        responses say about it tells on the later ones. The effect is integrated over, and predictions
+        for a patient use the patient's own history.
+    pool_stages : sequence of str, optional
+        Responses that are the same outcome after decisions between the same options: the contrasts of
+        each one's latest decision vary around common ones, so that stages learn from one another.
 
     Raises
     ------
@@ -83,11 +91,13 @@ class Study:
     mcid: float | None
     estimand: tuple[tuple[str, str], ...]
     scales: tuple[tuple[str, Scale], ...]
+    patient_effects: tuple[str, ...]
+    pool_stages: tuple[str, ...]
 
     def __init__(self, *timeline: Node, utility: Utility | str, cluster: str | None = None, id: str | None = None,
                  reference: Mapping[str, Any] | Rules | None = None, mcid: float | None = None,
                  estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None,
-                 priors: Mapping[str, Given] | None = None):
+                 priors: Mapping[str, Given] | None = None, patient_effects: Sequence[str] = (), pool_stages: Sequence[str] = ()):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
         put("timeline", with_study_priors(timeline, priors or {}))
         put("utility", Utility(utility) if isinstance(utility, str) else utility)
@@ -99,12 +109,19 @@ class Study:
             raise StudyError(f"Study: mcid must be a finite number above 0, got {mcid!r}.")
         put("mcid", None if mcid is None else float(mcid))
         put("scales", _scales(self, scales or {}))
+        put("patient_effects", check_patient_effects(self, patient_effects))
+        put("pool_stages", check_pool_stages(self, pool_stages))
         _check_utility(self)
         for decision in self.decisions:
             _check_decision(self, decision)
         for response in self.responses:
             _check_response(self, response)
         put("reference", reference if isinstance(reference, Rules) or reference is None else written(self, reference, "reference"))
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Responses that share something with others, in time order: what one shows of a patient tells about the others."""
+        return tuple(r.name for r in self.responses if r.name in (*self.patient_effects, *self.pool_stages))
 
     # ---- looking things up -----------------------------------------------------------------
 

@@ -162,8 +162,9 @@ class Response:
         Its column in the data.
     family : Family, optional
         ``Normal()``, ``Bernoulli()``, ``Ordinal([...])`` and so on; may be left out when `model` is a function.
-    model : None, Saturated, or callable
-        None for the hierarchical default, ``Saturated()``, or a function ``f(history)`` that builds
+    model : None, Hierarchical, Saturated, or callable
+        None for the hierarchical default, ``Hierarchical(...)`` for its options (formulas, smooth
+        curves, sparse interactions, sequences), ``Saturated()``, or a function ``f(history)`` that builds
         the response's PyMC model and returns its random variable.
     priors : mapping of str to Prior, RobustMAP, Commensurate or float, optional
         By address (``print(study)`` lists them). A prior replaces the default and is on the

@@ -1,0 +1,10 @@
+"""Names that a model's builder and its users share: of inputs that are no data, and of what pooled stages have in common."""
+
+EFFECT_INPUT = "patient::effect"
+"""The effect that a patient's responses share, standard Normal; integrated, so never data."""
+POOLED_INPUT = "pooled::treatment"
+"""The contrasts that pooled stages share, an input of all but the first of them."""
+POOLED = "pooled_treatment"
+"""The parameter, of the first pooled response in time, that holds these contrasts."""
+POOLED_DIM = "pooled_contrast"
+"""Its dim."""
