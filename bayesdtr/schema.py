@@ -20,6 +20,7 @@ TRAJECTORIES = "trajectories"
 OBSERVED = "observed_data"
 PREDICTIVE = "posterior_predictive"
 VALUES = "regime_value"
+IMPUTED = "imputed"
 DECISION = "decision"
 
 NEW_CLUSTER = "(new)"
