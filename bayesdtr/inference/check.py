@@ -187,7 +187,8 @@ def imputed_reasons(imputed: xr.Dataset) -> tuple[str, list[str]]:
     status, reasons = convergence_reasons(convergence(summary, None))
     single = convergence(imputed, None)
     if single.rhat > RHAT_FAIL:
-        reasons.append(f"R-hat of an entry of {single.rhat_variable} is {single.rhat:.3f} (should be below {RHAT_FAIL}): the chains disagree; draw more.")
+        name = f"an entry of {single.rhat_variable}"
+        reasons.append(f"R-hat of {name} is {single.rhat:.3f} (should be below {RHAT_FAIL}): the chains disagree; draw more.")
         status = "warn" if status == "ok" else status
     return status, reasons
 

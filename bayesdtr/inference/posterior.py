@@ -78,7 +78,7 @@ class Posterior:
 
     @property
     def imputed(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """What was missing and drawn, by variable: the patients' rows ``(entry,)`` and the values ``(chain, draw, entry)``; empty where nothing was."""
+        """What was missing and drawn, by variable: the patients' rows ``(entry,)`` and the values ``(chain, draw, entry)``."""
         if IMPUTED not in self.tree.children:
             return {}
         index = {patient: i for i, patient in enumerate(self.trajectories.ids.tolist())}

@@ -8,6 +8,7 @@ from .families import Bernoulli, BetaBinomial, Categorical, Family, LogNormal, N
 from .models import Hierarchical, Saturated, UserModel
 from .priors import NormalInverseGamma, Prior
 from .rules import Rules, written
+from .shift import Shift
 from .study import History, Scale, Study
 from .timeline import Baseline, Decision, Response
 from .utility import Utility
@@ -15,6 +16,6 @@ from .utility import Utility
 __all__ = [
     "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Condition", "Decision", "Family", "Hierarchical", "History",
     "Hurdle", "LogNormal", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "Response", "RobustMAP", "Rules",
-    "Saturated", "Scale", "StudentT", "Study", "UserModel", "Utility", "ZeroInflated",
-    "at_least", "below", "between", "from_json", "one_of", "to_json", "when", "written",
+    "Saturated", "Scale", "Shift", "StudentT", "Study", "UserModel", "Utility", "ZeroInflated", "at_least", "below", "between", "from_json",
+    "one_of", "to_json", "when", "written",
 ]
