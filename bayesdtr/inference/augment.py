@@ -95,7 +95,7 @@ class Sampler:
     def unconstrained(self, chain: Chain) -> list[dict[str, Any]]:
         """Every block's parameters as the compiled density takes them."""
         return [
-            to_model(c, s.z, a)[0] if c.parameters else {} for c, s, a in zip(self.compiled, chain.nuts, chain.anchors, strict=True)
+            to_model_at(c, s.z, a)[0] if c.parameters else {} for c, s, a in zip(self.compiled, chain.nuts, chain.anchors, strict=True)
         ]
 
     # ---- missing values --------------------------------------------------------------------------------
@@ -189,11 +189,11 @@ class Sampler:
             states, anchors = [], []
             for compiled, (begin, _), part in zip(self.compiled, kernels, record.parts, strict=True):
                 data = gaps.data_of(compiled, part, columns, compiled.name in self.names)
-                anchors.append(data[0])
+                anchors.append(anchor_of(compiled, data))
                 own = key(seed, compiled.name, number)
                 states.append(begin(
-                    scattered(compiled, data[0], jax.random.fold_in(own, 0)), num_warmup=self.warmup, target_accept_prob=target_accept,
-                    model_args=(*data, data[0]), rng_key=jax.random.fold_in(own, 1),
+                    scattered(compiled, anchors[-1], jax.random.fold_in(own, 0)), num_warmup=self.warmup, target_accept_prob=target_accept,
+                    model_args=(*data, anchors[-1]), rng_key=jax.random.fold_in(own, 1),
                 ) if compiled.parameters else None)
             width = {g.name: jnp.full(record.patients.shape, np.log(g.spread)) for g in self.found if g.levels is None}
             return Chain(tuple(states), tuple(anchors), completed, width, key(seed, "imputed", number), jnp.zeros((), dtype=int))
@@ -207,7 +207,7 @@ class Sampler:
                     # The data have changed since the last transition, and with them the energy and its gradient.
                     energy, gradient = jax.value_and_grad(lambda z, c=compiled, d=data, a=anchor: potential(c, z, d, a))(state.z)
                     state = move(state._replace(potential_energy=energy, z_grad=gradient), model_args=(*data, anchor))
-                    values.append(compiled.constrain(to_model(compiled, state.z, anchor)[0], data[0]))
+                    values.append(compiled.constrain(to_model_at(compiled, state.z, anchor)[0], data[0]))
                 else:
                     values.append({})
                 stats.append({} if state is None else {
@@ -225,14 +225,25 @@ class Sampler:
         return start, advance
 
 
+def anchor_of(compiled: CompiledResponse, data: Any) -> Any:
+    """What the coordinates of a block rest on; of the first completed data, and kept, so that redrawing values does not move parameters."""
+    return data[0]
+
+
+def to_model_at(compiled: CompiledResponse, z: Any, anchor: Any) -> tuple[dict[str, Any], Any]:
+    """Unconstrained parameters from the sampler's coordinates, and the log Jacobian determinant of the map."""
+    return to_model(compiled, z, anchor)
+
+
 def potential(compiled: CompiledResponse, z: Any, data: Any, anchor: Any) -> Any:
-    """Negative log posterior density in coordinates that do not move when the completed data do."""
-    u, jacobian = to_model(compiled, z, anchor)
+    """Negative log posterior density of the completed data in the coordinates of an anchor."""
+    u, jacobian = to_model_at(compiled, z, anchor)
     return compiled.potential(u, *data) - jacobian
 
 
-def scattered(compiled: CompiledResponse, inputs: Any, random: Any) -> dict[str, Any]:
+def scattered(compiled: CompiledResponse, anchor: Any, random: Any) -> dict[str, Any]:
     """A starting point around a central one."""
+    inputs = anchor
     centre, tree = jax.tree.flatten(start_of(compiled, inputs))
     spread = jnp.minimum(1.0, inputs.get(f"{compiled.name}::sd", 1.0))
     keys = jax.random.split(random, max(len(centre), 1))

@@ -57,10 +57,8 @@ def test_values_are_the_mixture(normal, binary):
         moved = dtr.missing_shift(posterior, dtr.Shift("y", by="arm", prior=law))
         share, shift = group(moved)
         before, after = (dtr.compare(p, scale="identity").draws["value"].values for p in (posterior, moved))
-        if posterior is normal:
-            expected = before + share * shift
-        else:
-            expected = (1 - share) * before + share * expit(logit(before) + shift)
+        missing = before + shift if posterior is normal else expit(logit(before) + shift)
+        expected = (1 - share) * before + share * missing
         np.testing.assert_allclose(after, expected, rtol=1e-10, atol=1e-10)
         regime = dtr.optimize(moved)
         assert regime.value().mean == pytest.approx(expected.mean(axis=(0, 1)).max(), abs=1e-10)
@@ -97,7 +95,9 @@ def test_the_recommendation_tips_where_the_lines_cross(normal):
 
 
 def test_refusals(normal):
-    later = dtr.Study(dtr.Decision("a", ARMS), dtr.Response("r", dtr.Bernoulli()), dtr.Decision("b", ARMS), dtr.Response("y", dtr.Normal()), utility="y")
+    later = dtr.Study(
+        dtr.Decision("a", ARMS), dtr.Response("r", dtr.Bernoulli()), dtr.Decision("b", ARMS), dtr.Response("y", dtr.Normal()), utility="y"
+    )
     for made, error, pattern in (
         (dtr.Shift("z", by="arm", prior=0), StudyError, "no response 'z'; it has 'y'"),
         (dtr.Shift("y", by="amr", prior=0), StudyError, "no decision 'amr'.*did you mean 'arm'"),
@@ -107,9 +107,9 @@ def test_refusals(normal):
     ):
         with pytest.raises(error, match=pattern):
             dtr.missing_shift(normal, made)
-    with pytest.raises(StudyError, match="one of 'Normal'.*got HalfNormal"):
+    with pytest.raises(StudyError, match=r"one of 'Normal'.*got HalfNormal"):
         dtr.Shift("y", by="arm", prior=dtr.Prior("HalfNormal", scale=1))
-    with pytest.raises(StudyError, match="is a Prior such as.*got 'wide'"):
+    with pytest.raises(StudyError, match=r"is a Prior such as.*got 'wide'"):
         dtr.Shift("y", by="arm", prior="wide")
     with pytest.raises(StudyError, match="'b' comes after response 'r'"):
         dtr.Shift("r", by="b", prior=0).check(later)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from known import chosen
 from scipy.special import betaln, expit, logsumexp
 
 import bayesdtr as dtr
@@ -69,9 +70,13 @@ def brute_force(frame):
     return weight @ np.array(entries), weight @ np.array(cells)
 
 
-def test_missing_levels_and_cells_agree_with_the_sum_over_all_completions(saturated):
-    study, frame = saturated
-    posterior = dtr.fit(study, frame, seed=3, draws=1500, warmup=500, chains=4, progress=False)
+@pytest.fixture(scope="module")
+def fitted(saturated):
+    return dtr.fit(*saturated, seed=3, draws=1500, warmup=500, chains=4, progress=False)
+
+
+def test_missing_levels_and_cells_agree_with_the_sum_over_all_completions(saturated, fitted):
+    frame, posterior = saturated[1], fitted
     entries, cell = brute_force(frame)
     drawn = np.concatenate([posterior.imputed["x"][1], posterior.imputed["r"][1]], axis=-1)
     error = np.maximum(batch_error(drawn), 1e-9)
@@ -81,6 +86,102 @@ def test_missing_levels_and_cells_agree_with_the_sum_over_all_completions(satura
     values = posterior.tree["posterior"]["r::probability"]
     high = values.sel({values.dims[-1]: "h, a1"}).values
     assert abs(high.mean() - cell) < 4.5 * batch_error(high)
+
+
+def values_literally(posterior, x):
+    """Value of every embedded regime under each draw for given levels of the covariate, [draw, regime]; patients count alike."""
+    draws = {n: posterior.tree["posterior"][f"{n}::probability"] for n in ("r", "y")}
+    r, y = ({str(c): v[..., k].ravel() for k, c in enumerate(d[d.dims[-1]].values)} for d, v in ((d, d.values) for d in draws.values()))
+    found = []
+    for rules in posterior.study.embedded():
+        first, second = posterior.study.decisions
+        a = chosen(rules, first, {})
+        after = {k: chosen(rules, second, {"a": a, "r": k}) for k in (0, 1)}
+        by_level = [sum((r[f"{level}, {a}"] if k else 1 - r[f"{level}, {a}"]) * y[f"{level}, {a}, {k}, {after[k]}"] for k in (0, 1))
+                    for level in "lh"]
+        high = (x == 1).mean(axis=1)
+        found.append((1 - high) * by_level[0] + high * by_level[1])
+    return np.stack(found, axis=1)
+
+
+def test_values_of_regimes_average_over_what_is_missing_of_the_population(fitted):
+    ours = dtr.compare(fitted).draws["value"].values.reshape(fitted.size, -1)
+    picked = np.linspace(0, fitted.size - 1, 20).astype(int)
+    x = np.stack([fitted.completed(int(k)).columns["x"] for k in picked])
+    literally = values_literally(fitted, x[np.arange(fitted.size) % 20])
+    apart = ours - literally  # what is left is the Bayesian bootstrap over patients, of mean zero
+    assert (np.abs(apart.mean(axis=0)) < 4.5 * apart.std(axis=0) / np.sqrt(fitted.size)).all()
+    rows, drawn = fitted.imputed["x"]
+    every = np.repeat(fitted.trajectories.columns["x"][None], fitted.size, axis=0)
+    every[:, rows] = drawn.reshape(fitted.size, -1)
+    joint = values_literally(fitted, every)
+    spread = np.std([values_literally(fitted, np.repeat(x[[k]], fitted.size, axis=0)).mean(axis=0) for k in range(20)], axis=0)
+    assert (np.abs(literally.mean(axis=0) - joint.mean(axis=0)) < 4.5 * spread / np.sqrt(20) + 1e-3).all()
+
+
+def test_draws_of_what_is_missing_survive_a_file_and_complete_the_patients(fitted, tmp_path):
+    again = dtr.load(fitted.save(tmp_path / "missing.nc"))
+    for name, (rows, values) in fitted.imputed.items():
+        np.testing.assert_array_equal(again.imputed[name][0], rows)
+        np.testing.assert_array_equal(again.imputed[name][1], values)
+        assert not again.trajectories.observed(name)[rows].any() and again.completed(7).observed(name)[rows].all()
+    assert again.trajectories.notes == fitted.trajectories.notes
+    assert np.isfinite(again.tree["posterior_predictive"]["y"].values[..., again.trajectories.observed("y")]).all()
+
+
+def test_the_same_seed_gives_the_same_draws_and_other_engines_say_what_they_need(saturated, fitted):
+    study, frame = saturated
+    again = dtr.fit(study, frame, seed=3, draws=100, warmup=500, chains=1, progress=False)
+    for name, (_, values) in again.imputed.items():
+        np.testing.assert_array_equal(values[0], fitted.imputed[name][1][0, :100])
+    with pytest.raises(dtr.InferenceError, match=r"takes complete histories, and 'x', 'r' has missing values; use engine='nuts'"):
+        dtr.fit(study, frame, seed=3, engine="exact", draws=100)
+    with pytest.raises(dtr.InferenceError, match=r"'x' is missing for some"):
+        from bayesdtr.inference import log_likelihood
+
+        log_likelihood(fitted, "r")
+
+
+# ---- many kinds at once ------------------------------------------------------------------------------------
+
+
+def test_drawn_values_respect_families_and_the_options_received():
+    study = dtr.Study(
+        dtr.Baseline("visits", missing=dtr.Poisson()), dtr.Baseline("ill", missing=dtr.Bernoulli()), dtr.Baseline("age", missing="model"),
+        dtr.Decision("a", ["a0", "a1"]),
+        dtr.Response("sbp", dtr.Normal(), missing="model"), dtr.Response("state", dtr.Ordinal(["low", "mid", "high"]), missing="model"),
+        dtr.Decision("b", {dtr.when(sbp=dtr.below(140), state=dtr.one_of("low", "mid")): ["p", "q"],
+                           dtr.when(sbp=dtr.at_least(140), state=dtr.one_of("low", "mid")): ["up", "q"], dtr.when(state="high"): ["stop"]}),
+        dtr.Response("y", dtr.Normal()),
+        utility="y", cluster="site",
+    )
+    rng = np.random.default_rng(4)
+    n = 90
+    visits, ill, age, a = rng.poisson(3, n), rng.integers(0, 2, n), rng.normal(60, 8, n), rng.integers(0, 2, n)
+    sbp, state = 138 + 0.5 * (age - 60) - 6 * a + 8 * rng.normal(size=n), rng.choice(3, n, p=[0.4, 0.4, 0.2])
+    b = np.where(state == 2, "stop", np.where(rng.random(n) < 0.5, "q", np.where(sbp >= 140, "up", "p")))
+    frame = pd.DataFrame({
+        "site": rng.choice(["s", "t", "u"], n), "visits": visits.astype(float), "ill": ill.astype(float), "age": age,
+        "a": np.array(["a0", "a1"])[a], "sbp": sbp, "state": np.array(["low", "mid", "high"])[state].astype(object), "b": b,
+        "y": 0.1 * sbp + state + rng.normal(size=n),
+    })
+    for name in ("visits", "ill", "age", "sbp", "state"):
+        frame.loc[rng.random(n) < 0.2, name] = None
+    posterior = dtr.fit(study, frame, seed=1, draws=150, warmup=250, chains=2, progress=False)
+    drawn = {n: (rows, v.reshape(-1, v.shape[-1])) for n, (rows, v) in posterior.imputed.items()}
+    assert list(drawn) == ["visits", "ill", "age", "sbp", "state"]
+    assert all(np.isfinite(v).all() for _, v in drawn.values())
+    visits, ill = drawn["visits"][1], drawn["ill"][1]
+    assert (visits == np.round(visits)).all() and (visits >= 0).all() and set(np.unique(ill)) == {0.0, 1.0}
+    received = frame["b"].to_numpy()
+    for option, low, high in (("p", -np.inf, 140), ("up", 140, np.inf)):
+        inside = received[drawn["sbp"][0]] == option
+        values = drawn["sbp"][1][:, inside]
+        assert inside.any() and (values >= low).all() and (values < high).all() and (values.std(axis=0) > 0.5).all()
+    stopped = received[drawn["state"][0]] == "stop"
+    assert stopped.any() and (drawn["state"][1][:, stopped] == 2).all() and (drawn["state"][1][:, ~stopped] < 2).all()
+    regime = dtr.optimize(posterior)
+    assert np.isfinite(regime.value_draws).all()
 
 
 # ---- a number, against a model written by hand --------------------------------------------------------

@@ -47,5 +47,5 @@ def test_only_leavers_are_shifted():
     lost = dropout.simulate(500, seed=3)["y"].isna()
     change = np.where(lost, np.where(plain["first"] == "+1", SHIFT[1], SHIFT[0]), 0.0)
     np.testing.assert_allclose(moved["y"] - plain["y"], change, atol=1e-12)
-    with pytest.raises(DecisionError, match="shift is a pair of numbers.*got 0.5"):
+    with pytest.raises(DecisionError, match=r"shift is a pair of numbers.*got 0.5"):
         dropout.simulate(10, seed=1, shift=0.5)
