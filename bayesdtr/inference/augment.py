@@ -28,7 +28,7 @@ from ..study.study import Study
 from . import gaps
 from .coordinates import start_of, to_model
 from .gaps import Gap, Record
-from .nuts import CHUNK, TARGET_ACCEPT, Block, Draws
+from .nuts import CHUNK, PLAIN_TARGET_ACCEPT, Block, Draws
 
 MOST_COMBINATIONS = 64
 """Combinations of levels of one patient's discrete missing values that are enumerated together."""
@@ -189,11 +189,11 @@ class Sampler:
             states, anchors = [], []
             for compiled, (begin, _), part in zip(self.compiled, kernels, record.parts, strict=True):
                 data = gaps.data_of(compiled, part, columns, compiled.name in self.names)
-                anchors.append(anchor_of(compiled, data))
+                anchors.append(data)
                 own = key(seed, compiled.name, number)
                 states.append(begin(
-                    scattered(compiled, anchors[-1], jax.random.fold_in(own, 0)), num_warmup=self.warmup, target_accept_prob=target_accept,
-                    model_args=(*data, anchors[-1]), rng_key=jax.random.fold_in(own, 1),
+                    start_of(compiled, None, data, jax.random.fold_in(own, 0)), num_warmup=self.warmup, target_accept_prob=target_accept,
+                    model_args=(*data, data), rng_key=jax.random.fold_in(own, 1),
                 ) if compiled.parameters else None)
             width = {g.name: jnp.full(record.patients.shape, np.log(g.spread)) for g in self.found if g.levels is None}
             return Chain(tuple(states), tuple(anchors), completed, width, key(seed, "imputed", number), jnp.zeros((), dtype=int))
@@ -225,31 +225,18 @@ class Sampler:
         return start, advance
 
 
-def anchor_of(compiled: CompiledResponse, data: Any) -> Any:
-    """What the coordinates of a block rest on; of the first completed data, and kept, so that redrawing values does not move parameters."""
-    return data[0]
-
-
 def to_model_at(compiled: CompiledResponse, z: Any, anchor: Any) -> tuple[dict[str, Any], Any]:
-    """Unconstrained parameters from the sampler's coordinates, and the log Jacobian determinant of the map."""
-    return to_model(compiled, z, anchor)
+    """Unconstrained parameters from the sampler's coordinates (the plain, non-centred ones), and the log Jacobian determinant of the map.
+
+    The anchor is the first completed data, and kept, so that redrawing values does not move parameters.
+    """
+    return to_model(compiled, z, None, anchor)
 
 
 def potential(compiled: CompiledResponse, z: Any, data: Any, anchor: Any) -> Any:
     """Negative log posterior density of the completed data in the coordinates of an anchor."""
     u, jacobian = to_model_at(compiled, z, anchor)
     return compiled.potential(u, *data) - jacobian
-
-
-def scattered(compiled: CompiledResponse, anchor: Any, random: Any) -> dict[str, Any]:
-    """A starting point around a central one."""
-    inputs = anchor
-    centre, tree = jax.tree.flatten(start_of(compiled, inputs))
-    spread = jnp.minimum(1.0, inputs.get(f"{compiled.name}::sd", 1.0))
-    keys = jax.random.split(random, max(len(centre), 1))
-    return jax.tree.unflatten(tree, [
-        c + spread * jax.random.uniform(k, c.shape, minval=-1.0, maxval=1.0) for c, k in zip(centre, keys, strict=False)
-    ])
 
 
 def _run(programs: Any, record: Record, first: dict[str, np.ndarray], seed: int, number: int, steps: int, warmup: int, bar: Progress,
@@ -274,7 +261,7 @@ def _run(programs: Any, record: Record, first: dict[str, np.ndarray], seed: int,
 
 def sample(
     study: Study, trajectories: Trajectories, blocks: Sequence[Block], found: Sequence[Gap], *, seed: int, draws: int, warmup: int, chains: int,
-    target_accept: float = TARGET_ACCEPT, show: str | bool = "auto",
+    target_accept: float = PLAIN_TARGET_ACCEPT, show: str | bool = "auto",
 ) -> tuple[list[Draws], dict[str, np.ndarray]]:
     """Sample all blocks and all that is missing from their joint posterior.
 
