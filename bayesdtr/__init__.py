@@ -41,7 +41,20 @@ from .study import (
 if TYPE_CHECKING:
     from . import plot
     from .data import Trajectories
-    from .decision import Comparison, ModelComparison, PriorPredictive, Regime, best_set, compare, compare_models, load, missing_shift, optimize, prior_predictive, tipping
+    from .decision import (
+        Comparison,
+        ModelComparison,
+        PriorPredictive,
+        Regime,
+        best_set,
+        compare,
+        compare_models,
+        load,
+        missing_shift,
+        optimize,
+        prior_predictive,
+        tipping,
+    )
     from .inference import Fits, Posterior, PowerPrior, PriorTable, StackedPosterior, Verdict, check, fit, fit_many, priors
     from .reporting import report
 
