@@ -96,16 +96,13 @@ def fit(
     check_arguments(study, seed, engine, draws, warmup, chains)
     if engine == "exact":
         exact.refuse(study)
-    trajectories, borrowed = read(study, data), None
-    if borrow is not None:
-        trajectories, borrowed = borrowed_of(study, borrow, trajectories)
+    trajectories = read(study, data)
+    trajectories, borrowed = (trajectories, None) if borrow is None else borrowed_of(study, borrow, trajectories)
     scales = fix_scales(study, trajectories)
     compiled = {r.name: compile_response(study, r.name, trajectories.cluster_labels) for r in study.responses}
     how: dict[str, Any] = {"seed": seed, "draws": draws, "warmup": warmup, "chains": chains, "show": progress}
     if lost := gaps(study, trajectories.columns):
-        if engine != "nuts" or borrow is not None:
-            what = "fit(borrow=...)" if borrow is not None else f"fit(engine={engine!r})"
-            raise InferenceError(f"{what} takes complete histories, and {listing(lost)} has missing values; use engine='nuts' without borrowing.")
+        _refuse_gaps(lost, engine, borrow)
         return _with_gaps(study, trajectories, scales, compiled, how)
     if engine == "exact":
         results = _exact(study, trajectories, draws, seed, chains, borrowed)
@@ -115,6 +112,13 @@ def fit(
         results = apart(study, nuts.sample(blocks_of(study, trajectories, scales, borrowed), **how))
     posterior = assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
     return posterior if borrowed is None else _with_conflict(posterior, borrowed, warmup)
+
+
+def _refuse_gaps(lost: Mapping[str, np.ndarray], engine: str, borrow: Any) -> None:
+    """Raise where missing values cannot be drawn with the parameters."""
+    if engine != "nuts" or borrow is not None:
+        what = "fit(borrow=...)" if borrow is not None else f"fit(engine={engine!r})"
+        raise InferenceError(f"{what} takes complete histories, and {listing(lost)} has missing values; use engine='nuts' without borrowing.")
 
 
 def _with_gaps(
