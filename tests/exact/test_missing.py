@@ -145,6 +145,7 @@ def test_the_same_seed_gives_the_same_draws_and_other_engines_say_what_they_need
 # ---- many kinds at once ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_drawn_values_respect_families_and_the_options_received():
     study = dtr.Study(
         dtr.Baseline("visits", missing=dtr.Poisson()), dtr.Baseline("ill", missing=dtr.Bernoulli()), dtr.Baseline("age", missing="model"),
