@@ -102,7 +102,7 @@ def fit(
     compiled = {r.name: compile_response(study, r.name, trajectories.cluster_labels) for r in study.responses}
     how: dict[str, Any] = {"seed": seed, "draws": draws, "warmup": warmup, "chains": chains, "show": progress}
     if lost := gaps(study, trajectories.columns):
-        _refuse_gaps(lost, engine, borrow)
+        _refuse_gaps(study, lost, engine, borrow)
         return _with_gaps(study, trajectories, scales, compiled, how)
     if engine == "exact":
         results = _exact(study, trajectories, draws, seed, chains, borrowed)
@@ -114,11 +114,14 @@ def fit(
     return posterior if borrowed is None else _with_conflict(posterior, borrowed, warmup)
 
 
-def _refuse_gaps(lost: Mapping[str, np.ndarray], engine: str, borrow: Any) -> None:
+def _refuse_gaps(study: Study, lost: Mapping[str, np.ndarray], engine: str, borrow: Any) -> None:
     """Raise where missing values cannot be drawn with the parameters."""
     if engine != "nuts" or borrow is not None:
         what = "fit(borrow=...)" if borrow is not None else f"fit(engine={engine!r})"
         raise InferenceError(f"{what} takes complete histories, and {listing(lost)} has missing values; use engine='nuts' without borrowing.")
+    if study.shared:
+        raise InferenceError(f"{listing(lost)} has missing values, and responses that share parameters ({listing(study.shared)}) take complete "
+                             "histories; enter the values, or let the responses share nothing.")
 
 
 def _with_gaps(
