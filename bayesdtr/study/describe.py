@@ -8,6 +8,7 @@ from .families import Family
 from .models import Saturated, UserModel
 from .predictor import default_predictor, saturated_cells
 from .study import Study
+from .survival import Survival
 from .timeline import Baseline, Decision, Response
 
 WIDTH = 98
@@ -31,9 +32,11 @@ def timeline_lines(study: Study) -> list[str]:
                 "" if node.probability is None else f", probabilities in column {node.probability!r}" if isinstance(node.probability, str)
                 else ", " + ", ".join(f"{o} {p:g}" for o, p in node.probability))
             lines.append(f"{number}. decision {stage}  {node.name} ({how})")
-            lines += [f"     {'' if not c.tests else f'if {c}: '}{' | '.join(options)}" for c, options in node.choices]
+            lines += [f"     {'' if not c.tests else f'if {c}: '}{' | '.join(options) or 'the course ends'}" for c, options in node.choices]
         else:
             values = "user-written" if node.family is None else _values(node.family)
+            if isinstance(node.family, Survival):
+                values += f", a time; enters later predictors as log(1 + {node.name}/m)"
             lines.append(f"{number}. response  {node.name}: {values}")
     return lines
 

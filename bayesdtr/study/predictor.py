@@ -119,7 +119,8 @@ def _strata(study: "Study", decision: Decision) -> list[Stratum]:
     if all(len(c.tests) == 1 and isinstance(c.tests[0][1], (Equals, OneOf)) and finite_values(study[c.variables[0]]) is not None
            for c, _ in decision.choices):
         return []
-    return [Stratum(decision.name, i, str(c)) for i, (c, _) in enumerate(decision.choices) if i > 0 and not _implied(study, c)]
+    return [Stratum(decision.name, i, str(c)) for i, (c, options) in enumerate(decision.choices)
+            if i > 0 and options and not _implied(study, c)]
 
 
 def _implied(study: "Study", condition: Condition) -> bool:
@@ -149,14 +150,26 @@ def _ordered(node: Node) -> bool:
     return isinstance(node, Response) and isinstance(node.family, Ordinal)
 
 
+def _settled(decisions: list[Decision]) -> set[str]:
+    """Variables that have one value in every course that goes on, because each other value ended it at one of the decisions."""
+    found: set[str] = set()
+    for d in decisions:
+        if () in d.sets:
+            tests = [dict(c.tests) for c, options in d.choices if options]
+            found |= {n for n, t in tests[0].items() if isinstance(t, Equals) and all(other.get(n) == t for other in tests)}
+    return found
+
+
 def default_predictor(study: "Study", response: Response) -> Predictor:
     """The default predictor of a response.
 
     Main effects of the whole history; contrasts of each past and present decision within each
     feasible set; interactions of every decision with everything observed before it (baseline,
-    responses, earlier decisions) and with the responses since.
+    responses, earlier decisions) and with the responses since. A variable that has one value in all
+    who come so far, the others having left, does not enter.
     """
-    history = study.before(response.name)
+    settled = _settled([node for node in study.before(response.name) if isinstance(node, Decision)])
+    history = tuple(node for node in study.before(response.name) if node.name not in settled)
     decisions = [node for node in history if isinstance(node, Decision)]
     latest = decisions[-1]
     main = [Column((f,)) for node in history if not isinstance(node, Decision) for f in _variable_factors(node)]
