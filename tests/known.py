@@ -17,7 +17,7 @@ from bayesdtr.inference.nuts import Draws
 from bayesdtr.model import compile_response
 from bayesdtr.study import Baseline, Condition, Decision, Response, Rules, Saturated, Study
 from bayesdtr.study.conditions import Interval
-from bayesdtr.study.predictor import saturated_cells
+from bayesdtr.study.saturated import saturated_cells
 
 History = dict[str, object]
 Law = Callable[[str, History], list[tuple[object, object]]]

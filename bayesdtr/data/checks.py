@@ -48,3 +48,14 @@ def check_variation(study: Study, columns: Columns) -> None:
                       f"leave it out of the study, or declare its scale: scales={{{node.name!r}: (location, sd)}}.")
             kind = "response" if isinstance(node, Response) else "baseline covariate"
             raise DataError(f"Column {node.name!r}: the {kind} is {values[0]:g} for all {values.size} patients; {advice}")
+
+
+def check_events(study: Study, columns: Columns, censored: Columns) -> None:
+    """Raise for a time to an event that nobody had."""
+    for name, mask in censored.items():
+        seen = ~np.isnan(columns[name])
+        if not (seen & ~mask).any():
+            raise DataError(
+                f"Column {name!r}: all {int(seen.sum())} patients are censored, so nothing is known of when the event happens; "
+                "check the column of events, or wait for some."
+            )

@@ -85,7 +85,7 @@ def _float(value: Any) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def numbers(values: Sequence[Any], name: str, what: str, who: Who) -> np.ndarray:
+def numbers(values: Sequence[Any], name: str, what: str, who: Who, *, infinite: bool = False) -> np.ndarray:
     """Turn a column into floats.
 
     Returns
@@ -96,7 +96,7 @@ def numbers(values: Sequence[Any], name: str, what: str, who: Who) -> np.ndarray
     Raises
     ------
     DataError
-        For text or another value that is no number, and for an infinite number.
+        For text or another value that is no number, and for an infinite number unless `infinite` allows it.
     """
     result = np.full(len(values), np.nan)
     for i, value in enumerate(values):
@@ -109,9 +109,9 @@ def numbers(values: Sequence[Any], name: str, what: str, who: Who) -> np.ndarray
                 "and a value not observed is left empty (null or NaN). Convert the column first."
             )
         result[i] = _float(value)
-    if (infinite := np.flatnonzero(np.isinf(result))).size:
+    if (endless := np.flatnonzero(np.isinf(result))).size and not infinite:
         raise DataError(
-            f"Column {name!r}: {result[infinite[0]]:g} is not a finite number ({who(infinite)}); correct it, or leave it empty if it is not known."
+            f"Column {name!r}: {result[endless[0]]:g} is not a finite number ({who(endless)}); correct it, or leave it empty if it is not known."
         )
     return result + 0.0  # turns -0.0 into 0.0, which is the same value
 

@@ -14,7 +14,8 @@ from ..errors import DataError, did_you_mean, listing
 from ..schema import NEW_CLUSTER, NOT_YET, variable
 from ..study import Baseline, Decision, Study
 from ..study.timeline import Node, labels_of
-from .checks import check_options, check_variation
+from .censoring import censoring, censoring_notes
+from .checks import check_events, check_options, check_variation
 from .columns import Who, cells, codes, labels, need, numbers
 from .frames import open_frame
 from .trajectories import Trajectories
@@ -52,14 +53,14 @@ def read(study: Study, frame: Any, *, cluster_labels: Sequence[str] | None = Non
     for decision in study.decisions:
         if isinstance(decision.probability, str) and any(len(s) > 1 for s in decision.sets):
             need(view, [decision.probability], f"probabilities of decision {decision.name!r}")
-    columns, assignment, notes = walk(study, columns, view, who)
+    extras = _extras(study, view, columns, who)
+    stops = censoring(study, extras)
+    columns, assignment, notes = walk(study, columns, view, who, stops)
     check_options(study, columns)
     check_variation(study, columns)
-    notes += about_gaps(study, columns, who) + still_on_study(study, columns)
-    return Trajectories.of(
-        ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes,
-        extras=_extras(study, view, columns, who),
-    )
+    check_events(study, columns, stops)
+    notes += about_gaps(study, columns, who) + censoring_notes(columns, extras, stops) + still_on_study(study, columns, stops)
+    return Trajectories.of(ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes, extras=extras)
 
 
 def read_new(study: Study, frame: Any, *, cluster_labels: Sequence[str] = ()) -> Trajectories:
@@ -96,11 +97,9 @@ def read_new(study: Study, frame: Any, *, cluster_labels: Sequence[str] = ()) ->
         cluster = np.array([index.get(label, len(known)) if label is not None else len(known) for label in found], dtype=np.int64)
     columns = {node.name: _column(node, view if node.name in present else None, who, len(view)) for node in study.timeline}
     _check_known(study, columns, who)
-    columns, assignment, notes = walk(study, columns, view, who)
-    return Trajectories.of(
-        ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes,
-        extras=_extras(study, view, columns, who, optional=True),
-    )
+    extras = _extras(study, view, columns, who, optional=True)
+    columns, assignment, notes = walk(study, columns, view, who, censoring(study, extras))
+    return Trajectories.of(ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes, extras=extras)
 
 
 def _check_prefix(study: Study, view: nw.DataFrame) -> None:
@@ -223,15 +222,18 @@ def _extras(study: Study, view: nw.DataFrame, columns: Mapping[str, np.ndarray],
             if optional and name not in view.columns:
                 continue
             need(view, [name], f"{role} of response {response.name!r}")
-            column = numbers(cells(view, name), name, f"the {role} of {response.name!r}", who)
+            assert response.family is not None
+            empty = response.family.empty_extra(role)
+            column = numbers(cells(view, name), name, f"the {role} of {response.name!r}", who, infinite=empty is not None)
+            column = column if empty is None else np.where(np.isnan(column), empty, column)
             observed = ~np.isnan(columns[response.name])
             if (lost := np.flatnonzero(observed & np.isnan(column))).size:
                 raise DataError(f"Column {name!r}: the {role} of {response.name!r} is missing ({who(lost)}); the response is observed: enter it.")
-            assert response.family is not None
-            bad, allowed = response.family.impossible_extra(role, column)
+            bad, allowed = response.family.impossible_extra(role, column, columns[response.name])
             if (wrong := np.flatnonzero(observed & bad)).size:
                 raise DataError(
-                    f"Column {name!r}: {column[wrong[0]]:g} cannot be the {role} of {response.name!r} ({who(wrong)}); allowed: {allowed}."
+                    f"Column {name!r}: {column[wrong[0]]:g} cannot be the {role} of {response.name!r} = {columns[response.name][wrong[0]]:g} "
+                    f"({who(wrong)}); allowed: {allowed}."
                 )
             result[variable(response.name, role)] = np.where(observed, column, default)
     return result

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..study import Response, Scale, Study, UserModel
+from ..study.survival import Survival
 from ..study.timeline import finite_values
 from .trajectories import Trajectories
 
@@ -22,7 +23,8 @@ def fix_scales(study: Study, trajectories: Trajectories) -> dict[str, Scale]:
         In time order. The declared scale where there is one, located at the observed mean where only
         an SD is declared; otherwise mean and SD (n - 1 in the
         denominator) of the observed values. A user-written response without spread, or with values
-        0 and 1 only, has location 0 and SD 1.
+        0 and 1 only, has location 0 and SD 1. A survival time: the logarithm of its person-time per event
+        ``m``, and the SD of ``log(1 + time / m)`` over the events.
 
     Raises
     ------
@@ -37,6 +39,9 @@ def fix_scales(study: Study, trajectories: Trajectories) -> dict[str, Scale]:
             result[node.name] = declared[node.name]
             continue
         values = trajectories.history([node.name], trajectories.observed(node.name))[node.name]
+        if isinstance(node, Response) and isinstance(node.family, Survival):
+            result[node.name] = _of_times(node.name, values, trajectories, declared.get(node.name))
+            continue
         if node.name in declared and values.size:
             result[node.name] = Scale(float(values.mean()), declared[node.name].sd)
             continue
@@ -52,3 +57,15 @@ def fix_scales(study: Study, trajectories: Trajectories) -> dict[str, Scale]:
         else:
             result[node.name] = Scale(float(values.mean()), float(values.std(ddof=1)))
     return result
+
+
+def _of_times(name: str, times: np.ndarray, trajectories: Trajectories, declared: Scale | None) -> Scale:
+    """Scale of a survival response, its observed times being given."""
+    events = ~trajectories.censored(name)[trajectories.observed(name)]
+    if not events.any():
+        raise DataError(f"The scale of {name!r} cannot be fixed, because nobody had the event; declare it: scales={{{name!r}: (log time, sd)}}.")
+    unit = times.sum() / events.sum()
+    if declared is not None:
+        return Scale(float(np.log(unit)), declared.sd)
+    spread = np.log1p(times[events] / unit)
+    return Scale(float(np.log(unit)), float(spread.std(ddof=1)) if spread.size > 1 and spread.max() > spread.min() else 0.5)

@@ -14,7 +14,9 @@ from ..errors import DataError, FileError, listing
 from ..schema import CLUSTER, NOT_YET, PATIENT, SCHEMA_VERSION, variable
 from ..study import Decision, Response, Study
 from ..study.timeline import labels_of
+from .censoring import middle, right_censored
 from .columns import Who
+from .walk import exits
 
 COLUMN, ASSIGNMENT, EXTRA = "column", "assignment", "extra"
 RESERVED = (PATIENT, CLUSTER)
@@ -111,7 +113,7 @@ class Trajectories:
         return len(self.ids)
 
     def history(self, names: Iterable[str], rows: Any = None) -> dict[str, np.ndarray]:
-        """Columns by name; a count with an exposure is given as its rate, as later decisions and models see it.
+        """Columns by name, as later decisions and models see them: a count with an exposure as its rate, an interval by its middle.
 
         Parameters
         ----------
@@ -126,7 +128,7 @@ class Trajectories:
         found = {}
         for name in names:
             exposure = self.extras.get(variable(name, "exposure"))
-            column = self.columns[name] if exposure is None else self.columns[name] / exposure
+            column = middle(self.extras, name, self.columns[name]) if exposure is None else self.columns[name] / exposure
             found[name] = column if rows is None else column[rows]
         return found
 
@@ -134,6 +136,36 @@ class Trajectories:
         """Whether a variable is observed, or a decision made; array of bool, shape (n,)."""
         column = self.columns[name]
         return column != NOT_YET if column.dtype.kind == "i" else ~np.isnan(column)
+
+    def censored(self, name: str) -> np.ndarray:
+        """Whether a time is right-censored; array of bool, shape (n,), False for any other variable."""
+        found = right_censored(self.extras, name)
+        return np.zeros(self.n, dtype=bool) if found is None else found & self.observed(name)
+
+    def reached(self, study: Study, name: str) -> np.ndarray:
+        """Whether everything before a variable is observed and no course ended before it; array of bool, shape (n,).
+
+        A course ends with a censored time, and at a decision whose conditions leave no option.
+        """
+        open_ = np.ones(self.n, dtype=bool)
+        for node in study.timeline:
+            if isinstance(node, Decision):
+                open_ &= ~exits(study, node, self.columns, open_)
+            if node.name == name:
+                break
+            open_ &= self.observed(node.name) & ~self.censored(node.name)
+        return open_
+
+    def finished(self, study: Study) -> np.ndarray:
+        """Whether all that will happen to a patient is known: observed to the end, or to an exit; array of bool, shape (n,)."""
+        open_, done = np.ones(self.n, dtype=bool), np.zeros(self.n, dtype=bool)
+        for node in study.timeline:
+            if isinstance(node, Decision):
+                ended = exits(study, node, self.columns, open_)
+                done |= ended
+                open_ &= ~ended
+            open_ &= self.observed(node.name) & ~self.censored(node.name)
+        return done | open_
 
     def subset(self, rows: Any) -> "Trajectories":
         """The patients at some rows (indices, which may repeat, or a mask), with a hash of their own and no notes."""
@@ -215,7 +247,7 @@ def due(study: Study, trajectories: Trajectories) -> np.ndarray:
     -------
     array of int, shape (n,)
         Index of the first decision that is not made although everything before it is observed;
-        ``len(study.decisions)`` where all are made.
+        ``len(study.decisions)`` where all are made or the course has ended.
 
     Raises
     ------
@@ -228,9 +260,12 @@ def due(study: Study, trajectories: Trajectories) -> np.ndarray:
     who = Who(trajectories.ids.tolist(), "row" if study.id is None else "patient")
     for position, node in enumerate(study.timeline):
         seen = trajectories.observed(node.name)
+        if isinstance(node, Decision):
+            open_ &= ~exits(study, node, trajectories.columns, open_)
         if (torn := np.flatnonzero(seen & ~open_)).size:
             lost = study.timeline[gap[torn[0]]].name
             raise DataError(f"The history is interrupted: {lost!r} is missing although {node.name!r} is known ({who(torn)}); record it first.")
+        open_ &= ~trajectories.censored(node.name)
         first = open_ & ~seen
         gap[first] = position
         if isinstance(node, Decision):

@@ -46,7 +46,9 @@ def gaps(study: Study, columns: Columns) -> dict[str, np.ndarray]:
     return {name: lost for name, lost in found.items() if lost.any()}
 
 
-def walk(study: Study, columns: Columns, view: nw.DataFrame, who: Who) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], tuple[str, ...]]:
+def walk(
+    study: Study, columns: Columns, view: nw.DataFrame, who: Who, censored: Columns
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], tuple[str, ...]]:
     """Check each patient's history in time order; what may be missing counts as known without its value.
 
     Parameters
@@ -57,6 +59,8 @@ def walk(study: Study, columns: Columns, view: nw.DataFrame, who: Who) -> tuple[
     view : narwhals.DataFrame
         Where probability columns are found; one that is absent gives NaN.
     who : Who
+    censored : mapping of str to array of bool, shape (n,)
+        By response; nothing may be observed after a censored time.
 
     Returns
     -------
@@ -89,13 +93,19 @@ def walk(study: Study, columns: Columns, view: nw.DataFrame, who: Who) -> tuple[
                 notes.append(f"{node.name!r}: {filled} empty {entries} filled in with the only feasible option.")
             _check_choice(study, node, columns, feasible, later[node.name], who)
             assignment[node.name] = _assignment(node, columns[node.name], feasible, blank, view, who)
+        elif (ended := np.flatnonzero(seen(columns[node.name]) & censored.get(node.name, np.zeros(1, dtype=bool)) & later[node.name])).size:
+            raise DataError(
+                f"Column {node.name!r}: the time {columns[node.name][ended[0]]:g} is censored ({who(ended)}) although "
+                f"{_next_seen(study, node.name, columns, ended[0])!r}, which comes later, is observed; nothing can follow a censored time: "
+                "correct the event, or declare what is known anyway before the time."
+            )
         elif isinstance(node, Response) and (lost := np.flatnonzero(later[node.name] & ~(seen(columns[node.name]) | admitted))).size:
             raise DataError(
                 f"Column {node.name!r}: the response is missing ({who(lost)}) although {_next_seen(study, node.name, columns, lost[0])!r}, "
                 f"which comes later, is observed; enter it, declare the response with missing='model', which draws it from its model, or leave these "
                 "patients out."
             )
-        complete &= seen(columns[node.name]) | admitted
+        complete &= (seen(columns[node.name]) | admitted) & ~censored.get(node.name, np.zeros(1, dtype=bool))
     return columns, assignment, tuple(notes)
 
 
@@ -155,6 +165,11 @@ def _check_choice(study: Study, decision: Decision, columns: Columns, feasible: 
         return listing(o for o, there in zip(decision.options, feasible[row], strict=True) if there)
 
     if (lost := np.flatnonzero(~made & later)).size:
+        if not feasible[lost[0]].any():
+            raise DataError(
+                f"Decision {name!r}: the course ends {_where(study, decision, columns, lost[0])} ({who(lost)}), although "
+                f"{_next_seen(study, name, columns, lost[0])!r}, which comes later, is observed; leave it empty, or correct the history."
+            )
         raise DataError(
             f"Column {name!r}: the decision is missing ({who(lost)}) although {_next_seen(study, name, columns, lost[0])!r}, "
             f"which comes later, is observed; enter the option received, one of {offered(lost[0])}."
@@ -164,6 +179,11 @@ def _check_choice(study: Study, decision: Decision, columns: Columns, feasible: 
     if wrong.size:
         first = wrong[0]
         same = wrong[(column[wrong] == column[first]) & (feasible[wrong] == feasible[first]).all(axis=1)]
+        if not feasible[first].any():
+            raise DataError(
+                f"Column {name!r}: the course ends {_where(study, decision, columns, first)} ({who(same)}), so no option can be received, "
+                f"got {decision.options[column[first]]!r}; leave it empty, or correct the history."
+            )
         index = int(study.stratum(name, {n: c[[first]] for n, c in columns.items()})[0])
         condition = decision.choices[index][0]
         where = f" under {condition}" if index >= 0 and condition.tests else ""  # none is known to hold where a value is missing
@@ -171,6 +191,13 @@ def _check_choice(study: Study, decision: Decision, columns: Columns, feasible: 
             f"Column {name!r}: {decision.options[column[first]]!r} is not feasible{where} ({who(same)}); "
             f"feasible there: {offered(first)}. Correct the data or the options of decision {name!r}."
         )
+
+
+def _where(study: Study, decision: Decision, columns: Columns, row: int) -> str:
+    """Under which of a decision's conditions a patient falls, in words; before it where the history is censored or not complete."""
+    known = {n.name: columns[n.name][[row]] for n in study.before(decision.name)}
+    index = int(study.stratum(decision.name, known)[0]) if all(seen(c).all() for c in known.values()) else -1
+    return f"under {decision.choices[index][0]}" if index >= 0 else "before it"
 
 
 def _assignment(
@@ -236,22 +263,37 @@ def about_gaps(study: Study, columns: Columns, who: Who) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def still_on_study(study: Study, columns: Columns) -> tuple[str, ...]:
-    """Sentences about the patients whose history is not at its end, if there are any."""
+def still_on_study(study: Study, columns: Columns, censored: Columns) -> tuple[str, ...]:
+    """Sentences about the patients whose history is not at its end yet, and about those whose course ended before a decision."""
     waiting: dict[str, int] = {}
-    bridged = gaps(study, columns)
+    notes, bridged = [], gaps(study, columns)
     open_ = np.ones(len(columns[study.names[0]]), dtype=bool)
     for node in study.timeline:
+        if isinstance(node, Decision) and (ended := exits(study, node, columns, open_)).any():
+            count = int(ended.sum())
+            notes.append(f"The course of {count} patient{'' if count == 1 else 's'} ended before decision {node.name!r}.")
+            open_ &= ~ended
         here = open_ & ~seen(columns[node.name]) & ~bridged.get(node.name, np.zeros_like(open_))
         if here.any():
             waiting[f"{'decision' if isinstance(node, Decision) else 'response'} {node.name!r}"] = int(here.sum())
-        open_ &= ~here
-    if not waiting:
-        return ()
-    total = sum(waiting.values())
-    parts = ", ".join(f"{count} before {what}" for what, count in waiting.items())
-    return (
-        f"{total} patient{' is' if total == 1 else 's are'} still on study: {parts}.",
-        f"{'This patient counts' if total == 1 else 'These patients count'} with what was observed; what was not is taken to be missing at random "
-        "given that, whether it is still to come, was not measured, or the patient left.",
-    )
+        open_ &= ~here & ~censored.get(node.name, np.zeros(1, dtype=bool))
+    if waiting:
+        total = sum(waiting.values())
+        parts = ", ".join(f"{count} before {what}" for what, count in waiting.items())
+        notes.append(f"{total} patient{' is' if total == 1 else 's are'} still on study: {parts}.")
+        notes.append(
+            f"{'This patient counts' if total == 1 else 'These patients count'} with what was observed; what was not is taken to be missing at "
+            "random given that, whether it is still to come, was not measured, or the patient left."
+        )
+    return tuple(notes)
+
+
+def exits(study: Study, decision: Decision, columns: Columns, complete: np.ndarray) -> np.ndarray:
+    """Whether a complete history leaves no option at a decision, so that the course ended, array of bool ``(n,)``."""
+    result = np.zeros(len(complete), dtype=bool)
+    rows = np.flatnonzero(complete)
+    if rows.size and any(not options for _, options in decision.choices):
+        history = {n.name: columns[n.name][rows] for n in study.before(decision.name)}
+        known = study.stratum(decision.name, history) >= 0  # a value that is missing leaves open whether the course ended
+        result[rows] = known & ~study.feasible(decision.name, history).any(axis=1)
+    return result

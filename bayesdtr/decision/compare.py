@@ -136,16 +136,18 @@ def _scale(posterior: Posterior, scale: str) -> str:
 
 
 def followed(posterior: Posterior, rules: Rules) -> np.ndarray:
-    """Whether each patient's every decision was made and agrees with a regime, shape (patient,)."""
+    """Whether each patient's every decision, up to an end of the course, was made and agrees with a regime, shape (patient,)."""
     t, study = posterior.trajectories, posterior.study
-    agrees = np.ones(t.n, dtype=bool)
+    agrees, ended = np.ones(t.n, dtype=bool), t.finished(study)
     for decision in study.decisions:
         made = t.observed(decision.name)
+        done = agrees & ~made & ended  # finished although not made: the course had ended
         rows = np.flatnonzero(agrees & made)
         agrees &= made
         if rows.size:
             history = t.history([n.name for n in study.before(decision.name)], rows) or {"": np.zeros(rows.size)}
             agrees[rows] &= rules.option(study, decision.name, history) == t.columns[decision.name][rows]
+        agrees |= done
     return agrees
 
 

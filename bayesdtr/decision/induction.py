@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import DecisionError
 from ..study.rules import Rules
-from .world import Rows, World, leveled
+from .world import Points, Rows, World, leveled
 
 MOST_LEAVES = 4096
 """A tree with more leaves per patient than this is left to regression."""
@@ -28,13 +28,12 @@ BUDGET = 2**23
 class ResponseNode:
     """A response at given histories.
 
-    `points` ``[row, point]`` carry its distribution and `gain` is what each of them earns; both are None when only its mean counts.
+    `points` carry its distribution and `gain` ``[row, point]`` is what each of them earns; both are None when only expectations count.
     """
 
     name: str
     rows: Rows
-    weight: float
-    points: np.ndarray | None
+    points: Points | None
     gain: np.ndarray | None
     child: "Node"
 
@@ -43,6 +42,7 @@ class ResponseNode:
 class DecisionNode:
     """A decision at given histories: the feasible pairs of row and option, and what follows each.
 
+    A row without pairs is a course that has ended: nothing more is earned.
     `qbar` ``[row, option]`` (``-inf`` where infeasible) and `choice` ``[row]`` are set by :func:`settle`.
     """
 
@@ -63,9 +63,26 @@ class DecisionNode:
         return found
 
     @functools.cached_property
+    def going(self) -> np.ndarray:
+        """Rows that have a pair, indices."""
+        return np.flatnonzero(self.feasible.any(axis=1))
+
+    @functools.cached_property
     def starts(self) -> np.ndarray:
-        """Index of the first pair of each row, shape (row,); pairs are ordered by row."""
-        return np.searchsorted(self.row, np.arange(len(self.feasible)))
+        """Index of the first pair of each of the rows `going`; pairs are ordered by row."""
+        return np.searchsorted(self.row, self.going)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Values of the rows `going` ``[draw, going]`` as values of all rows ``[draw, row]``, 0 where the course has ended."""
+        if len(self.going) == len(self.feasible):
+            return values
+        out = np.zeros((*values.shape[:-1], len(self.feasible)))
+        out[..., self.going] = values
+        return out
+
+    def taken(self, pairs: np.ndarray, option: np.ndarray) -> np.ndarray:
+        """Values ``[draw, row]`` of one option per row ``(row,)``, given those of pairs ``[draw, pair]``."""
+        return self.spread(pairs[:, self.pair[self.going, option[self.going]]])
 
     def table(self, pairs: np.ndarray) -> np.ndarray:
         """Values of pairs ``[..., pair]`` as a table ``[..., row, option]``, ``-inf`` where infeasible."""
@@ -92,7 +109,7 @@ def leaves(world: World, stage: int) -> float:
 
 
 def feasible_at(world: World, stage: int, rows: Rows) -> np.ndarray:
-    """Feasible options at a decision, shape (row, option).
+    """Feasible options at a decision, shape (row, option); none where the course ends.
 
     Raises
     ------
@@ -103,7 +120,7 @@ def feasible_at(world: World, stage: int, rows: Rows) -> np.ndarray:
     if not rows.columns:
         return np.ones((rows.n, len(decision.options)), dtype=bool)
     feasible = world.study.feasible(decision.name, rows.columns)
-    if not feasible.any(axis=1).all():
+    if (world.study.stratum(decision.name, rows.columns) < 0).any():
         raise DecisionError(f"Decision {decision.name!r}: some histories meet none, or several, of its conditions; they must be disjoint.")
     return feasible
 
@@ -113,7 +130,7 @@ def grow(world: World, stage: int, rows: Rows) -> DecisionNode:
     decision = world.study.decisions[stage]
     feasible = feasible_at(world, stage, rows)
     row, option = np.nonzero(feasible)
-    child = _responses(world, stage, rows.take(row).put(decision.name, option), 0)
+    child = _responses(world, stage, rows.take(row).put(decision.name, option), 0) if row.size else None
     return DecisionNode(decision.name, rows, feasible, row, option, child)
 
 
@@ -124,13 +141,13 @@ def _responses(world: World, stage: int, rows: Rows, index: int) -> Node:
     name = responses[index].name
     weight = world.study.weight(name)
     if not world.matters(name):
-        return ResponseNode(name, rows, weight, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1))
+        return ResponseNode(name, rows, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1))
     points = world.points(name, rows)
-    spread = rows.take(np.repeat(np.arange(rows.n), points.shape[1])).put(name, points.ravel())
-    gain = weight * points
+    spread = rows.take(np.repeat(np.arange(rows.n), points.at.shape[1])).put(name, points.at.ravel())
+    gain = weight * points.at
     if world.study.pays(name):
-        gain = gain + world.study.earned(name, spread.columns).reshape(points.shape)
-    return ResponseNode(name, rows, weight, points, gain, _responses(world, stage, spread, index + 1))
+        gain = gain + world.study.earned(name, spread.columns).reshape(points.at.shape)
+    return ResponseNode(name, rows, points, gain, _responses(world, stage, spread, index + 1))
 
 
 def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarray | float:
@@ -150,51 +167,55 @@ def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarra
         below = None if own is None else own[:, node.row]
         node.qbar = node.table(np.broadcast_to(settle(world, node.child, below), node.row.shape))
         node.choice = node.qbar.argmax(axis=1)
-        return node.qbar.max(axis=1)
+        return node.spread(node.qbar[node.going].max(axis=1))
     if world.shares(node.name):
         return _settle_shared(world, node, np.ones((world.size, node.rows.n)) if own is None else own)
-    below = own if own is None or node.points is None else np.repeat(own, node.points.shape[1], axis=1)
+    below = own if own is None or node.points is None else np.repeat(own, node.points.at.shape[1], axis=1)
     after = settle(world, node.child, below)
-    if node.points is None:
-        return after + (node.weight * world.look(node.name, node.rows, "mean", average=True) if node.weight else 0.0)
+    expected = world.expected(node.name, node.rows, with_mean=node.points is None, average=True)
+    if node.points is None or node.gain is None:
+        return after + expected
     p = world.probabilities(node.name, node.rows, node.points, average=True)
-    return (p * (node.gain + np.reshape(np.broadcast_to(after, node.points.size), node.points.shape))).sum(axis=-1)
+    return expected + (p * (node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))).sum(axis=-1)
 
 
 def _settle_shared(world: World, node: ResponseNode, own: np.ndarray) -> np.ndarray:
     """:func:`settle` at a response whose parameters other responses share: averages are over the draws as the own history weighs them."""
-    if node.points is None:
-        mean = (own * world.look(node.name, node.rows, "mean")).mean(axis=0) if node.weight else 0.0
-        return settle(world, node.child, own) + node.weight * mean
+    expected = (own * world.expected(node.name, node.rows, with_mean=node.points is None)).mean(axis=0)
+    if node.points is None or node.gain is None:
+        return settle(world, node.child, own) + expected
     joint = own[:, :, None] * world.probabilities(node.name, node.rows, node.points)
     p = joint.mean(axis=0)
     after = settle(world, node.child, leveled(joint.reshape(len(joint), -1)))
-    return (p * (node.gain + np.reshape(np.broadcast_to(after, node.points.size), node.points.shape))).sum(axis=-1)
+    return expected + (p * (node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))).sum(axis=-1)
 
 
-def tables(world: World, node: Node) -> dict[int, np.ndarray]:
-    """What every response node of a tree says under each draw: probabilities ``[draw, row, point]`` or means."""
-    found: dict[int, np.ndarray] = {}
+Known = dict[int, tuple[np.ndarray | None, np.ndarray | float]]
+"""By response node: probabilities of its points ``[draw, row, point]`` (None without points), and what it is expected to earn beside them."""
+
+
+def tables(world: World, node: Node) -> Known:
+    """What every response node of a tree says under each draw."""
+    found: Known = {}
     while node is not None:
         if isinstance(node, ResponseNode):
-            if node.points is not None:
-                found[id(node)] = world.probabilities(node.name, node.rows, node.points)
-            elif node.weight:
-                found[id(node)] = world.look(node.name, node.rows, "mean")
+            p = None if node.points is None else world.probabilities(node.name, node.rows, node.points)
+            found[id(node)] = p, world.expected(node.name, node.rows, with_mean=p is None)
         node = node.child
     return found
 
 
-def _value(node: Node, known: dict[int, np.ndarray], choose: Chooser) -> np.ndarray | float:
+def _value(node: Node, known: Known, choose: Chooser) -> np.ndarray | float:
     if node is None:
         return 0.0
     if isinstance(node, DecisionNode):
-        return choose(node, np.asarray(_value(node.child, known, choose)))
+        return choose(node, np.asarray(_value(node.child, known, choose))) if node.child is not None else 0.0
     after = _value(node.child, known, choose)
-    if node.points is None:
-        return after + (node.weight * known[id(node)] if node.weight else 0.0)
-    p = known[id(node)]
-    total = np.einsum("brp,rp->br", p, node.gain) if node.gain is not None and node.gain.any() else 0.0
+    p, total = known[id(node)]
+    if p is None:
+        return after + total
+    if node.gain is not None and node.gain.any():
+        total = total + np.einsum("brp,rp->br", p, node.gain)
     if np.ndim(after):
         total = total + np.einsum("brp,brp->br", p, np.reshape(after, p.shape))
     return total
@@ -208,25 +229,25 @@ def options(node: DecisionNode, known: dict[int, np.ndarray], choose: Chooser) -
 
 def committed(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
     """The committed rule: the option of highest posterior-expected utility, whatever the draw says."""
-    return pairs[:, node.pair[np.arange(len(node.choice)), node.choice]]
+    return node.taken(pairs, node.choice)
 
 
 def clairvoyant(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
     """The best option of each draw. An ingredient of regret and of Thompson sampling, never a rule's value."""
-    return np.maximum.reduceat(pairs, node.starts, axis=1)
+    return node.spread(np.maximum.reduceat(pairs, node.starts, axis=1))
 
 
 def following(world: World, rules: Rules) -> Chooser:
     """A written or embedded regime."""
 
     def choose(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
-        return pairs[:, node.pair[np.arange(len(node.feasible)), rule_options(world, rules, node)]]
+        return node.taken(pairs, rule_options(world, rules, node))
 
     return choose
 
 
 def rule_options(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
-    """What a written regime does at a decision node, codes of shape (row,).
+    """What a written regime does at a decision node, codes of shape (row,); any code where the course has ended.
 
     Raises
     ------
@@ -234,12 +255,12 @@ def rule_options(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
         Where it names no feasible option for a history that it leads to.
     """
     option = rules.option(world.study, node.name, node.rows.columns) if node.rows.columns else _unconditional(world, rules, node)
-    lost = (option < 0) | ~node.feasible[np.arange(len(option)), option]
+    lost = ((option < 0) | ~node.feasible[np.arange(len(option)), option]) & node.feasible.any(axis=1)
     if lost.any() and (bad := lost & _reached(world, rules, node)).any():
         raise DecisionError(
             f"The regime {rules.label!r} names no feasible option at {node.name!r} for some histories ({int(bad.sum())} of {len(bad)} rows)."
         )
-    return np.where(lost, node.feasible.argmax(axis=1), option)  # the tree also holds histories that the regime never leads to
+    return np.where(lost, node.feasible.argmax(axis=1), np.maximum(option, 0))  # the tree also holds histories that the regime never leads to
 
 
 def _reached(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:

@@ -80,7 +80,7 @@ def evaluation_rows(posterior: Posterior, decision: Decision) -> Rows:
     study, t = posterior.study, posterior.trajectories
     before = study.before(decision.name)
     names = [n.name for n in before]
-    reached = np.all([t.observed(n) for n in names], axis=0) if names else np.ones(t.n, dtype=bool)
+    reached = t.reached(study, decision.name)
     levels = [[study.code(n.name, v) for v in (finite_values(n) or ())] for n in before]
     if not names or t.cluster is not None or not all(levels) or np.prod([len(v) for v in levels]) > MOST_CELLS:
         return rows_before(posterior, t, decision.name, np.flatnonzero(reached))
@@ -90,6 +90,7 @@ def evaluation_rows(posterior: Posterior, decision: Decision) -> Rows:
     for node in before:
         if isinstance(node, Decision):
             possible &= study.feasible(node.name, columns)[np.arange(len(grid)), columns[node.name].astype(int)]
+    possible &= study.feasible(decision.name, columns).any(axis=1)
     return Rows({n: v[possible] for n, v in columns.items()}, None, int(possible.sum()))
 
 
@@ -318,6 +319,8 @@ def _decision_branches(regime: Regime, decision: Decision, rows: Rows, a: Assess
         rest = Condition(tuple((n, t) for n, t in condition.tests if n not in known))
         where = (*((n, str(t.value)) for n, t in known.items()), *(((CONDITION, str(rest)),) if rest.tests else ()))
         inside = np.flatnonzero(stratum == index)
+        if not options:
+            continue  # the course ends there: no rule is needed
         if len(options) == 1:
             forced = ((CONDITION, str(condition)),) if condition.tests else ()
             found.append(RuleBranch(decision.name, forced, (), options[0], True, 1.0, 0))

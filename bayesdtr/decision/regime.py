@@ -172,9 +172,17 @@ def mcid_of(posterior: Posterior) -> float:
     if posterior.study.mcid is not None:
         return posterior.study.mcid
     t, study = posterior.trajectories, posterior.study
-    utility = sum(study.weight(r.name) * t.columns[r.name] for r in study.responses if study.weight(r.name))
-    utility = utility + sum(study.earned(r.name, t.columns) for r in study.responses if study.pays(r.name))
-    seen = utility[np.isfinite(utility)]
+    columns, utility = t.history(study.names), np.zeros(t.n)
+    for r in study.responses:
+        earned = study.lived(r.name, columns)
+        if weight := study.weight(r.name):
+            earned = earned + weight * t.columns[r.name]
+        if study.pays(r.name):
+            earned = earned + study.earned(r.name, t.columns)
+        counts = bool(study.weight(r.name) or study.pays(r.name) or study.lives(r.name))
+        utility += np.where(t.reached(study, r.name), earned, 0.0) if counts else 0.0
+    done = t.finished(study)
+    seen = utility[done & np.isfinite(utility)]
     return 0.1 * float(seen.std(ddof=1)) if len(seen) > 1 else 0.0
 
 
@@ -195,8 +203,7 @@ def next_decision(posterior: Posterior, trajectories: Trajectories) -> np.ndarra
     study = posterior.study
     waiting = np.full(trajectories.n, len(study.decisions))
     for stage, decision in enumerate(study.decisions):
-        names = [n.name for n in study.before(decision.name)]
-        known = np.all([trajectories.observed(n) for n in names], axis=0) if names else np.ones(trajectories.n, dtype=bool)
+        known = trajectories.reached(study, decision.name)
         begun = np.any([trajectories.observed(r.name) for r in study.after(decision.name)], axis=0)
         rows = np.flatnonzero(known & ~begun)
         if rows.size:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import DecisionError
 from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .basis import Basis, ridge
@@ -61,9 +62,19 @@ def _feasible(study: Study, decision: str, columns: Mapping[str, np.ndarray], n:
     return study.feasible(decision, columns) if columns else np.ones((n, len(node.options)), dtype=bool)
 
 
+def reached(study: Study, decision: str, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+    """Simulated histories whose course has not ended before a decision, shape (n,): every earlier option was feasible."""
+    found = np.ones(n, dtype=bool)
+    for d in study.decisions[: study.stage(decision) - 1]:
+        known = {node.name: columns[node.name] for node in study.before(d.name)}
+        found &= _feasible(study, d.name, known, n)[np.arange(n), columns[d.name]]
+    return found
+
+
 def explore(world: World, rows: Rows, size: int, seed: int) -> dict[str, np.ndarray]:
     """Histories under options chosen at random among the feasible, one draw per patient; columns ``(size,)``.
 
+    A course that has ended goes on under its first option, which is not feasible: see :func:`reached`.
     `size` must be a multiple of the number of draws.
     """
     rng = np.random.default_rng([seed, 4])
@@ -89,9 +100,7 @@ def _forward(world: World, stage: int, columns: dict[str, np.ndarray], cluster: 
     """Simulate a stage's responses in place, columns ``(draw, row)``; return the expected utility earned in it."""
     earned = np.zeros(next(iter(columns.values())).shape)
     for response in world.study.after(world.study.decisions[stage].name):
-        weight = world.study.weight(response.name)
-        if weight:
-            earned += weight * world.simulate(response.name, columns, cluster, "mean")
+        earned += world.earning(response.name, columns, cluster)
         if world.matters(response.name):
             columns[response.name] = world.simulate(response.name, columns, cluster, "sample", luck(seed, response.name, earned.shape, FITTING))
         else:
@@ -119,11 +128,15 @@ def fit_stages(world: World, rows: Rows, seed: int) -> dict[str, StageFit]:
     """
     size = -(-int(np.clip(SIMULATIONS // world.size, 1000, 20_000)) // world.size) * world.size
     simulated = explore(world, rows, size, seed)
-    cluster = simulated.pop(EXPLORED)
+    clusters, full = simulated.pop(EXPLORED), size
     fits: dict[str, StageFit] = {}
     for stage in reversed(range(len(world.study.decisions))):
         decision = world.study.decisions[stage]
         columns = {n.name: simulated[n.name] for n in world.study.before(decision.name)}
+        here = np.flatnonzero(reached(world.study, decision.name, columns, full))
+        if not here.size:
+            raise DecisionError(f"Decision {decision.name!r}: no simulated history reaches it; every course ends before it.")
+        columns, size, cluster = {n: v[here] for n, v in columns.items()}, len(here), clusters[here]
         basis = Basis.of(world.study, decision.name, columns, size, 0 if rows.cluster is None else int(rows.cluster.max()) + 1)
         phi = basis.matrix(columns, cluster, size)
         feasible = _feasible(world.study, decision.name, columns, size)
@@ -160,8 +173,9 @@ def _after(
         choice = np.where(feasible, phi @ fit.committed.mean(axis=2).T, -np.inf).argmax(axis=1)
         follow = phi @ fit.committed[:, :, b].T if exact is None else exact[:, b].T
         best = phi @ fit.clairvoyant[:, :, b].T if exact is None else exact[:, b].T
-        committed[b] = follow[np.arange(shape[1]), choice]
-        clairvoyant[b] = np.where(feasible, best, -np.inf).max(axis=1)
+        going = feasible.any(axis=1)  # a course that has ended earns nothing more
+        committed[b] = np.where(going, follow[np.arange(shape[1]), choice], 0.0)
+        clairvoyant[b] = np.where(going, np.where(feasible, best, -np.inf).max(axis=1), 0.0)
     return committed, clairvoyant
 
 
@@ -175,7 +189,6 @@ def _last_values(world: World, stage: int, state: dict[str, np.ndarray], cluster
     out = np.zeros((len(decision.options), *shape))
     for option in range(len(decision.options)):
         for response in responses:
-            if weight := world.study.weight(response.name):
-                history = {**state, decision.name: np.full(shape, option), **{r.name: np.zeros(shape) for r in responses}}
-                out[option] += weight * world.simulate(response.name, history, cluster, "mean")
+            history = {**state, decision.name: np.full(shape, option), **{r.name: np.zeros(shape) for r in responses}}
+            out[option] += world.earning(response.name, history, cluster)
     return out

@@ -75,20 +75,21 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
     columns = {n: v[chosen] for n, v in rows.columns.items()}
     cluster = None if rows.cluster is None else rows.cluster[chosen]
     total = np.zeros(chosen.shape)
+    going = np.ones(chosen.shape, dtype=bool)  # courses that have not ended
     for stage, decision in enumerate(world.study.decisions):
         flat = _flat(columns) or {"": np.zeros(chosen.size)}
         option = policy(stage, flat, None if cluster is None else cluster.ravel())
         feasible = world.study.feasible(decision.name, flat)
-        if ((option < 0) | ~feasible[np.arange(option.size), option]).any():
+        going &= feasible.any(axis=1).reshape(chosen.shape)
+        if (((option < 0) | ~feasible[np.arange(option.size), option]) & going.ravel()).any():
             raise DecisionError(f"The regime names no feasible option at {decision.name!r} for some simulated histories.")
-        columns[decision.name] = option.reshape(chosen.shape)
+        columns[decision.name] = np.maximum(option, 0).reshape(chosen.shape)
         for response in world.study.after(decision.name):
-            weight, name = world.study.weight(response.name), response.name
-            if weight:
-                total += weight * world.simulate(name, columns, cluster, "mean")
+            name = response.name
+            total += np.where(going, world.earning(name, columns, cluster), 0.0)
             columns[name] = np.zeros(chosen.shape)
             if world.matters(name):
                 columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape, VALUING))
             if world.study.pays(name):
-                total += world.study.earned(name, columns)
+                total += np.where(going, world.study.earned(name, columns), 0.0)
     return total.mean(axis=1)

@@ -25,6 +25,8 @@ FINEST = 8 * GRID
 COUNT_REACH = 20.0
 """SDs above the mean up to which counts are enumerated: what an exponential tail leaves above is 2e-9."""
 RANGE_DRAWS = 256
+CELL_DRAWS, CELL_LEVELS = 64, 129
+"""Draws and quantiles of each that are pooled to find cells."""
 PROBABILITY, SHIFT = "probability", "shift"
 """Variables of the group ``missing_shift``: share of missing outcomes, and shift of their linear predictor, by option."""
 
@@ -87,6 +89,21 @@ def leveled(weights: np.ndarray) -> np.ndarray:
     """Weights with mean 1 over draws; where none is positive, all 1."""
     total = weights.mean(axis=0)
     return np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points that carry a predictive distribution.
+
+    Attributes
+    ----------
+    at : array, shape (row, point)
+    edges : array, shape (row, point - 1), or None
+        Where each point stands for a cell, the bounds between cells: a point's probability is that of its cell.
+    """
+
+    at: np.ndarray
+    edges: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +210,31 @@ class World:
         log = sum(np.log(np.maximum(self.look(n, rows, "density", points[n])[..., 0], 1e-300)) for n in shared)
         return leveled(np.exp(log - log.max(axis=0)))
 
+    def expected(self, response: str, rows: Rows, *, with_mean: bool, average: bool = False) -> np.ndarray | float:
+        """What a response is expected to earn in closed form: its weighted mean if asked for, and utilities of times.
+
+        Returns
+        -------
+        array, shape (draw, row), or (row,) when averaged; 0 where it earns nothing of the kind
+        """
+        total: np.ndarray | float = 0.0
+        if with_mean and (weight := self.study.weight(response)):
+            total = total + weight * self.look(response, rows, "mean", average=average)
+        for life, weight in self.study.lives(response):
+            e = life.expected(response, np.broadcast_to(life.elapsed(response, rows.columns), (rows.n,)))
+            total = total + weight * e.factor * self.look(response, rows, e.what, e.extra, average=average)
+        return total
+
+    def earning(self, response: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray | float:
+        """As :meth:`expected`, mean included, with rows of their own for each draw: ``(draw, row)``."""
+        total: np.ndarray | float = 0.0
+        if weight := self.study.weight(response):
+            total = total + weight * self.simulate(response, columns, cluster, "mean")
+        for life, weight in self.study.lives(response):
+            e = life.expected(response, life.elapsed(response, columns))
+            total = total + weight * e.factor * self.simulate(response, columns, cluster, e.what, e.extra)
+        return total
+
     def matters(self, response: str) -> bool:
         """Whether anything later depends on a response: another response, a feasible set, a decision tailored to it."""
         if response in self.watched or self.study.pays(response) or self.study.keeps(response):
@@ -216,28 +258,27 @@ class World:
             scale = self.scales[response]
             count = scale.location + COUNT_REACH * scale.sd
             return max(count, GRID) if count <= FINEST else np.inf
-        return GRID if compiled.smooth else np.inf
+        return GRID if compiled.smooth or compiled.cells else np.inf
 
-    def points(self, response: str, rows: Rows) -> np.ndarray:
+    def points(self, response: str, rows: Rows) -> Points:
         """Points that carry a response's predictive distribution at given histories.
 
-        The finite support, or a uniform grid wide enough for every draw: on it the midpoint rule
-        integrates a smooth density to machine precision and a kink to the square of the spacing.
-
-        Returns
-        -------
-        array, shape (row, point)
+        The finite support; a uniform grid wide enough for every draw, on which the midpoint rule
+        integrates a smooth density to machine precision and a kink to the square of the spacing; or,
+        where the tails are heavy or an end is sharp, cells between quantiles.
         """
         support = self.compiled[response].support
         if support is not None:
-            return np.broadcast_to(np.array(support, dtype=float), (rows.n, len(support)))
+            return Points(np.broadcast_to(np.array(support, dtype=float), (rows.n, len(support))))
+        if self.compiled[response].cells:
+            return cells_of(self, response, rows)
         some = spread_over(self.compiled[response], self.draws[response], self.size, RANGE_DRAWS)
         moments = self.take(some).look(response, rows, "moments")
         mean, sd = moments[..., 0], moments[..., 1]
         if not np.isfinite(moments).all():
             raise DecisionError(f"Response {response!r}: some draws predict no finite mean or SD; its model has not been learned from these data.")
         if self.compiled[response].whole:
-            return self._counts(response, rows.n, float((mean + COUNT_REACH * sd).max()))
+            return Points(self._counts(response, rows.n, float((mean + COUNT_REACH * sd).max())))
         low, high = (mean - REACH * sd).min(axis=0), (mean + REACH * sd).max(axis=0)
         # Where draws differ by many residual SDs the grid is refined until each draw's own density is resolved.
         count = max(int(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING)), GRID)
@@ -247,7 +288,7 @@ class World:
                 "use optimize(method='regression'), or a more informative prior."
             )
         fraction = (np.arange(count) + 0.5) / count
-        return low[:, None] + (high - low)[:, None] * fraction
+        return Points(low[:, None] + (high - low)[:, None] * fraction)
 
     def _counts(self, response: str, rows: int, top: float) -> np.ndarray:
         """Whole numbers up to one that no draw leaves more than a trace of probability above, shape (row, point)."""
@@ -258,14 +299,70 @@ class World:
             )
         return np.broadcast_to(np.arange(np.ceil(top) + 1), (rows, int(np.ceil(top)) + 1))
 
-    def probabilities(self, response: str, rows: Rows, points: np.ndarray, *, average: bool = False) -> np.ndarray:
+    def probabilities(self, response: str, rows: Rows, points: Points, *, average: bool = False) -> np.ndarray:
         """Probability of each point, normalised per draw; shape (draw, row, point) or (row, point)."""
         if self.compiled[response].support is not None:
-            return self.look(response, rows, "density", points, average=average)
+            return self.look(response, rows, "density", points.at, average=average)
+        if points.edges is not None:
+            below = self.look(response, rows, "cdf", points.edges, average=average)
+            return np.diff(below, axis=-1, prepend=0.0, append=1.0)
         if not average:
-            density = np.array(self.look(response, rows, "density", points))
+            density = np.array(self.look(response, rows, "density", points.at))
             density /= density.sum(axis=-1, keepdims=True)
             return density
         # Grid points are equally spaced and cover every draw, so normalising after averaging is the same to rounding.
-        density = self.look(response, rows, "density", points, average=True)
+        density = self.look(response, rows, "density", points.at, average=True)
         return density / density.sum(axis=-1, keepdims=True)
+
+
+def cells_of(world: World, response: str, rows: Rows) -> Points:
+    """Cells between quantiles of the predictive distribution averaged over draws; common to all draws.
+
+    Cells are bounded, too, by every time at which something changes at once: the ends of utilities of
+    times, the thresholds of conditions and the breaks of a hazard. A cell is represented by its mean under the averaged
+    predictive, so that what is linear inside cells is integrated exactly on average.
+    """
+    some = world.take(spread_over(world.compiled[response], world.draws[response], world.size, CELL_DRAWS))
+    levels = (np.arange(CELL_LEVELS) + 0.5) / CELL_LEVELS
+    drawn = some.look(response, rows, "quantiles", np.broadcast_to(levels, (rows.n, CELL_LEVELS)))  # (draw, row, level)
+    if not np.isfinite(drawn).all():
+        raise DecisionError(f"Response {response!r}: some draws predict no finite values; its model has not been learned from these data.")
+    pooled = np.sort(np.moveaxis(drawn, 0, 1).reshape(rows.n, -1), axis=1)
+    cuts = _cuts(world, response, rows)
+    inner = max(GRID - cuts.shape[1], GRID // 2)
+    fractions = np.arange(1, inner) / inner
+    edges = np.sort(np.concatenate([np.quantile(pooled, fractions, axis=1).T, cuts], axis=1), axis=1)
+    top = np.where(pooled > edges[:, -1:], pooled, 0.0).sum(axis=1) / np.maximum((pooled > edges[:, -1:]).sum(axis=1), 1)
+    last = np.maximum(top, edges[:, -1])
+    return Points(np.concatenate([_cell_means(some, response, rows, edges), last[:, None]], axis=1), edges)
+
+
+def _cell_means(world: World, response: str, rows: Rows, edges: np.ndarray) -> np.ndarray:
+    """Mean of an averaged positive law in each bounded cell, by Gauss-Legendre quadrature of its distribution function; shape (row, edge).
+
+    Between `a` and `b` the mean is ``b`` minus the integral of ``F(x) - F(a)`` divided by ``F(b) - F(a)``.
+    """
+    ends = np.concatenate([np.zeros((rows.n, 1)), edges], axis=1)
+    low, width = ends[:, :-1], np.diff(ends, axis=1)
+    x, w = np.polynomial.legendre.leggauss(5)
+    inside = low[..., None] + width[..., None] * (x + 1) / 2
+    grid = np.concatenate([edges, inside.reshape(rows.n, -1)], axis=1)
+    below = world.look(response, rows, "cdf", grid, average=True)
+    at_ends, between = below[:, : edges.shape[1]], below[:, edges.shape[1] :].reshape(inside.shape)
+    before = np.concatenate([np.zeros((rows.n, 1)), at_ends[:, :-1]], axis=1)
+    mass = at_ends - before
+    area = ((between - before[..., None]) * w / 2).sum(axis=-1)
+    share = np.where(mass > 1e-12, area / np.maximum(mass, 1e-12), 0.5)
+    return low + width * (1 - np.clip(share, 0.0, 1.0))
+
+
+def _cuts(world: World, response: str, rows: Rows) -> np.ndarray:
+    """Values of a response at which what follows jumps or bends, shape (row, cut)."""
+    study = world.study
+    found = [
+        np.broadcast_to(np.maximum(life.limit - life.elapsed(response, rows.columns), 0.0), (rows.n,)) for life, _ in study.lives(response)
+    ]
+    tests = [test for d in study.decisions for c, _ in d.choices for name, test in c.tests if name == response]
+    known = {float(b) for t in tests for b in t.labels if not isinstance(b, str)} | set(getattr(study[response].family, "breaks", ()))
+    found += [np.full(rows.n, b) for b in sorted(known)]
+    return np.stack(found, axis=1) if found else np.zeros((rows.n, 0))

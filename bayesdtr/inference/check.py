@@ -12,7 +12,9 @@ from ..data import CellCount, Trajectories, cell_counts
 from ..schema import CHAIN, DRAW, IMPUTED, SAMPLE_STATS, variable
 from ..study.counts import Count, Hurdle, ZeroInflated
 from ..study.study import Study
+from ..study.survival import Survival
 from ..study.timeline import Decision, Response
+from .follow_up import as_seen
 from .pareto import LARGEST_KHAT
 from .posterior import Posterior
 from .verdict import Convergence, PredictiveCheck, Verdict
@@ -131,16 +133,29 @@ def _groups(study: Study, response: Response, trajectories: Trajectories) -> lis
     return [(label, rows) for label, rows in groups if len(rows) >= SPARSE]
 
 
-def _statistics(response: Response) -> list[tuple[str, Callable[..., Any]]]:
-    """What replicated data are compared by: shares of labelled values; else the mean, the SD where it is not implied, the share of zeros."""
-    family = response.family
+Statistic = tuple[str, Callable[..., Any], np.ndarray, np.ndarray]
+"""A name and a function of the last axis; the values it is taken of, observed ``(patient,)`` and replicated ``(replicate, patient)``."""
+
+
+def _statistics(response: Response, trajectories: Trajectories, replicated: np.ndarray) -> list[Statistic]:
+    """What replicated data are compared by: shares of labelled values; else the mean, the SD where it is not implied, the share of zeros.
+
+    Times are compared as they were seen: replicated ones are cut off at the patients' follow-up.
+    """
+    family, y = response.family, trajectories.columns[response.name]
+    if isinstance(family, Survival):
+        times, events = as_seen(trajectories, response.name, replicated)
+        seen = trajectories.history([response.name])[response.name]
+        happened = (~trajectories.censored(response.name)).astype(float)
+        return [("number of events", np.sum, happened, events.astype(float)), ("mean time at risk", np.mean, seen, times)]
     if family is not None and family.levels is not None:
-        return [(f"share of {label!r}", lambda v, code=code, **over: np.mean(v == code, **over)) for code, label in enumerate(family.levels)]
-    found: list[tuple[str, Callable[..., Any]]] = [("mean", np.mean)]
+        return [(f"share of {label!r}", lambda v, code=code, **over: np.mean(v == code, **over), y, replicated)
+                for code, label in enumerate(family.levels)]
+    found: list[Statistic] = [("mean", np.mean, y, replicated)]
     if response.support != (0, 1):
-        found.append(("SD", np.std))
+        found.append(("SD", np.std, y, replicated))
     if isinstance(family, (Count, ZeroInflated, Hurdle)):
-        found.append(("share of zeros", lambda v, **over: np.mean(v == 0, **over)))
+        found.append(("share of zeros", lambda v, **over: np.mean(v == 0, **over), y, replicated))
     return found
 
 
@@ -153,10 +168,10 @@ def predictive_checks(study: Study, trajectories: Trajectories, replicates: dict
     """
     found = []
     for response in study.responses:
-        y = trajectories.columns[response.name]
+        statistics = _statistics(response, trajectories, replicates[response.name])
         for label, rows in _groups(study, response, trajectories):
-            for name, statistic in _statistics(response):
-                observed, drawn = float(statistic(y[rows])), statistic(replicates[response.name][:, rows], axis=1)
+            for name, statistic, y, replicated in statistics:
+                observed, drawn = float(statistic(y[rows])), statistic(replicated[:, rows], axis=1)
                 low, high = np.quantile(drawn, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
                 p = 2 * (1 + min((drawn <= observed).sum(), (drawn >= observed).sum())) / (1 + len(drawn))
                 found.append(PredictiveCheck(response.name, f"{name}, {label}", observed, float(low), float(high), float(min(p, 1.0))))

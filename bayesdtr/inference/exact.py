@@ -10,8 +10,8 @@ from ..data import Trajectories
 from ..errors import InferenceError, listing
 from ..study.borrowing import RobustMAP
 from ..study.models import Saturated
-from ..study.predictor import Cells, saturated_cells
 from ..study.priors import Prior, PriorInForce
+from ..study.saturated import Cells, saturated_cells
 from ..study.study import Study
 from ..study.timeline import Response
 from .borrow import Borrowed

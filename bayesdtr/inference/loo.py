@@ -69,7 +69,10 @@ def log_likelihood(posterior: Posterior, response: str, rows: np.ndarray | None 
 
 
 def _log_density(posterior: Posterior, response: str, draws: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Log density of some patients' responses under any draws of a posterior's model, shape (draw, row)."""
+    """Log density of some patients' responses under any draws of a posterior's model, shape (draw, row).
+
+    A right-censored time counts with its log survival, one known up to an interval with the log probability of the interval.
+    """
     t, compiled = posterior.trajectories, posterior.compiled(response)
     if lost := [n for n in compiled.history if not t.observed(n)[rows].all()]:
         raise InferenceError(
@@ -79,7 +82,16 @@ def _log_density(posterior: Posterior, response: str, draws: Mapping[str, np.nda
     cluster = None if t.cluster is None else t.cluster[rows]
     extras = {name: values[rows] for name, values in t.extras.items()}
     inputs = make_inputs(compiled, t.history(compiled.history, rows), cluster, posterior.scales, extras)
-    return evaluate(compiled, draws, inputs, "log_density", t.columns[response][rows].astype(float))
+    y = t.columns[response][rows].astype(float)
+    found = evaluate(compiled, draws, inputs, "log_density", y)
+    censored, upper = t.censored(response)[rows], extras.get(variable(response, "upper"), y)
+    inside = np.isfinite(upper) & (upper > y)
+    if not (censored | inside).any():
+        return found
+    alive = evaluate(compiled, draws, inputs, "log_survival", y)
+    later = evaluate(compiled, draws, inputs, "log_survival", np.where(inside, upper, 2 * y))
+    between = alive + np.log(-np.expm1(np.where(inside, np.minimum(later - alive, -1e-300), -1.0)))
+    return np.where(censored, alive, np.where(inside, between, found))
 
 
 def log_likelihood_dataset(posterior: Posterior) -> xr.Dataset:

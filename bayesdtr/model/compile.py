@@ -86,6 +86,11 @@ class CompiledResponse:
         return LAWS[self.distribution].smooth
 
     @property
+    def cells(self) -> bool:
+        """Whether cells between quantiles carry the response's distribution."""
+        return LAWS[self.distribution].cells
+
+    @property
     def whole(self) -> bool:
         """Whether the response takes whole numbers only."""
         return LAWS[self.distribution].whole

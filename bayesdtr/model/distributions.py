@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from ..errors import ModelError, listing
+from .lifetimes import LogNormalTime, PiecewiseExponentialTime, WeibullTime
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Law:
         Axes of each parameter after the patients'; none by default.
     plain : bool
         A PyMC operation of this name ends in it, so that a user's model may.
+    cells : bool
+        Has a distribution function and quantiles, so that cells between quantiles carry it.
     """
 
     make: Callable[..., dist.Distribution]
@@ -34,6 +37,7 @@ class Law:
     smooth: bool = False
     trailing: tuple[int, ...] = ()
     plain: bool = True
+    cells: bool = False
 
 
 def _ordered(eta: jax.Array, cutpoints: jax.Array) -> dist.Distribution:
@@ -70,9 +74,9 @@ LAWS: dict[str, Law] = {
     "bernoulli": Law(lambda p: dist.Bernoulli(probs=p), whole=True),
     "laplace": Law(lambda mu, b: dist.Laplace(mu, b)),
     "logistic": Law(lambda mu, s: dist.Logistic(mu, s), smooth=True),
-    "lognormal": Law(_lognormal),
+    "lognormal": Law(_lognormal, cells=True),
     "gamma": Law(lambda alpha, scale: dist.Gamma(alpha, 1.0 / scale)),
-    "exponential": Law(lambda scale: dist.Exponential(1.0 / scale)),
+    "exponential": Law(lambda scale: dist.Exponential(1.0 / scale), cells=True),
     "beta": Law(lambda a, b: dist.Beta(a, b)),
     "uniform": Law(lambda low, high: dist.Uniform(low, high)),
     "poisson": Law(_poisson, whole=True),
@@ -85,6 +89,9 @@ LAWS: dict[str, Law] = {
     "hurdle_poisson": Law(_hurdle(_poisson), whole=True, plain=False),
     "hurdle_negative_binomial": Law(_hurdle(_negative_binomial), whole=True, plain=False),
     "hurdle_lognormal": Law(_hurdle(_lognormal), plain=False),
+    "weibull_time": Law(WeibullTime, plain=False, cells=True),
+    "lognormal_time": Law(LogNormalTime, plain=False, cells=True),
+    "piecewise_time": Law(PiecewiseExponentialTime, trailing=(1, 1), plain=False, cells=True),
 }
 FINITE = {"bernoulli": (0, 1)}
 """Values of the distributions whose name alone tells them."""

@@ -16,6 +16,7 @@ import numpyro.distributions as dist
 from ..runtime import in_double_precision
 from .compile import CompiledResponse
 from .distributions import finite_quantile, log_prob, mean_and_variance, quantile
+from .lifetimes import Lifetime
 
 BLOCK = 2**21
 """Numbers in one block ``draws x rows``: 16 MiB in 64 bits."""
@@ -57,9 +58,39 @@ def _random(d: dist.Distribution, compiled: CompiledResponse, uniforms: jax.Arra
     return jnp.where(mean < LARGEST_COUNT, d.sample(jax.random.key(seed)).astype(float), mean)
 
 
+def _cdf(d: dist.Distribution, compiled: CompiledResponse, points: jax.Array) -> jax.Array:
+    return d.cdf(points.T).T
+
+
+def _quantiles(d: dist.Distribution, compiled: CompiledResponse, levels: jax.Array) -> jax.Array:
+    return d.icdf(levels.T).T
+
+
+def _lifetime(d: dist.Distribution, compiled: CompiledResponse) -> Lifetime:
+    assert isinstance(d, Lifetime), compiled.name
+    return d
+
+
+def _survival(d: dist.Distribution, compiled: CompiledResponse, time: jax.Array) -> jax.Array:
+    return jnp.exp(_lifetime(d, compiled).log_survival(time))
+
+
+def _log_survival(d: dist.Distribution, compiled: CompiledResponse, time: jax.Array) -> jax.Array:
+    return _lifetime(d, compiled).log_survival(time)
+
+
+def _restricted(d: dist.Distribution, compiled: CompiledResponse, horizon: jax.Array) -> jax.Array:
+    return _lifetime(d, compiled).restricted_mean(horizon)
+
+
+def _discounted(d: dist.Distribution, compiled: CompiledResponse, extra: jax.Array) -> jax.Array:
+    return _lifetime(d, compiled).discounted_mean(extra[..., 0], extra[..., 1])
+
+
 _SUMMARIES: dict[str, Callable[[dist.Distribution, CompiledResponse, jax.Array], jax.Array]] = {
-    "mean": _mean, "moments": _moments, "density": _density, "log_density": _log_density, "sample": _sample,
-    "random": _random,
+    "mean": _mean, "moments": _moments, "density": _density, "log_density": _log_density, "sample": _sample, "random": _random,
+    "cdf": _cdf, "quantiles": _quantiles, "survival": _survival, "log_survival": _log_survival,
+    "restricted": _restricted, "discounted": _discounted,
 }
 
 
@@ -109,11 +140,14 @@ def evaluate(
     draws : mapping of str to array, shape (draw, ...)
         Empty for a model without parameters, which counts as one draw.
     inputs : mapping of str to array, shape (row,) or ()
-    what : {"mean", "moments", "density", "log_density", "sample"}
-        Mean; mean and SD on a last axis; density (or probability) at points; its logarithm at one
-        outcome per row; one simulated outcome.
+    what : {"mean", "moments", "density", "log_density", "sample", "cdf", "quantiles", "survival", "log_survival", "restricted",
+        "discounted"}
+        Mean; mean and SD on a last axis; density (or probability) at points; its logarithm at one outcome per row; one
+        simulated outcome; distribution function; quantiles; and of a time: probability of living longer and its
+        logarithm, mean up to a horizon, and the same discounted.
     extra : array, shape (row, point) or (row,), optional
-        Points of "density", outcomes of "log_density", uniform numbers of "sample".
+        Points of "density" and "cdf", levels of "quantiles"; outcomes of "log_density", uniform numbers of "sample",
+        time of "survival" and "log_survival", horizon of "restricted"; horizon and rate ``(row, 2)`` of "discounted".
     average : bool
         Average over draws block by block, so that memory does not grow with their number.
 
@@ -155,7 +189,7 @@ def evaluate_paired(
     Parameters
     ----------
     inputs : mapping of str to array, shape (draw, row) or ()
-    extra : array, shape (draw, row), optional
+    extra : array, shape (draw, row) or (draw, row, 2), optional
 
     Returns
     -------

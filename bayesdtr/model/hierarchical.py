@@ -15,8 +15,9 @@ from ..schema import CLUSTER
 from ..study.conditions import Interval, Test
 from ..study.families import Family
 from ..study.models import Hierarchical
-from ..study.predictor import Column, Contrast, Factor, Numeric, Stratum, cells_over, contrast_matrix, default_predictor, sequence_variables
+from ..study.predictor import Column, Contrast, Factor, Numeric, Stratum, contrast_matrix, default_predictor, sequence_variables
 from ..study.priors import PriorInForce
+from ..study.saturated import cells_over
 from ..study.structures import interactions_of, pseudo_sd
 from ..study.study import Study
 from ..study.timeline import Decision, Response

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytensor.tensor as pt
 
 from ..errors import ModelError, did_you_mean, listing
+from ..study.survival import Survival
 from ..study.timeline import Node, Response
 
 
@@ -62,14 +63,23 @@ class History:
         return column if name in self.coords else pt.cast(column, "int64")
 
     def standardized(self, name: str) -> pt.TensorVariable:
-        """Values of a numeric variable by its scale; one of a finite list becomes -1 to +1 (a 0/1 response -1/+1). Shape (patient,)."""
-        column = pt.cast(self._column(name), "float64")
+        """Values of a numeric variable by its scale; one of a finite list becomes -1 to +1 (a 0/1 response -1/+1). Shape (patient,).
+
+        A survival time enters as ``log((1 + time / m) / 2)`` by its SD, `m` being the person-time per event.
+        """
+        column, node = pt.cast(self._column(name), "float64"), self._nodes[name]
         if name in self._scales:
             location, sd = self._scales[name]
+            if isinstance(node, Response) and isinstance(node.family, Survival):
+                return pt.log((1 + column * pt.exp(-location)) / 2) / sd
             return (column - location) / sd
-        node = self._nodes[name]
         low, high = (node.support[0], node.support[-1]) if isinstance(node, Response) and node.support else (0, 1)
         return (column - (low + high) / 2) / ((high - low) / 2)
+
+    def node(self, name: str) -> Node:
+        """The declaration of a variable observed before."""
+        self._column(name)
+        return self._nodes[name]
 
     def extra(self, role: str) -> pt.TensorVariable:
         """A further column of the response, such as its exposure, shape (patient,)."""

@@ -4,6 +4,7 @@ A likelihood that PyMC has is used; the others are `CustomDist` with the log pro
 that neither it nor its gradient overflows.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,9 @@ from ..study.counts import Hurdle, NegativeBinomial, Poisson, ZeroInflated
 from ..study.families import Bernoulli, BetaBinomial, Categorical, Family, LogNormal, Normal, Ordinal, StudentT
 from ..study.predictor import contrast_matrix
 from ..study.priors import PriorInForce
-from ..study.timeline import Response
+from ..study.survival import Survival
+from ..study.timeline import Response, finite_values
+from .censoring import censored_time
 from .history import History, outcome
 from .priors import place
 
@@ -51,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a family's likelihood is made of: name, predictors, priors, the response's SD, further columns."""
+    """What a family's likelihood is made of: name, predictors, priors, the response's SD and location, further columns."""
 
     name: str
     eta: tuple[Tensor, ...]
@@ -59,13 +62,14 @@ class Parts:
     sd: Tensor
     history: History
     family: Family
+    location: Tensor = ONE
 
     def parameter(self, address: str) -> Tensor:
         """One of the family's own parameters, placed under its prior."""
         return place(self.priors[address], self.sd)
 
 
-Made = tuple[Tensor, str, tuple[Tensor, ...]]
+Made = tuple[Tensor, str, tuple[Tensor, ...]] | Outcome
 
 
 def _normal(p: Parts) -> Made:
@@ -206,9 +210,17 @@ def _zeros(p: Parts) -> Made:
     return variable, f"{'inflated' if inflated else 'hurdle'}_{kind}", (pt.sigmoid(p.eta[1]), *parameters)
 
 
+def _survival(p: Parts) -> Made:
+    assert isinstance(p.family, Survival)
+    (address,) = (a.name for a in p.family.addresses())
+    made = censored_time(p.name, p.family, p.eta[0], p.location, p.parameter(address), p.history)
+    return Outcome(made.variable, made.kind, made.parameters, made.eta, made.effects)
+
+
 _FAMILIES: dict[type[Family], Callable[[Parts], Made]] = {
     Normal: _normal, StudentT: _student, LogNormal: _lognormal, Bernoulli: _bernoulli, BetaBinomial: _beta_binomial, Ordinal: _ordinal,
     Categorical: _categorical, Poisson: _plain_count, NegativeBinomial: _plain_count, ZeroInflated: _zeros, Hurdle: _zeros,
+    Survival: _survival,
 }
 
 
@@ -229,5 +241,8 @@ def likelihood(
         The variables that enter `eta` linearly.
     """
     assert response.family is not None
-    parts = Parts(outcome(response.name), eta, priors, sd, history, response.family)
-    return Outcome(*_FAMILIES[type(response.family)](parts), eta, effects)
+    location = history.scale(response.name)[0] if finite_values(response) is None else ONE
+    made = _FAMILIES[type(response.family)](Parts(outcome(response.name), eta, priors, sd, history, response.family, location))
+    if isinstance(made, Outcome):  # a family with predictors of its own making
+        return dataclasses.replace(made, effects=(*effects, *made.effects))
+    return Outcome(*made, eta, effects)

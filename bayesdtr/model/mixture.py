@@ -54,6 +54,11 @@ class Mixture:
         return all(part.smooth for part, _ in self.parts)
 
     @property
+    def cells(self) -> bool:
+        """Whether cells between quantiles carry the distribution of every model."""
+        return all(part.cells for part, _ in self.parts)
+
+    @property
     def whole(self) -> bool:
         """Whether the response takes whole numbers only."""
         return self.parts[0][0].whole

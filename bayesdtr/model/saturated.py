@@ -6,8 +6,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from ..study.predictor import Cells, saturated_cells
 from ..study.priors import PriorInForce
+from ..study.saturated import Cells, saturated_cells
 from ..study.study import Study
 from ..study.timeline import Response
 from .history import History, outcome

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference import Posterior
+from ..inference.follow_up import as_seen, kaplan_meier
 from ..schema import OBSERVED, PATIENT, PREDICTIVE
+from ..study.survival import Survival
 from ..study.timeline import Decision, Response, shown
 from .style import BLUE, INK, LINE, MUTED, NORMAL, ORANGE, SKY, SMALL, dress, new_figure, plain, wrapped
 
@@ -97,6 +99,18 @@ def _continuous(posterior: Posterior, response: Response) -> tuple[np.ndarray, n
     return grid, _density(y[rows], grid), np.stack([_density(r, grid) for r in some]), int(rows.size)
 
 
+def _survival(posterior: Posterior, response: Response) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Grid, observed Kaplan-Meier curve, replicated curves ``(replicate, grid)``, patients."""
+    data = posterior.trajectories
+    _, replicated = _replicates(posterior, response.name)
+    seen = np.flatnonzero(data.observed(response.name))
+    times, events = as_seen(data, response.name, replicated[:: max(1, len(replicated) // CURVES)])
+    observed = data.history([response.name], seen)[response.name]
+    grid = np.linspace(0, observed.max(), GRID)
+    curve = kaplan_meier(observed, ~data.censored(response.name)[seen], grid)
+    return grid, curve, np.stack([kaplan_meier(t[seen], e[seen], grid) for t, e in zip(times, events, strict=True)]), int(seen.size)
+
+
 def predictive_data(posterior: Posterior) -> "DataFrame":
     """What the plot shows.
 
@@ -110,7 +124,8 @@ def predictive_data(posterior: Posterior) -> "DataFrame":
         Columns ``response``, ``kind``, ``group``, ``x``, ``observed``, ``lower``, ``upper``,
         ``patients``. A 0/1 response has a row per group with its ``proportion`` and the 95 %
         interval of replicated proportions; ordered, categorical and count responses a row per value
-        with its ``share``; any other a row per point `x` with the ``density`` of the
+        with its ``share``; a time a row per point `x` with the Kaplan-Meier ``survival`` of the observed times and of
+        replicated ones cut off at the patients' follow-up; any other a row per point `x` with the ``density`` of the
         observed values and the pointwise 95 % interval of replicated densities.
     """
     import pandas as pd
@@ -125,9 +140,11 @@ def predictive_data(posterior: Posterior) -> "DataFrame":
         if (values := _values(posterior, response)) is not None:
             rows += _shares(posterior, response, values)
             continue
-        grid, observed, replicated, n = _continuous(posterior, response)
+        curves = _survival if isinstance(response.family, Survival) else _continuous
+        kind = "survival" if isinstance(response.family, Survival) else "density"
+        grid, observed, replicated, n = curves(posterior, response)
         low, high = np.quantile(replicated, [(1 - CI_PROB) / 2, (1 + CI_PROB) / 2], axis=0)
-        rows += [{"response": response.name, "kind": "density", "group": "all patients", "x": float(x), "observed": float(o), "lower": float(lo),
+        rows += [{"response": response.name, "kind": kind, "group": "all patients", "x": float(x), "observed": float(o), "lower": float(lo),
                   "upper": float(hi), "patients": n} for x, o, lo, hi in zip(grid, observed, low, high, strict=True)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -156,8 +173,10 @@ def predictive(posterior: Posterior) -> "Figure":
             _draw_proportions(axes, _binary(posterior, response), "Proportion with the value 1")
         elif (values := lists[response.name]) is not None:
             _draw_proportions(axes, _shares(posterior, response, values), "Share of patients with each value")
+        elif isinstance(response.family, Survival):
+            _draw_continuous(axes, *_survival(posterior, response), what="Time (share without the event, Kaplan-Meier)")
         else:
-            _draw_continuous(axes, *_continuous(posterior, response))
+            _draw_continuous(axes, *_continuous(posterior, response), what="Value (density by a Gaussian kernel)")
     return figure
 
 
@@ -177,7 +196,7 @@ def _draw_proportions(axes: "Axes", rows: list[dict[str, Any]], what: str) -> No
     axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)
 
 
-def _draw_continuous(axes: "Axes", grid: np.ndarray, observed: np.ndarray, replicated: np.ndarray, n: int) -> None:
+def _draw_continuous(axes: "Axes", grid: np.ndarray, observed: np.ndarray, replicated: np.ndarray, n: int, what: str) -> None:
     dress(axes)
     low, high = np.quantile(replicated, [(1 - CI_PROB) / 2, (1 + CI_PROB) / 2], axis=0)
     axes.fill_between(grid, low, high, color=SKY, linewidth=0, label="replicated, 95% at each point")
@@ -186,6 +205,6 @@ def _draw_continuous(axes: "Axes", grid: np.ndarray, observed: np.ndarray, repli
     axes.plot(grid, observed, color=INK, linewidth=2.0, label=f"observed (n = {n})")
     axes.set_ylim(bottom=0)
     axes.set_yticks([])
-    axes.set_xlabel("Value (density by a Gaussian kernel)", size=SMALL, color=MUTED)
+    axes.set_xlabel(what, size=SMALL, color=MUTED)
     axes.spines["bottom"].set_color(LINE)
     axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)

@@ -8,6 +8,7 @@ import numpy as np
 from ..decision import PriorPredictive
 from ..errors import InferenceError
 from ..inference import Posterior
+from ..study.survival import Survival
 from ..study.timeline import Response
 from .style import BLUE, INK, MUTED, NORMAL, SKY, SMALL, dress, new_figure, plain, wrapped
 
@@ -31,7 +32,7 @@ def prior_predictive_data(posterior: Posterior | PriorPredictive, outcomes: Mapp
     -------
     pandas.DataFrame
         Columns ``response``, ``kind`` ("proportion" of patients with the value 1, "share" of each
-        labelled value, or "outcome" of single patients), quantiles ``q0.025`` to ``q0.975`` under the prior, and the observed
+        labelled value, "outcome" or "time" of single patients), quantiles ``q0.025`` to ``q0.975`` under the prior, and the observed
         ``lowest``, ``mean``, ``highest`` (missing where nothing was observed).
     """
     import pandas as pd
@@ -47,6 +48,8 @@ def prior_predictive_data(posterior: Posterior | PriorPredictive, outcomes: Mapp
         seen = posterior.trajectories.observed(response.name)
         if response.name not in outcomes or not seen.any():
             continue
+        if isinstance(response.family, Survival):
+            seen &= ~posterior.trajectories.censored(response.name)
         y, drawn = posterior.trajectories.columns[response.name][seen], outcomes[response.name][:, seen]
         rows += _rows(response, y, drawn)
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -64,7 +67,7 @@ def _rows(response: Response, y: np.ndarray, drawn: np.ndarray) -> list[dict[str
         return [_row(f"{name} = {label}", "share", (drawn == code).mean(axis=1), shares[code]) for code, label in enumerate(labels)]
     if response.support == (0, 1):
         return [_row(name, "proportion", drawn.mean(axis=1), np.full(1, share))]
-    return [_row(name, "outcome", drawn.ravel(), y)]
+    return [_row(name, "time" if isinstance(response.family, Survival) else "outcome", drawn.ravel(), y)]
 
 
 def _row(label: str, kind: str, drawn: np.ndarray, observed: np.ndarray) -> dict[str, Any]:
@@ -102,7 +105,10 @@ def prior_predictive(posterior: Posterior | PriorPredictive, outcomes: Mapping[s
             axes.plot([row["mean"]], [0], marker="o", markersize=6, color=INK, linestyle="none")
         axes.set_ylim(-0.7 if seen else 0.3, 1.7)
         axes.set_yticks([0, 1] if seen else [1], ["observed", "prior"] if seen else ["prior"])
-        what = {"proportion": "Proportion with the value 1", "share": "Share of patients", "outcome": "Outcome of one patient"}[row["kind"]]
+        what = {"proportion": "Proportion with the value 1", "share": "Share of patients", "outcome": "Outcome of one patient",
+                "time": "Time of one patient (observed: events only)"}[row["kind"]]
+        if row["kind"] == "time":
+            axes.set_xscale("log")
         axes.set_xlabel(what, size=SMALL, color=MUTED)
         axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), labelcolor=INK)
     return figure

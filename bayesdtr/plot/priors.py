@@ -116,7 +116,7 @@ def _unit(family: Family, address: str, response: str) -> str:
     if address in {a.name for a in family.addresses()} and family.link != "identity":
         return "a pure number"
     zero = address.startswith("zero_")
-    unit = {"identity": f"units of {response}", "logit": "log-odds", "log": "log scale"}["logit" if zero else family.link]
+    unit = {"identity": f"units of {response}", "logit": "log-odds", "log": "log scale", "log time": "log of time"}["logit" if zero else family.link]
     return unit + (" per SD of a covariate" if address.endswith("beta") else "")
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..study.study import Study
+from ..study.survival import Survival
 from ..study.timeline import Baseline, Decision, Node, Response
 from .style import BLUE, GREEN, INK, LARGE, LINE, MUTED, NORMAL, PALE, SKY, SMALL, WHITE, canvas, lines_height, plain, text_width, wrapped
 
@@ -30,7 +31,8 @@ def timeline_data(study: Study) -> "DataFrame":
     rows: list[dict[str, Any]] = []
     for step, node in enumerate(study.timeline, 1):
         common = {"step": step, "kind": type(node).__name__.lower(), "stage": study.stage(node.name), "name": node.name, "detail": _detail(node)}
-        choices = [(str(c) if c.tests else "", " | ".join(o)) for c, o in node.choices] if isinstance(node, Decision) else [("", "")]
+        offered = node.choices if isinstance(node, Decision) else ()
+        choices = [(str(c) if c.tests else "", " | ".join(o) or "the course ends") for c, o in offered] or [("", "")]
         rows += [{**common, "condition": condition, "options": options} for condition, options in choices]
     rows.append({"step": len(study.timeline) + 1, "kind": "utility", "stage": len(study.decisions), "name": "utility",
                  "detail": f"maximize the mean of {study.utility}", "condition": "", "options": ""})
@@ -45,6 +47,8 @@ def _detail(node: Node) -> str:
             return "model written by the user"
         if node.family.levels:
             return f"one of {', '.join(node.family.levels)}"
+        if isinstance(node.family, Survival):
+            return "a time" + (", censored where the event was not seen" if node.columns else "")
         return "yes or no (1 or 0)" if node.support == (0, 1) else f"a number ({node.family.name})"
     if node.assigned == "observed":
         return "observed, not randomized"
@@ -93,8 +97,8 @@ def _block(node: Node, study: Study) -> tuple[str, str, str, list[tuple[str, flo
     rows = []
     if isinstance(node, Decision):
         for condition, options in node.choices:
-            text = wrapped(f"if {condition}", 90) if condition.tests else ""
-            pills = _pill_rows(list(options))
+            text = wrapped(f"if {condition}" + ("" if options else ": the course ends"), 90) if condition.tests else ""
+            pills = _pill_rows(list(options)) if options else []
             rows.append((text, (lines_height(text, SMALL) + 0.02 if text else 0.04) + 0.3 * len(pills) + 0.04, pills))
     return kind, wrapped(title, 70), wrapped(detail, 92), rows
 

@@ -5,17 +5,20 @@ from .codec import from_json, to_json
 from .conditions import Condition, at_least, below, between, one_of, when
 from .counts import Hurdle, NegativeBinomial, Poisson, ZeroInflated
 from .families import Bernoulli, BetaBinomial, Categorical, Family, LogNormal, Normal, Ordinal, StudentT
+from .lifetime import QualityAdjusted, RestrictedMean, SurvivalAt
 from .models import Hierarchical, Saturated, UserModel
 from .priors import NormalInverseGamma, Prior
 from .rules import Rules, written
 from .shift import Shift
 from .study import History, Scale, Study
+from .survival import Survival
 from .timeline import Baseline, Decision, Response
 from .utility import Utility
 
 __all__ = [
     "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Condition", "Decision", "Family", "Hierarchical", "History",
-    "Hurdle", "LogNormal", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "Response", "RobustMAP", "Rules",
-    "Saturated", "Scale", "Shift", "StudentT", "Study", "UserModel", "Utility", "ZeroInflated", "at_least", "below", "between", "from_json",
-    "one_of", "to_json", "when", "written",
+    "Hurdle", "LogNormal", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "QualityAdjusted", "Response",
+    "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift", "StudentT", "Study", "Survival", "SurvivalAt", "UserModel", "Utility",
+    "ZeroInflated",
+    "at_least", "below", "between", "from_json", "one_of", "to_json", "when", "written",
 ]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from ..errors import StudyError, did_you_mean, listing
 from .borrowing import Commensurate, RobustMAP
 from .models import Hierarchical, Saturated
-from .predictor import Contrast, default_predictor, saturated_cells
+from .predictor import Contrast, default_predictor
 from .priors import ON_THE_LINE, UNIT_INTERVAL, Address, Prior, PriorInForce, hierarchical_addresses, saturated_addresses
+from .saturated import saturated_cells
 from .structures import interactions_of, structured
 from .timeline import Response
 

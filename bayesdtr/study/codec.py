@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import FileError, StudyError, listing
-from . import borrowing, conditions, counts, families, models, priors, rules, study, timeline, utility
+from . import borrowing, conditions, counts, families, lifetime, models, priors, rules, study, survival, timeline, utility
 
 KIND = "kind"
 
@@ -15,7 +15,8 @@ CLASSES: dict[str, type] = {
     for cls in (
         conditions.Condition, conditions.Equals, conditions.OneOf, conditions.Interval,
         families.Normal, families.StudentT, families.LogNormal, families.Bernoulli, families.BetaBinomial, families.Ordinal, families.Categorical,
-        counts.Poisson, counts.NegativeBinomial, counts.ZeroInflated, counts.Hurdle,
+        counts.Poisson, counts.NegativeBinomial, counts.ZeroInflated, counts.Hurdle, survival.Survival,
+        lifetime.RestrictedMean, lifetime.SurvivalAt, lifetime.QualityAdjusted,
         priors.Prior, priors.NormalInverseGamma, borrowing.RobustMAP, borrowing.Commensurate,
         models.Hierarchical, models.Saturated, models.UserModel,
         utility.Utility, utility.Table, rules.Rules, study.Scale,

@@ -38,7 +38,7 @@ class Count(Family):
         """Negative and broken numbers."""
         return (values < 0) | (values != np.round(values)), "whole numbers from 0"
 
-    def impossible_extra(self, role: str, values: np.ndarray) -> tuple[np.ndarray, str]:
+    def impossible_extra(self, role: str, values: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, str]:
         """An exposure of zero or below."""
         return ~(values > 0), "numbers above 0"
 
@@ -109,9 +109,9 @@ class _WithZeros(Family):
         """Those of the base."""
         return self.base.addresses()
 
-    def impossible_extra(self, role: str, values: np.ndarray) -> tuple[np.ndarray, str]:
+    def impossible_extra(self, role: str, values: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, str]:
         """Those of the base."""
-        return self.base.impossible_extra(role, values)
+        return self.base.impossible_extra(role, values, response)
 
 
 @dataclass(frozen=True)

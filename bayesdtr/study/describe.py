@@ -8,10 +8,12 @@ from .counts import Hurdle, ZeroInflated
 from .families import Family
 from .missing import covariate_priors, covariate_study, modelled
 from .models import Hierarchical, Saturated, UserModel
-from .predictor import Basis, Factor, cells_over, default_predictor, saturated_cells, sequence_variables
+from .predictor import Basis, Factor, default_predictor, sequence_variables
 from .priors import PriorInForce
+from .saturated import cells_over, saturated_cells
 from .structures import interactions_of
 from .study import Study
+from .survival import Survival
 from .timeline import Baseline, Decision, Response
 
 WIDTH = 98
@@ -36,10 +38,12 @@ def timeline_lines(study: Study) -> list[str]:
                 "" if node.probability is None else f", probabilities in column {node.probability!r}" if isinstance(node.probability, str)
                 else ", " + ", ".join(f"{o} {p:g}" for o, p in node.probability))
             lines.append(f"{number}. decision {stage}  {node.name} ({how})")
-            lines += [f"     {'' if not c.tests else f'if {c}: '}{' | '.join(options)}" for c, options in node.choices]
+            lines += [f"     {'' if not c.tests else f'if {c}: '}{' | '.join(options) or 'the course ends'}" for c, options in node.choices]
         else:
             values = "user-written" if node.family is None else _values(node.family)
             values += "; missing values are drawn from its model" if node.missing == "model" else ""
+            if isinstance(node.family, Survival):
+                values += f", a time; enters later predictors as log(1 + {node.name}/m)"
             lines.append(f"{number}. response  {node.name}: {values}")
     return lines
 

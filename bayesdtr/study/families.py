@@ -74,9 +74,14 @@ class Family(abc.ABC):
             return np.zeros(values.shape, dtype=bool), "any number"
         return ~np.isin(values, self.support), ", ".join(map(str, self.support[:12])) + (", ..." if len(self.support) > 12 else "")
 
-    def impossible_extra(self, role: str, values: np.ndarray) -> tuple[np.ndarray, str]:
-        """As :meth:`impossible`, for one of `columns`."""
+    def empty_extra(self, role: str) -> float | None:
+        """What an empty cell of one of `columns` means for an observed response; None where it must be filled."""
+        return None
+
+    def impossible_extra(self, role: str, values: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, str]:
+        """As :meth:`impossible`, for one of `columns` beside the values of the response."""
         return np.zeros(values.shape, dtype=bool), "any number"
+
 
 @dataclass(frozen=True)
 class Normal(Family):

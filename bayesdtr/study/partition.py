@@ -118,7 +118,8 @@ def check_rules(study: "Study", rules: "Rules", what: str) -> None:
             if isinstance(n, Decision):
                 follows &= rules.option(study, n.name, grid.history) == grid.history[n.name]
         option = rules.option(study, decision.name, grid.history)
-        fits = (option >= 0) & study.feasible(decision.name, grid.history)[rows, option]
+        feasible = study.feasible(decision.name, grid.history)
+        fits = ((option >= 0) & feasible[rows, option]) | ~feasible.any(axis=1)  # nothing is to be named where the course ends
         if (bad := np.flatnonzero(follows & ~fits)).size:
             row = int(bad[0])
             said = "names no option" if option[row] < 0 else f"names {decision.options[option[row]]!r}, which is not feasible,"

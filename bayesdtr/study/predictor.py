@@ -179,7 +179,8 @@ def _strata(study: "Study", decision: Decision, carried: set[str]) -> list[Strat
     if all(len(c.tests) == 1 and isinstance(c.tests[0][1], (Equals, OneOf)) and finite_values(study[c.variables[0]]) is not None
            and c.variables[0] in carried for c, _ in decision.choices):
         return []
-    return [Stratum(decision.name, i, str(c)) for i, (c, _) in enumerate(decision.choices) if i > 0 and not _implied(study, c)]
+    return [Stratum(decision.name, i, str(c)) for i, (c, options) in enumerate(decision.choices)
+            if i > 0 and options and not _implied(study, c)]
 
 
 def _implied(study: "Study", condition: Condition) -> bool:
@@ -268,7 +269,17 @@ def _items(study: "Study", response: Response, formula: str | None, what: str, d
     where = f"Response {response.name!r}: {what}={formula!r}"
     items = [_written(study, response, term, where) for term in parse(formula, where)]
     named = {n for i in items for n in i.names}
-    return items + [_plain(n) for n in study.before(response.name) if isinstance(n, Response) and n.name not in named]
+    return items + [_plain(n) for n in default if isinstance(n, Response) and n.name not in named]
+
+
+def _settled(decisions: list[Decision]) -> set[str]:
+    """Variables that have one value in every course that goes on, because each other value ended it at one of the decisions."""
+    found: set[str] = set()
+    for d in decisions:
+        if () in d.sets:
+            tests = [dict(c.tests) for c, options in d.choices if options]
+            found |= {n for n, t in tests[0].items() if isinstance(t, Equals) and all(other.get(n) == t for other in tests)}
+    return found
 
 
 def default_predictor(study: "Study", response: Response) -> Predictor:
@@ -277,6 +288,7 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
     Main effects of the whole history; contrasts of each past and present decision within each
     feasible set; interactions of every decision with everything observed before it (baseline,
     responses, earlier decisions) and with the responses since. Formulas replace the covariates.
+    Responses that share a patient's effect with this one are left out, unless a formula names them.
 
     Raises
     ------
@@ -284,9 +296,12 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
         When a formula does not suit the study.
     """
     model = response.model if isinstance(response.model, Hierarchical) else Hierarchical()
-    history = study.before(response.name)
+    settled = _settled([node for node in study.before(response.name) if isinstance(node, Decision)])
+    history = tuple(node for node in study.before(response.name) if node.name not in settled)
     decisions = [node for node in history if isinstance(node, Decision)]
-    observed = [node for node in history if not isinstance(node, Decision)]
+    # What an earlier response of the same patient effect says is said by the effect already: as a covariate too it could not be told apart.
+    linked = set(study.patient_effects) if response.name in study.patient_effects else set()
+    observed = [node for node in history if not isinstance(node, Decision) and node.name not in linked]
     items = _items(study, response, model.covariates, "covariates", observed)
     carried = {i.names[0] for i in items if len(i.names) == 1}
     main = [c for i in items for c in i.linear] + [Column((s,)) for d in decisions for s in _strata(study, d, carried)]
@@ -314,68 +329,3 @@ def sequence_variables(study: "Study", response: Response) -> tuple[str, ...]:
     decisions = [n for n in before if isinstance(n, Decision)]
     used = {name for d in decisions for name in (*tailoring_variables(study, d), *(v for c, _ in d.choices for v in c.variables))}
     return tuple(n.name for n in before if isinstance(n, Decision) or (isinstance(n, Response) and n.name in used and finite_values(n) is not None))
-
-
-# ---- saturated cells ----------------------------------------------------------------------------
-
-
-def saturated_variables(study: "Study", response: Response) -> tuple[str, ...]:
-    """The variables whose values form a saturated model's cells.
-
-    Raises
-    ------
-    StudyError
-        When one of them is unknown or continuous.
-    """
-    over = getattr(response.model, "over", None)
-    known = {n.name: finite_values(n) for n in study.before(response.name)}
-    names = tuple(known) if over is None else over
-    for name in names:
-        if name not in known:
-            raise StudyError(f"Response {response.name!r}: Saturated(over=...) names {name!r}; observed before it: {listing(known)}.")
-        if known[name] is None:
-            discrete = [n for n, v in known.items() if v is not None]
-            raise StudyError(
-                f"Response {response.name!r}: Saturated needs discrete variables, and {name!r} is continuous; "
-                f"name the cells with Saturated(over={discrete!r}) or use the default model."
-            )
-    return names
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The cells of a saturated model: the combinations of its variables that can arise.
-
-    Attributes
-    ----------
-    names : tuple of str
-    labels : tuple of str
-        One per cell: ``medication, 0, stay``.
-    lookup : array of int, shape (levels of each variable, ...)
-        Cell of each combination of codes; -1 where it cannot arise.
-    """
-
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
-    lookup: np.ndarray
-
-
-def saturated_cells(study: "Study", response: Response) -> Cells:
-    """Enumerate the cells of a saturated response, leaving out infeasible combinations."""
-    return cells_over(study, saturated_variables(study, response))
-
-
-def cells_over(study: "Study", names: tuple[str, ...]) -> Cells:
-    """Enumerate the combinations of some discrete variables, leaving out infeasible ones."""
-    nodes = [study[n] for n in names]
-    levels = [finite_values(n) or () for n in nodes]
-    shape = tuple(len(v) for v in levels)
-    grid = np.indices(shape).reshape(len(shape), -1)
-    history = {n.name: np.array([study.code(n.name, v) for v in lv])[grid[j]] for j, (n, lv) in enumerate(zip(nodes, levels, strict=True))}
-    possible = np.ones(grid.shape[1], dtype=bool)
-    for j, node in enumerate(nodes):
-        if isinstance(node, Decision) and all(set(c.variables) <= set(names) for c, _ in node.choices):
-            possible &= study.feasible(node.name, history)[np.arange(grid.shape[1]), grid[j]]
-    lookup = np.where(possible, np.cumsum(possible) - 1, -1).reshape(shape)
-    labels = tuple(", ".join(str(lv[i]) for lv, i in zip(levels, row, strict=True)) for row in grid.T[possible])
-    return Cells(names, labels, lookup)

@@ -24,13 +24,13 @@ Branch = tuple[Condition, str]
 class Rules:
     """A rule per decision: the first condition that holds names the option.
 
-    Where a history leaves a single feasible option, that option is taken whatever the rule says.
+    Where a history leaves a single feasible option, that option is taken whatever the rule says; where it leaves none, none is.
     """
 
     decisions: tuple[tuple[str, tuple[Branch, ...]], ...]
 
     def option(self, study: "Study", decision: str, history: "History") -> np.ndarray:
-        """Codes of the options chosen, shape (n,); -1 where no branch applies.
+        """Codes of the options chosen, shape (n,); -1 where no branch applies or the course has ended.
 
         Parameters
         ----------
@@ -42,7 +42,8 @@ class Rules:
         chosen = np.full(len(feasible), -1)
         for condition, option in reversed(dict(self.decisions).get(decision, ())):
             chosen[condition.mask(history, study.code)] = int(study.code(decision, option))
-        return np.where(feasible.sum(axis=1) == 1, feasible.argmax(axis=1), chosen)
+        count = feasible.sum(axis=1)
+        return np.where(count == 1, feasible.argmax(axis=1), np.where(count == 0, -1, chosen))
 
     @property
     def label(self) -> str:
@@ -81,7 +82,7 @@ def written(study: "Study", choices: Mapping[str, Any], what: str = "regime") ->
     result = []
     for decision in study.decisions:
         if decision.name not in choices:
-            if all(len(s) == 1 for s in decision.sets):
+            if all(len(s) <= 1 for s in decision.sets):
                 continue
             raise StudyError(f"{what}: decision {decision.name!r} is missing; options: {listing(decision.options)}.")
         value = choices[decision.name]
@@ -115,7 +116,7 @@ def tailoring_variables(study: "Study", decision: Decision) -> tuple[str, ...]:
 
 
 def situations(study: "Study", decision: Decision) -> list[tuple[Condition, Options]]:
-    """The situations an embedded regime tells apart at a decision, each with its feasible set."""
+    """The situations an embedded regime tells apart at a decision, each with its feasible set; none where the course ends."""
     names = tailoring_variables(study, decision)
     levels = [[v for v in finite_values(study[name]) or ()] for name in names]
     found: dict[Condition, Options] = {}
@@ -123,7 +124,7 @@ def situations(study: "Study", decision: Decision) -> list[tuple[Condition, Opti
         known = dict(zip(names, values, strict=True))
         for condition, options in decision.choices:
             rest = tuple((n, t) for n, t in condition.tests if n not in known)
-            if all(_admits(study, n, t, known[n]) for n, t in condition.tests if n in known):
+            if options and all(_admits(study, n, t, known[n]) for n, t in condition.tests if n in known):
                 found[Condition(tuple((n, Equals(v)) for n, v in known.items()) + rest)] = options
     return list(found.items())
 

@@ -13,12 +13,14 @@ from ..errors import StudyError, did_you_mean, listing
 from .addresses import Given, resolve, with_study_priors
 from .conditions import Level, check_condition
 from .families import Bernoulli, Normal
+from .lifetime import LifeUtility
 from .models import Hierarchical, Saturated, UserModel
 from .partition import check_partition
-from .predictor import saturated_variables
 from .priors import PriorInForce
 from .rules import Rules, embedded_regimes, written
+from .saturated import saturated_variables
 from .structures import check_patient_effects, check_pool_stages
+from .survival import Survival
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Table, Utility
 
@@ -28,7 +30,10 @@ History = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Scale:
-    """Location and SD of a continuous variable: covariates are standardised by it, priors stated in it."""
+    """Location and SD of a continuous variable: covariates are standardised by it, priors stated in it.
+
+    Those of a survival time: the logarithm of the person-time per event ``m``, and the SD of ``log(1 + time / m)``.
+    """
 
     location: float | None
     """None: the mean observed at the first fit."""
@@ -47,7 +52,7 @@ class Study:
     ----------
     *timeline : Baseline, Decision or Response
         In the order in which they are observed.
-    utility : Utility or str
+    utility : Utility, RestrictedMean, SurvivalAt, QualityAdjusted or str
         What is to be maximised; a string names one response.
     cluster : str, optional
         Column of the clusters (sites) over which levels and treatment effects are partially pooled.
@@ -94,13 +99,13 @@ class Study:
     patient_effects: tuple[str, ...]
     pool_stages: tuple[str, ...]
 
-    def __init__(self, *timeline: Node, utility: Utility | str, cluster: str | None = None, id: str | None = None,
+    def __init__(self, *timeline: Node, utility: Utility | LifeUtility | str, cluster: str | None = None, id: str | None = None,
                  reference: Mapping[str, Any] | Rules | None = None, mcid: float | None = None,
                  estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None,
                  priors: Mapping[str, Given] | None = None, patient_effects: Sequence[str] = (), pool_stages: Sequence[str] = ()):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
         put("timeline", with_study_priors(timeline, priors or {}))
-        put("utility", Utility(utility) if isinstance(utility, str) else utility)
+        put("utility", Utility(utility) if isinstance(utility, str | LifeUtility) else utility)
         put("cluster", cluster)
         put("id", id)
         put("estimand", tuple((estimand or {}).items()))
@@ -176,7 +181,8 @@ class Study:
 
     def keeps(self, response: str) -> bool:
         """Whether what a later response earns depends on this one."""
-        return any(response in t.names and response != max(t.names, key=self.names.index) for t in self.utility.tables)
+        kinds = (*self.utility.tables, *(life for life, _ in self.utility.times))
+        return any(response in t.names and response != max(t.names, key=self.names.index) for t in kinds)
 
     def earned(self, response: str, columns: History) -> np.ndarray:
         """What is earned, beside the weight, when a response becomes known.
@@ -193,6 +199,16 @@ class Study:
         """
         total = sum(t.earned(self, columns) for t in self._tables(response))
         return total * self.utility.discount ** (self.stage(response) - 1)
+
+    def lives(self, response: str) -> tuple[tuple[LifeUtility, float], ...]:
+        """The utilities of times that a response is part of, with their discounted weights."""
+        factor = self.utility.discount ** (self.stage(response) - 1)
+        return tuple((life, weight * factor) for life, weight in self.utility.times if response in life.names)
+
+    def lived(self, response: str, columns: History) -> np.ndarray:
+        """What a time that is known earned by utilities of times, shape (n,)."""
+        return sum((w * u.realized(response, u.elapsed(response, columns), columns[response]) for u, w in self.lives(response)),
+                   np.zeros(np.shape(columns[response])))
 
     def _tables(self, response: str) -> list[Table]:
         return [t for t in self.utility.tables if response == max(t.names, key=self.names.index)]
@@ -325,7 +341,7 @@ def _check_utility(study: Study) -> None:
         raise StudyError(f"Study: utility is a Utility or the name of a response, got {study.utility!r}.")
     study.utility.check(study)
     last = study.decisions[-1].name
-    if not any(study.weight(r.name) or study.pays(r.name) for r in study.after(last)):
+    if not any(study.weight(r.name) or study.pays(r.name) or study.lives(r.name) for r in study.after(last)):
         raise StudyError(
             f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response."
         )
@@ -333,6 +349,8 @@ def _check_utility(study: Study) -> None:
 
 def _check_decision(study: Study, decision: Decision) -> None:
     where = f"Decision {decision.name!r}"
+    if decision is study.decisions[0] and () in decision.sets:
+        raise StudyError(f"{where}: a course cannot end before the first decision; leave patients without options out of the study.")
     if isinstance(decision.probability, str) and (not decision.probability.strip() or decision.probability in study.names):
         raise StudyError(f"{where}: probability={decision.probability!r} must name a column that is not part of the timeline.")
     known = {n.name: finite_values(n) for n in study.before(decision.name)}
@@ -348,6 +366,14 @@ def _check_decision(study: Study, decision: Decision) -> None:
 
 def _check_response(study: Study, response: Response) -> None:
     study.priors(response.name)  # raises on an unknown address
+    if isinstance(response.family, Survival):
+        known = {n.name: finite_values(n) for n in study.before(response.name)}
+        for name in response.family.by:
+            if known.get(name) is None:
+                raise StudyError(
+                    f"Response {response.name!r}: by names {name!r}; variables with a finite list of values before it: "
+                    f"{listing(n for n, v in known.items() if v)}{did_you_mean(name, known)}"
+                )
     if isinstance(response.model, Saturated):
         if not isinstance(response.family, (Bernoulli, Normal)):
             raise StudyError(
@@ -357,5 +383,10 @@ def _check_response(study: Study, response: Response) -> None:
         saturated_variables(study, response)  # raises on a continuous cell variable
         if response.model.conjugate is not None and response.family is not None and response.family.link != "identity":
             raise StudyError(f"Response {response.name!r}: conjugate= belongs to a Normal response; a Bernoulli one uses its Beta prior.")
+    elif isinstance(response.model, UserModel) and isinstance(response.family, Survival):
+        raise StudyError(
+            f"Response {response.name!r}: a user-written model knows nothing of censoring; leave model= out for the built-in survival model, "
+            "or the family out where every time is observed."
+        )
     elif isinstance(response.model, Hierarchical) and response.family is None:
         raise StudyError(f"Response {response.name!r} needs a family.")

@@ -93,7 +93,7 @@ def _check_probability(name: str, choices: tuple[tuple[Condition, Options], ...]
         if isinstance(p, bool) or not isinstance(p, numbers.Real) or not 0 < p <= 1:
             raise StudyError(f"Decision {name!r}: the probability of {option!r} must lie in (0, 1], got {p!r}.")
     for _, options in choices:
-        if len(options) == 1:
+        if len(options) <= 1:
             continue
         if missing := [o for o in options if o not in table]:
             raise StudyError(f"Decision {name!r}: probability lacks {listing(missing)}.")
@@ -110,7 +110,8 @@ class Decision:
     name : str
         Its column in the data, which holds option labels.
     options : sequence of str, or mapping of Condition to sequence of str
-        The options that are feasible for everyone, or for each condition on the history.
+        The options that are feasible for everyone, or for each condition on the history. Under a condition
+        without options (``[]``) the course ends: nothing later happens, and what was earned is kept.
     assigned : {"randomized", "observed"}, default "randomized"
         How the options in the data came about. "observed" makes exchangeability the analyst's claim.
     probability : None, mapping of str to float, or str
@@ -137,7 +138,9 @@ class Decision:
             for condition in options:
                 if not isinstance(condition, Condition):
                     raise StudyError(f"Decision {name!r}: the keys of options are conditions such as when(improved=0), got {condition!r}.")
-            choices = tuple((c, _labels(o, f"Decision {name!r}, {c}")) for c, o in options.items())
+            choices = tuple((c, _labels(o, f"Decision {name!r}, {c}", 0)) for c, o in options.items())
+            if not any(labels for _, labels in choices):
+                raise StudyError(f"Decision {name!r}: no condition has any options, so nobody would ever decide; give at least one some.")
         else:
             choices = ((ALWAYS, _labels(options, f"Decision {name!r}: options")),)
         if assigned not in ("randomized", "observed"):
@@ -167,8 +170,8 @@ class Decision:
 
     def randomization(self, feasible: Options) -> dict[str, float] | None:
         """Declared probabilities within a feasible set; None where a column holds them or nobody randomized."""
-        if len(feasible) == 1:
-            return {feasible[0]: 1.0}
+        if len(feasible) <= 1:
+            return dict.fromkeys(feasible, 1.0)
         if self.assigned != "randomized" or isinstance(self.probability, str):
             return None
         if self.probability is None:

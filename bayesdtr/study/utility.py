@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
 from .conditions import Level
+from .lifetime import LifeUtility
+from .survival import Survival
 from .timeline import code_of, finite_values, labels_of
 
 if TYPE_CHECKING:
@@ -86,14 +88,15 @@ class Table:
 
 @dataclass(frozen=True, init=False)
 class Utility:
-    """What a course of treatment is worth: a sum of weighted responses and of tables, larger is better.
+    """What a course of treatment is worth: a sum of weighted responses, of tables and of utilities of times; larger is better.
 
     Parameters
     ----------
     terms : str or mapping
         One response; or responses with what they are worth: a weight (``{"relief": 1.0, "harm": -0.5}``),
         a number for every value (``{"state": {"well": 1, "ill": 0.4, "dead": 0}}``), or one for every
-        combination of several responses (``{("response", "toxicity"): {(0, 0): 40, (0, 1): 0, (1, 0): 100, (1, 1): 60}}``).
+        combination of several responses (``{("response", "toxicity"): {(0, 0): 40, (0, 1): 0, (1, 0): 100, (1, 1): 60}}``);
+        or a utility of times with its weight (``{RestrictedMean(["t1", "t2"], horizon=24): 1.0, "harm": -2.0}``).
     discount : float, default 1.0
         In (0, 1]. A response after decision number k counts ``discount ** (k - 1)`` times its worth;
         a combination counts with its last response.
@@ -106,40 +109,52 @@ class Utility:
 
     weights: tuple[tuple[str, float], ...]
     tables: tuple[Table, ...]
+    times: tuple[tuple[LifeUtility, float], ...]
     discount: float
 
-    def __init__(self, terms: str | Mapping[Any, Any], *, discount: float = 1.0):
-        pairs = {terms: 1.0} if isinstance(terms, str) else dict(terms) if isinstance(terms, Mapping) else None
+    def __init__(self, terms: str | LifeUtility | Mapping[Any, Any], *, discount: float = 1.0):
+        pairs = {terms: 1.0} if isinstance(terms, str | LifeUtility) else dict(terms) if isinstance(terms, Mapping) else None
         if not pairs:
             raise StudyError(f"Utility takes the name of a response or a mapping of names to weights, got {terms!r}.")
-        weights, tables = [], []
+        weights, tables, times = [], [], []
         for name, worth in pairs.items():
             if isinstance(worth, Mapping):
                 tables.append(Table.of(name, worth))
             elif isinstance(name, tuple):
                 raise StudyError(f"Utility: the combination {', '.join(map(str, name))} needs a table of numbers, got {worth!r}.")
             elif isinstance(worth, bool) or not isinstance(worth, numbers.Real) or not math.isfinite(worth) or worth == 0:
-                raise StudyError(f"Utility: the weight of {name!r} must be a finite number other than 0, got {worth!r}.")
+                raise StudyError(f"Utility: the weight of {str(name)!r} must be a finite number other than 0, got {worth!r}.")
+            elif isinstance(name, LifeUtility):
+                times.append((name, float(worth)))
             else:
                 weights.append((str(name), float(worth)))
         if isinstance(discount, bool) or not isinstance(discount, numbers.Real) or not 0 < discount <= 1:
             raise StudyError(f"Utility: discount must lie in (0, 1], got {discount!r}.")
         object.__setattr__(self, "weights", tuple(weights))
         object.__setattr__(self, "tables", tuple(tables))
+        object.__setattr__(self, "times", tuple(times))
         object.__setattr__(self, "discount", float(discount))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The responses that it depends on."""
-        return tuple(dict.fromkeys([name for name, _ in self.weights] + [name for table in self.tables for name in table.names]))
+        by_table = [name for table in self.tables for name in table.names]
+        return tuple(dict.fromkeys([name for name, _ in self.weights] + by_table + [name for life, _ in self.times for name in life.names]))
 
     def check(self, study: "Study") -> None:
         """Raise for a response that the study does not have or that cannot enter as it does."""
+        for life, _ in self.times:
+            life.check(study)
         names = [r.name for r in study.responses]
         for name in self.names:
             if name not in names:
                 raise StudyError(f"Utility names {name!r}; responses: {listing(names)}{did_you_mean(name, names)}")
         for name, _ in self.weights:
+            if isinstance(getattr(study[name], "family", None), Survival):
+                raise StudyError(
+                    f"Utility: the mean of the time {name!r} rests on a future that nobody was followed through; "
+                    f"use RestrictedMean([{name!r}], horizon=...), SurvivalAt or QualityAdjusted."
+                )
             if (labels := labels_of(study[name])) is not None:
                 example = ", ".join(f"{label!r}: {i}" for i, label in enumerate(labels[:3]))
                 raise StudyError(f"Utility: {name!r} has labels, not numbers; say what each is worth: {{{name!r}: {{{example}, ...}}}}.")
@@ -150,5 +165,5 @@ class Utility:
         def term(name: str, weight: float) -> str:
             return name if weight == 1 else f"-{name}" if weight == -1 else f"{weight:g} {name}"
 
-        total = " + ".join([term(*pair) for pair in self.weights] + [str(t) for t in self.tables]).replace("+ -", "- ")
+        total = " + ".join([term(str(name), w) for name, w in (*self.weights, *self.times)] + [str(t) for t in self.tables]).replace("+ -", "- ")
         return total if self.discount == 1 else f"{total}, discounted by {self.discount:g} per decision"

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from sbc import RANKS, declared, extremeness, ranks, simulate, threshold
 
 import bayesdtr as dtr
-
-from .sbc import RANKS, declared, extremeness, ranks, simulate, threshold
 
 LEVELS = ["low", "middle", "high"]
 WORTH = {"y": dict(zip(LEVELS, range(3), strict=True))}

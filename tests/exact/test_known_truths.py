@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, compare, optimize
 from bayesdtr.simulators import chakraborty, codiacs_qol
-from bayesdtr.study.predictor import saturated_cells
+from bayesdtr.study.saturated import saturated_cells
 
 # Four equal draws have no effective sample size to speak of; that the verdict says so is not at stake here.
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")

@@ -82,10 +82,10 @@ def predictors(p: dict, frame: pd.DataFrame):
     """Level and slope in the patient's effect of both predictors, literally."""
     root = np.sqrt(0.5)
     first, second = (np.where(frame[n] == o, root, -root) for n, o in (("first", "b"), ("second", "d")))
-    age, r = frame["age"].to_numpy(), 2 * frame["r"].to_numpy() - 1
+    age = frame["age"].to_numpy()
     eta_r = p["r::intercept"] + p["r::beta"][0] * age + p["r::treatment"][0] * first + p["r::interaction"][0] * first * age
-    columns = np.column_stack([first * age, first * r, second * age, second * first, second * r])
-    eta_y = p["y::intercept"] + np.column_stack([age, r]) @ p["y::beta"] + np.column_stack([first, second]) @ p["y::treatment"]
+    columns = np.column_stack([first * age, second * age, second * first])
+    eta_y = p["y::intercept"] + p["y::beta"][0] * age + np.column_stack([first, second]) @ p["y::treatment"]
     eta_y = eta_y + columns @ p["y::interaction"]
     slope_r = p["r::patient_effect"] + p["r::patient_effect_treatment"][0] * first
     return eta_r, slope_r, eta_y, p["y::patient_effect"] + p["y::patient_effect_treatment"][0] * second

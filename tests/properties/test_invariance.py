@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, Utility, compare, fit, optimize, when
-from bayesdtr.study.predictor import saturated_cells
+from bayesdtr.study.saturated import saturated_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 FIRST, LATER, KEPT = ("p", "q", "s"), ("x", "y"), ("y", "w")

@@ -23,7 +23,8 @@ from bayesdtr.study import (
     when,
     written,
 )
-from bayesdtr.study.predictor import contrast_matrix, default_predictor, saturated_cells
+from bayesdtr.study.predictor import contrast_matrix, default_predictor
+from bayesdtr.study.saturated import saturated_cells
 from bayesdtr.study.timeline import finite_values
 
 
