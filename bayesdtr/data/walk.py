@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import DataError, listing
 from ..schema import NOT_YET
 from ..study import Baseline, Condition, Decision, Response, Study
-from ..study.timeline import shown
+from ..study.timeline import Node, shown
 from .columns import Who, cells, numbers
 
 Columns = Mapping[str, np.ndarray]
@@ -93,20 +93,29 @@ def walk(
                 notes.append(f"{node.name!r}: {filled} empty {entries} filled in with the only feasible option.")
             _check_choice(study, node, columns, feasible, later[node.name], who)
             assignment[node.name] = _assignment(node, columns[node.name], feasible, blank, view, who)
-        elif (ended := np.flatnonzero(seen(columns[node.name]) & censored.get(node.name, np.zeros(1, dtype=bool)) & later[node.name])).size:
-            raise DataError(
-                f"Column {node.name!r}: the time {columns[node.name][ended[0]]:g} is censored ({who(ended)}) although "
-                f"{_next_seen(study, node.name, columns, ended[0])!r}, which comes later, is observed; nothing can follow a censored time: "
-                "correct the event, or declare what is known anyway before the time."
-            )
-        elif isinstance(node, Response) and (lost := np.flatnonzero(later[node.name] & ~(seen(columns[node.name]) | admitted))).size:
-            raise DataError(
-                f"Column {node.name!r}: the response is missing ({who(lost)}) although {_next_seen(study, node.name, columns, lost[0])!r}, "
-                f"which comes later, is observed; enter it, declare the response with missing='model', which draws it from its model, or leave these "
-                "patients out."
-            )
-        complete &= (seen(columns[node.name]) | admitted) & ~censored.get(node.name, np.zeros(1, dtype=bool))
+        else:
+            _check_order(study, node, columns, later[node.name], admitted, censored.get(node.name, nowhere), who)
+        complete &= (seen(columns[node.name]) | admitted) & ~censored.get(node.name, nowhere)
     return columns, assignment, tuple(notes)
+
+
+def _check_order(
+    study: Study, node: Node, columns: Columns, later: np.ndarray, admitted: np.ndarray, censored: np.ndarray, who: Who
+) -> None:
+    """Raise where something follows a censored time, or a response that is missing and may not be."""
+    here = seen(columns[node.name])
+    if (ended := np.flatnonzero(here & censored & later)).size:
+        raise DataError(
+            f"Column {node.name!r}: the time {columns[node.name][ended[0]]:g} is censored ({who(ended)}) although "
+            f"{_next_seen(study, node.name, columns, ended[0])!r}, which comes later, is observed; nothing can follow a censored time: "
+            "correct the event, or declare what is known anyway before the time."
+        )
+    if isinstance(node, Response) and (lost := np.flatnonzero(later & ~(here | admitted))).size:
+        raise DataError(
+            f"Column {node.name!r}: the response is missing ({who(lost)}) although {_next_seen(study, node.name, columns, lost[0])!r}, "
+            "which comes later, is observed; enter it, declare the response with missing='model', which draws it from its model, or leave these "
+            "patients out."
+        )
 
 
 def _next_seen(study: Study, name: str, columns: Columns, row: int) -> str:
