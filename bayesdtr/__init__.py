@@ -28,6 +28,7 @@ from .study import (
     Rules,
     Saturated,
     Scale,
+    Shift,
     StudentT,
     Study,
     Survival,
@@ -44,7 +45,20 @@ from .study import (
 if TYPE_CHECKING:
     from . import plot
     from .data import Trajectories
-    from .decision import Comparison, ModelComparison, PriorPredictive, Regime, best_set, compare, compare_models, load, optimize, prior_predictive
+    from .decision import (
+        Comparison,
+        ModelComparison,
+        PriorPredictive,
+        Regime,
+        best_set,
+        compare,
+        compare_models,
+        load,
+        missing_shift,
+        optimize,
+        prior_predictive,
+        tipping,
+    )
     from .inference import Fits, Posterior, PowerPrior, PriorTable, StackedPosterior, Verdict, check, fit, fit_many, priors
     from .reporting import report
 
@@ -52,6 +66,7 @@ __version__ = "0.1.0"
 
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
+    "missing_shift": "decision", "tipping": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -63,10 +78,10 @@ __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision",
     "DecisionError", "FileError", "Fits", "Hierarchical", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError",
     "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior", "PriorPredictive", "PriorTable",
-    "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "StackedPosterior", "StudentT", "Study",
-    "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
-    "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "one_of", "optimize", "plot",
-    "prior_predictive", "priors", "report", "when",
+    "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT",
+    "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
+    "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "missing_shift", "one_of",
+    "optimize", "plot", "prior_predictive", "priors", "report", "tipping", "when",
 ]
 
 

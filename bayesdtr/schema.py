@@ -20,6 +20,8 @@ TRAJECTORIES = "trajectories"
 OBSERVED = "observed_data"
 PREDICTIVE = "posterior_predictive"
 VALUES = "regime_value"
+IMPUTED = "imputed"
+MISSING_SHIFT = "missing_shift"
 DECISION = "decision"
 
 NEW_CLUSTER = "(new)"

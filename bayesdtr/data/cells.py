@@ -59,7 +59,8 @@ def cell_counts(study: Study, trajectories: Trajectories) -> list[CellCount]:
 
 def _of_decision(study: Study, decision: Decision, data: Trajectories) -> list[CellCount]:
     nodes = _cell_variables(study, decision)
-    made = np.flatnonzero(data.observed(decision.name))
+    known = [n.name for n in nodes] + [v for condition, _ in decision.choices for v in condition.variables]
+    made = np.flatnonzero(np.all([data.observed(n) for n in (decision.name, *known)], axis=0))  # of others the cell is not known
     received = data.columns[decision.name][made]
     keys = np.zeros((0, len(nodes) + 1), dtype=np.int64)
     found: dict[tuple[int, ...], np.ndarray] = {}

@@ -39,7 +39,8 @@ def check_variation(study: Study, columns: Columns) -> None:
             continue
         values = columns[node.name][~np.isnan(columns[node.name])]
         if not values.size:
-            raise DataError(f"Column {node.name!r}: the response is not observed for any patient; a fit needs values of it.")
+            kind = "response" if isinstance(node, Response) else "baseline covariate"
+            raise DataError(f"Column {node.name!r}: the {kind} is not observed for any patient; a fit needs values of it.")
         free = isinstance(node, Response) and isinstance(node.model, UserModel)
         exempt = free or (node.name in declared and not isinstance(node, Response))
         if values.size >= 2 and values.min() == values.max() and not exempt:

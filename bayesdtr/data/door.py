@@ -19,7 +19,7 @@ from .checks import check_events, check_options, check_variation
 from .columns import Who, cells, codes, labels, need, numbers
 from .frames import open_frame
 from .trajectories import Trajectories
-from .walk import still_on_study, walk
+from .walk import about_gaps, gaps, still_on_study, walk
 
 
 def read(study: Study, frame: Any, *, cluster_labels: Sequence[str] | None = None) -> Trajectories:
@@ -59,7 +59,7 @@ def read(study: Study, frame: Any, *, cluster_labels: Sequence[str] | None = Non
     check_options(study, columns)
     check_variation(study, columns)
     check_events(study, columns, stops)
-    notes += censoring_notes(columns, extras, stops) + still_on_study(study, columns, stops)
+    notes += about_gaps(study, columns, who) + censoring_notes(columns, extras, stops) + still_on_study(study, columns, stops)
     return Trajectories.of(ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes, extras=extras)
 
 
@@ -96,6 +96,7 @@ def read_new(study: Study, frame: Any, *, cluster_labels: Sequence[str] = ()) ->
         found = labels(cells(view, study.cluster)) if study.cluster in present else [None] * len(view)
         cluster = np.array([index.get(label, len(known)) if label is not None else len(known) for label in found], dtype=np.int64)
     columns = {node.name: _column(node, view if node.name in present else None, who, len(view)) for node in study.timeline}
+    _check_known(study, columns, who)
     extras = _extras(study, view, columns, who, optional=True)
     columns, assignment, notes = walk(study, columns, view, who, censoring(study, extras))
     return Trajectories.of(ids, columns, cluster=cluster, cluster_labels=known, assignment=assignment, notes=notes, extras=extras)
@@ -116,6 +117,15 @@ def _check_prefix(study: Study, view: nw.DataFrame) -> None:
     spelled = {str(c).strip().casefold(): c for c in present if c not in study.names}
     if near := [name for name in absent if name.strip().casefold() in spelled]:
         raise DataError(f"The data have no column {near[0]!r}; did you mean {str(spelled[near[0].strip().casefold()])!r}? Rename it.")
+
+
+def _check_known(study: Study, columns: Mapping[str, np.ndarray], who: Who) -> None:
+    """A recommendation looks at the whole history, so nothing of it may be missing, whatever the study says of the data of a fit."""
+    for name, lost in gaps(study, columns).items():
+        raise DataError(
+            f"Column {name!r}: missing ({who(np.flatnonzero(lost))}); a recommendation looks at it: enter it. To weigh what it may be, ask once for "
+            "each value that is possible."
+        )
 
 
 def _identifiers(study: Study, view: nw.DataFrame, optional: bool = False) -> tuple[list[str], Who]:
@@ -174,10 +184,10 @@ def _column(node: Node, view: nw.DataFrame | None, who: Who, n: int | None = Non
         else:
             column = numbers(values, node.name, "a numeric baseline covariate", who)
             empty = np.flatnonzero(np.isnan(column))
-        if empty.size:
+        if empty.size and node.missing is None:
             raise DataError(
-                f"Column {node.name!r}: the baseline covariate is missing ({who(empty)}); missing covariates are not supported for now: "
-                "impute them, leave these patients out, or leave the covariate out of the study."
+                f"Column {node.name!r}: the baseline covariate is missing ({who(empty)}); enter it, declare it as Baseline({node.name!r}, "
+                "missing='model'), which draws what is missing from a model of it, or leave these patients or the covariate out."
             )
         return column
     if (levels := labels_of(node)) is not None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..errors import DataError, listing
 from ..schema import NOT_YET
-from ..study import Decision, Study
-from ..study.timeline import shown
+from ..study import Baseline, Condition, Decision, Response, Study
+from ..study.timeline import Node, shown
 from .columns import Who, cells, numbers
 
 Columns = Mapping[str, np.ndarray]
@@ -28,10 +28,28 @@ def later_observed(study: Study, columns: Columns) -> dict[str, np.ndarray]:
     return result
 
 
+def gaps(study: Study, columns: Columns) -> dict[str, np.ndarray]:
+    """Where a value is missing that the study lets be drawn from its model.
+
+    Returns
+    -------
+    dict of str to array of bool, shape (n,)
+        For each variable declared with ``missing=`` that lacks a value: a covariate that is not observed, a
+        response that is not although something later is.
+    """
+    later, found = later_observed(study, columns), {}
+    for node in study.timeline:
+        if isinstance(node, Baseline) and node.missing is not None:
+            found[node.name] = ~seen(columns[node.name])
+        elif isinstance(node, Response) and node.missing == "model":
+            found[node.name] = ~seen(columns[node.name]) & later[node.name]
+    return {name: lost for name, lost in found.items() if lost.any()}
+
+
 def walk(
     study: Study, columns: Columns, view: nw.DataFrame, who: Who, censored: Columns
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], tuple[str, ...]]:
-    """Check each patient's history in time order.
+    """Check each patient's history in time order; what may be missing counts as known without its value.
 
     Parameters
     ----------
@@ -59,30 +77,45 @@ def walk(
     """
     columns = dict(columns)
     later = later_observed(study, columns)
-    complete = np.ones(len(who.labels), dtype=bool)  # everything so far is observed
+    bridged = gaps(study, columns)
+    nowhere = np.zeros(len(who.labels), dtype=bool)
+    complete = ~nowhere  # everything so far is observed, or may be missing
     assignment, notes = {}, []
     for node in study.timeline:
+        admitted = bridged.get(node.name, nowhere)
         if isinstance(node, Decision):
-            feasible = _feasible(study, node, columns, complete, who)
+            blank = np.any([nowhere, *(bridged[v] for c, _ in node.choices for v in c.variables if v in bridged)], axis=0)
+            feasible = _feasible(study, node, columns, complete & ~blank, who)
+            feasible[complete & blank] = _possible(study, node, columns, bridged)[complete & blank]
             filled = _fill(node, columns, feasible, later[node.name])
             if filled:
                 entries = "entry was" if filled == 1 else "entries were"
                 notes.append(f"{node.name!r}: {filled} empty {entries} filled in with the only feasible option.")
             _check_choice(study, node, columns, feasible, later[node.name], who)
-            assignment[node.name] = _assignment(node, columns[node.name], feasible, view, who)
-        elif (ended := np.flatnonzero(seen(columns[node.name]) & censored.get(node.name, np.zeros(1, dtype=bool)) & later[node.name])).size:
-            raise DataError(
-                f"Column {node.name!r}: the time {columns[node.name][ended[0]]:g} is censored ({who(ended)}) although "
-                f"{_next_seen(study, node.name, columns, ended[0])!r}, which comes later, is observed; nothing can follow a censored time: "
-                "correct the event, or declare what is known anyway before the time."
-            )
-        elif (lost := np.flatnonzero(~seen(columns[node.name]) & later[node.name])).size:
-            raise DataError(
-                f"Column {node.name!r}: the response is missing ({who(lost)}) although {_next_seen(study, node.name, columns, lost[0])!r}, "
-                "which comes later, is observed; enter it, or leave these patients out."
-            )
-        complete &= seen(columns[node.name]) & ~censored.get(node.name, np.zeros(1, dtype=bool))
+            assignment[node.name] = _assignment(node, columns[node.name], feasible, blank, view, who)
+        else:
+            _check_order(study, node, columns, later[node.name], admitted, censored.get(node.name, nowhere), who)
+        complete &= (seen(columns[node.name]) | admitted) & ~censored.get(node.name, nowhere)
     return columns, assignment, tuple(notes)
+
+
+def _check_order(
+    study: Study, node: Node, columns: Columns, later: np.ndarray, admitted: np.ndarray, censored: np.ndarray, who: Who
+) -> None:
+    """Raise where something follows a censored time, or a response that is missing and may not be."""
+    here = seen(columns[node.name])
+    if (ended := np.flatnonzero(here & censored & later)).size:
+        raise DataError(
+            f"Column {node.name!r}: the time {columns[node.name][ended[0]]:g} is censored ({who(ended)}) although "
+            f"{_next_seen(study, node.name, columns, ended[0])!r}, which comes later, is observed; nothing can follow a censored time: "
+            "correct the event, or declare what is known anyway before the time."
+        )
+    if isinstance(node, Response) and (lost := np.flatnonzero(later & ~(here | admitted))).size:
+        raise DataError(
+            f"Column {node.name!r}: the response is missing ({who(lost)}) although {_next_seen(study, node.name, columns, lost[0])!r}, "
+            "which comes later, is observed; enter it, declare the response with missing='model', which draws it from its model, or leave these "
+            "patients out."
+        )
 
 
 def _next_seen(study: Study, name: str, columns: Columns, row: int) -> str:
@@ -106,6 +139,17 @@ def _feasible(study: Study, decision: Decision, columns: Columns, complete: np.n
                 f"{'; '.join(str(c) for c, _ in decision.choices)}. They must be disjoint and cover every history."
             )
     result[rows] = study.feasible(decision.name, history)
+    return result
+
+
+def _possible(study: Study, decision: Decision, columns: Columns, bridged: Columns) -> np.ndarray:
+    """Options that some values of what is missing would make feasible, shape (n, options)."""
+    result = np.zeros((len(columns[decision.name]), len(decision.options)), dtype=bool)
+    for condition, options in decision.choices:
+        met = np.ones(len(result), dtype=bool)
+        for name, test in condition.tests:
+            met &= bridged.get(name, False) | Condition(((name, test),)).mask(columns, study.code)
+        result |= met[:, None] & np.isin(decision.options, options)
     return result
 
 
@@ -151,8 +195,9 @@ def _check_choice(study: Study, decision: Decision, columns: Columns, feasible: 
             )
         index = int(study.stratum(name, {n: c[[first]] for n, c in columns.items()})[0])
         condition = decision.choices[index][0]
+        where = f" under {condition}" if index >= 0 and condition.tests else ""  # none is known to hold where a value is missing
         raise DataError(
-            f"Column {name!r}: {decision.options[column[first]]!r} is not feasible{f' under {condition}' if condition.tests else ''} ({who(same)}); "
+            f"Column {name!r}: {decision.options[column[first]]!r} is not feasible{where} ({who(same)}); "
             f"feasible there: {offered(first)}. Correct the data or the options of decision {name!r}."
         )
 
@@ -164,8 +209,10 @@ def _where(study: Study, decision: Decision, columns: Columns, row: int) -> str:
     return f"under {decision.choices[index][0]}" if index >= 0 else "before it"
 
 
-def _assignment(decision: Decision, column: np.ndarray, feasible: np.ndarray, view: nw.DataFrame, who: Who) -> np.ndarray:
-    """Probability of the option received, shape (n,)."""
+def _assignment(
+    decision: Decision, column: np.ndarray, feasible: np.ndarray, blank: np.ndarray, view: nw.DataFrame, who: Who
+) -> np.ndarray:
+    """Probability of the option received, shape (n,); NaN where it depends on a value that is missing (`blank`)."""
     result = np.full(len(column), np.nan)
     made = seen(column)
     single = feasible.sum(axis=1) == 1
@@ -190,23 +237,52 @@ def _assignment(decision: Decision, column: np.ndarray, feasible: np.ndarray, vi
     for options in decision.sets:
         table = decision.randomization(options)
         assert table is not None
-        here = chosen & (feasible == np.isin(decision.options, options)).all(axis=1)
+        here = chosen & ~blank & (feasible == np.isin(decision.options, options)).all(axis=1)
         by_code = np.array([table.get(o, np.nan) for o in decision.options])
         result[here] = by_code[column[here]]
     return result
 
 
+def about_gaps(study: Study, columns: Columns, who: Who) -> tuple[str, ...]:
+    """One sentence per variable of which values are missing and drawn from a model, and one on where these patients are not counted.
+
+    Raises
+    ------
+    DataError
+        For a variable that is observed for nobody.
+    """
+    bridged, notes = gaps(study, columns), []
+    for name, lost in bridged.items():
+        if not seen(columns[name]).any():
+            raise DataError(f"Column {name!r}: missing for all {len(lost)} patients; a model of it needs some values. Leave it out of the study.")
+        where = np.flatnonzero(lost)
+        notes.append(
+            f"{name!r}: missing for {where.size} of {len(lost)} patients ({who(where)}); drawn from its model with every posterior draw, "
+            "given all else that is recorded of them; assumed missing at random."
+        )
+    if bridged:
+        notes.append("Counts by cell, and cells described by patients, leave out those of whom a value needed there is missing; values of regimes "
+                     "do not.")
+    unknown = [d for d in study.decisions if any(v in bridged for c, _ in d.choices for v in c.variables)]
+    if told := [d.name for d in unknown if d.assigned == "observed" or isinstance(d.probability, str)]:
+        notes.append(
+            f"{', '.join(map(repr, told))}: whom an option was open to depends on a missing value and the probabilities are not declared; "
+            "the option received tells only which values are possible."
+        )
+    return tuple(notes)
+
+
 def still_on_study(study: Study, columns: Columns, censored: Columns) -> tuple[str, ...]:
     """Sentences about the patients whose history is not at its end yet, and about those whose course ended before a decision."""
     waiting: dict[str, int] = {}
-    notes = []
+    notes, bridged = [], gaps(study, columns)
     open_ = np.ones(len(columns[study.names[0]]), dtype=bool)
     for node in study.timeline:
         if isinstance(node, Decision) and (ended := exits(study, node, columns, open_)).any():
             count = int(ended.sum())
             notes.append(f"The course of {count} patient{'' if count == 1 else 's'} ended before decision {node.name!r}.")
             open_ &= ~ended
-        here = open_ & ~seen(columns[node.name])
+        here = open_ & ~seen(columns[node.name]) & ~bridged.get(node.name, np.zeros_like(open_))
         if here.any():
             waiting[f"{'decision' if isinstance(node, Decision) else 'response'} {node.name!r}"] = int(here.sum())
         open_ &= ~here & ~censored.get(node.name, np.zeros(1, dtype=bool))
@@ -214,6 +290,10 @@ def still_on_study(study: Study, columns: Columns, censored: Columns) -> tuple[s
         total = sum(waiting.values())
         parts = ", ".join(f"{count} before {what}" for what, count in waiting.items())
         notes.append(f"{total} patient{' is' if total == 1 else 's are'} still on study: {parts}.")
+        notes.append(
+            f"{'This patient counts' if total == 1 else 'These patients count'} with what was observed; what was not is taken to be missing at "
+            "random given that, whether it is still to come, was not measured, or the patient left."
+        )
     return tuple(notes)
 
 
@@ -222,5 +302,7 @@ def exits(study: Study, decision: Decision, columns: Columns, complete: np.ndarr
     result = np.zeros(len(complete), dtype=bool)
     rows = np.flatnonzero(complete)
     if rows.size and any(not options for _, options in decision.choices):
-        result[rows] = ~study.feasible(decision.name, {n.name: columns[n.name][rows] for n in study.before(decision.name)}).any(axis=1)
+        history = {n.name: columns[n.name][rows] for n in study.before(decision.name)}
+        known = study.stratum(decision.name, history) >= 0  # a value that is missing leaves open whether the course ended
+        result[rows] = known & ~study.feasible(decision.name, history).any(axis=1)
     return result

@@ -8,9 +8,10 @@ from .models import ModelComparison, compare_models
 from .optimize import optimize
 from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
+from .shift import missing_shift, tipping
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Comparison", "EmbeddedValue", "ModelComparison", "PriorPredictive", "Regime", "Summary",
-    "best_set", "compare", "compare_models", "load", "optimize", "prior_predictive", "prior_starts_best",
+    "BestSet", "Comparison", "EmbeddedValue", "ModelComparison", "PriorPredictive", "Regime", "Summary", "best_set", "compare", "compare_models",
+    "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "tipping",
 ]

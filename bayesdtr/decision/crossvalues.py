@@ -71,7 +71,7 @@ def cross_values(cover: World, posteriors: Mapping[str, Posterior], regimes: Map
     rows = baseline_rows(next(iter(posteriors.values())))
     distinct, inverse = rows.unique()
     thinned = {n: _affordable(cover, worlds[n], p, distinct.n) for n, p in posteriors.items()}
-    weights = {n: population_weights(w, inverse, distinct.n, posteriors[n].seed) for n, w in thinned.items()}
+    weights = {n: population_weights(w, inverse, distinct.n, posteriors[n].seed, rows.sets) for n, w in thinned.items()}
     total = {(rule, model): np.zeros(thinned[model].size) for rule in posteriors for model in posteriors}
     chunk = max(1, int(BUDGET // (leaves(cover, 0) * max(w.size for w in thinned.values()))))
     for begin in range(0, distinct.n, chunk):

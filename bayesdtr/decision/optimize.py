@@ -108,9 +108,10 @@ def judged(posterior: Posterior, value: np.ndarray) -> Posterior:
 
 def _tree_value(posterior: Posterior, world: World) -> np.ndarray:
     """Value of the committed rule under each draw, on the tree; shape (chain, draw)."""
-    distinct, inverse = baseline_rows(posterior).unique()
+    rows = baseline_rows(posterior)
+    distinct, inverse = rows.unique()
     world = affordable(world, posterior, distinct.n, 0)
-    weights = population_weights(world, inverse, distinct.n, posterior.seed)
+    weights = population_weights(world, inverse, distinct.n, posterior.seed, rows.sets)
     total = np.zeros(world.size)
     for answer in solve(world, 0, distinct, [committed]):
         choice = answer.qbar.argmax(axis=1)

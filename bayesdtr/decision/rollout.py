@@ -39,11 +39,13 @@ def following_rules(world: World, rules: Rules) -> Policy:
 def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
     """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones; shape (draw, simulated)."""
     rng = np.random.default_rng([seed, 3])
-    size = max(ROWS_PER_DRAW, min(rows.n, 4 * ROWS_PER_DRAW))
-    weights = rng.dirichlet(np.ones(rows.n), size=world.size) if rows.n > 1 else np.ones((world.size, 1))
+    patients = rows.n // rows.sets
+    size = max(ROWS_PER_DRAW, min(patients, 4 * ROWS_PER_DRAW))
+    weights = rng.dirichlet(np.ones(patients), size=world.size) if patients > 1 else np.ones((world.size, 1))
     cumulative = np.cumsum(weights, axis=1)
     points = (np.arange(size) + 0.5) / size  # systematic: every draw sees its weights, with little noise of its own
-    return np.stack([np.minimum(np.searchsorted(c, points), rows.n - 1) for c in cumulative])
+    begin = patients * (np.arange(world.size) % rows.sets)  # draws take turns at the completed sets
+    return np.stack([b + np.minimum(np.searchsorted(c, points), patients - 1) for b, c in zip(begin, cumulative, strict=True)])
 
 
 def _flat(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import DecisionError, listing
 from ..inference import Posterior
 from ..study.rules import Rules
 from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, feasible_at, following, leaves, rule_options, solve
@@ -70,19 +71,39 @@ def batch_error(draws: np.ndarray, batches: int = 20) -> np.ndarray:
     return blocks.std(axis=0, ddof=1) / np.sqrt(chains * each)
 
 
+SETS = 20
+"""Completed sets of covariates, from draws spread over the posterior, that stand for what is missing of them."""
+
+
 def baseline_rows(posterior: Posterior) -> Rows:
-    """The observed patients before the first decision."""
+    """The observed patients before the first decision; several sets of them where covariates are missing, each with other drawn values.
+
+    Raises
+    ------
+    DecisionError
+        Where covariates are missing and the posterior holds no draws of them.
+    """
     names = [b.name for b in posterior.study.baselines]
     t = posterior.trajectories
-    return Rows(t.history(names), t.cluster, t.n)
+    lost = [n for n in names if not t.observed(n).all()]
+    if not lost:
+        return Rows(t.history(names), t.cluster, t.n)
+    if absent := [n for n in lost if n not in posterior.imputed]:
+        raise DecisionError(f"Values of {listing(absent)} are missing, and this posterior holds no draws of them; fit the study with engine='nuts'.")
+    sets = [posterior.completed(int(k)) for k in np.linspace(0, posterior.size - 1, min(SETS, posterior.size))]
+    columns = {n: np.concatenate([s.columns[n] for s in sets]) for n in names}
+    return Rows(columns, None if t.cluster is None else np.tile(t.cluster, len(sets)), t.n * len(sets), len(sets))
 
 
-def population_weights(world: World, inverse: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Bayesian-bootstrap weights of distinct histories, shape (draw, row): the covariates' law is uncertain too."""
-    counts = np.bincount(inverse, minlength=count)
+def population_weights(world: World, inverse: np.ndarray, count: int, seed: int, sets: int = 1) -> np.ndarray:
+    """Bayesian-bootstrap weights of distinct histories, shape (draw, row): the covariates' law is uncertain too.
+
+    With several completed sets of the patients, draws take turns at them.
+    """
+    counts = np.stack([np.bincount(part, minlength=count) for part in inverse.reshape(sets, -1)])
     if count == 1:
         return np.ones((world.size, 1))
-    gamma = np.random.default_rng([seed, 3]).standard_gamma(counts, size=(world.size, count))
+    gamma = np.random.default_rng([seed, 3]).standard_gamma(counts[np.arange(world.size) % sets], size=(world.size, count))
     return gamma / gamma.sum(axis=1, keepdims=True)
 
 
@@ -138,7 +159,7 @@ def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> Regi
         return RegimeValues(chains_of(posterior, drawn), f"simulation on common random numbers, {world.size} draws")
     distinct, inverse = rows.unique()
     world = affordable(world, posterior, distinct.n, 0)
-    weights = population_weights(world, inverse, distinct.n, seed)
+    weights = population_weights(world, inverse, distinct.n, seed, rows.sets)
     total = np.zeros((world.size, len(regimes)))
     for answer in solve(world, 0, distinct, [following(world, r) for r in regimes]):
         m = len(answer.qbar)

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logit
 
 from ..errors import DecisionError
 from ..inference import Posterior
 from ..model import Predictor, look, look_paired, spread_over
+from ..schema import MISSING_SHIFT
 from ..study.rules import Rules, tailoring_variables
 from ..study.study import Scale, Study
+from ..study.timeline import Node, Response
 
 GRID = 96
 """Points along one continuous response, at least."""
@@ -24,6 +27,25 @@ COUNT_REACH = 20.0
 RANGE_DRAWS = 256
 CELL_DRAWS, CELL_LEVELS = 64, 129
 """Draws and quantiles of each that are pooled to find cells."""
+PROBABILITY, SHIFT = "probability", "shift"
+"""Variables of the group ``missing_shift``: share of missing outcomes, and shift of their linear predictor, by option."""
+
+
+def mark(name: str) -> str:
+    """Name, among a response's draws, of a variable of the group ``missing_shift``; no parameter is called so."""
+    return f"({name})"
+
+
+def shifted_mean(response: Node, mean: np.ndarray, share: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Mixture of the means of measured and of missing outcomes, whose linear predictor is shifted; equally shaped arrays."""
+    family = response.family if isinstance(response, Response) else None
+    assert family is not None
+    if family.link == "identity":
+        return mean + share * shift
+    if family.link == "log":
+        return mean * (1 + share * np.expm1(shift))
+    top = float(family.support[-1]) if family.support else 1.0
+    return (1 - share) * mean + share * top * expit(logit(mean / top) + shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +57,14 @@ class Rows:
     columns : mapping of str to array, shape (n,)
     cluster : array of int, shape (n,), or None
     n : int
+    sets : int
+        The same patients several times, one set after another, with other values in place of what is missing of them.
     """
 
     columns: Mapping[str, np.ndarray]
     cluster: np.ndarray | None
     n: int
+    sets: int = 1
 
     def take(self, index: np.ndarray) -> "Rows":
         """Rows by index, repeats allowed."""
@@ -103,6 +128,8 @@ class World:
     draws: Mapping[str, Mapping[str, np.ndarray]]
     size: int
     watched: frozenset[str] = frozenset()
+    shifted: tuple[str, str] | None = None
+    """The response whose mean mixes measured and missing outcomes, and the decision that their share and shift go by; draws among the response's."""
 
     @classmethod
     def of(cls, posterior: Posterior, regimes: Iterable[Rules] = ()) -> "World":
@@ -110,7 +137,12 @@ class World:
         names = [r.name for r in posterior.study.responses]
         draws = {n: posterior.draws(n) for n in names}
         watched = frozenset(v for r in regimes for _, branches in r.decisions for condition, _ in branches for v in condition.variables)
-        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, watched)
+        shifted = None
+        if MISSING_SHIFT in posterior.tree.children:
+            group = posterior.tree[MISSING_SHIFT].to_dataset()
+            shifted = str(group.attrs["response"]), str(group.attrs["by"])
+            draws[shifted[0]] |= {mark(n): group[n].values.reshape(posterior.size, -1) for n in (PROBABILITY, SHIFT)}
+        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, watched, shifted)
 
     def take(self, index: np.ndarray) -> "World":
         """Some of the draws, by index."""
@@ -132,6 +164,10 @@ class World:
         array, shape (draw, row, ...), or (row, ...) when averaged
         """
         compiled = self.compiled[response]
+        if what == "mean" and self.shifted and response == self.shifted[0]:
+            out = look(compiled, self.draws[response], rows.columns, rows.cluster, self.scales, what)
+            out = self._mixed(np.broadcast_to(out, (self.size, rows.n)), rows.columns)
+            return out.mean(axis=0) if average else out
         out = look(compiled, self.draws[response], rows.columns, rows.cluster, self.scales, what, extra, average=average)
         return out if average or compiled.parameters else np.broadcast_to(out, (self.size, *out.shape[1:]))
 
@@ -139,7 +175,23 @@ class World:
         self, response: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, what: str, extra: np.ndarray | None = None
     ) -> np.ndarray:
         """As :meth:`look` with rows of their own for each draw: every column ``(draw, row)``."""
-        return look_paired(self.compiled[response], self.draws[response], columns, cluster, self.scales, what, extra)
+        out = look_paired(self.compiled[response], self.draws[response], columns, cluster, self.scales, what, extra)
+        return self._mixed(out, columns) if what == "mean" and self.shifted and response == self.shifted[0] else out
+
+    def _mixed(self, mean: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Means of measured outcomes ``(draw, row)`` mixed with those of missing ones, by the option received."""
+        assert self.shifted is not None
+        name, by = self.shifted
+        option = np.broadcast_to(columns[by], mean.shape)
+        share, shift = (np.take_along_axis(self.draws[name][mark(n)], option, axis=1) for n in (PROBABILITY, SHIFT))
+        return shifted_mean(self.study[name], mean, share, shift)
+
+    def with_shift(self, shift: np.ndarray) -> "World":
+        """The same world with the shift of every option fixed, shape (option,)."""
+        assert self.shifted is not None
+        mine = self.draws[self.shifted[0]]
+        fixed = {**mine, mark(SHIFT): np.broadcast_to(shift, mine[mark(SHIFT)].shape)}
+        return dataclasses.replace(self, draws={**self.draws, self.shifted[0]: fixed})
 
     def shares(self, response: str) -> bool:
         """Whether a response's parameters also tell about others, so that a history's likelihood tells draws apart."""

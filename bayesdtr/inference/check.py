@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..data import CellCount, Trajectories, cell_counts
-from ..schema import CHAIN, DRAW, SAMPLE_STATS, variable
+from ..schema import CHAIN, DRAW, IMPUTED, SAMPLE_STATS, variable
 from ..study.counts import Count, Hurdle, ZeroInflated
 from ..study.study import Study
 from ..study.survival import Survival
@@ -192,11 +192,30 @@ def doubts(study: Study, cells: list[CellCount], predictive: list[PredictiveChec
     ]
 
 
+def imputed_reasons(imputed: xr.Dataset) -> tuple[str, list[str]]:
+    """Status and sentences on the values drawn for what is missing: chains must agree on each of them, and on their means.
+
+    A single entry is one of many, so only chains that clearly disagree on it count; the mean of a
+    variable's entries is judged as a parameter is.
+    """
+    summary = xr.Dataset({f"mean of {n}": v.mean(dim=[d for d in v.dims if d not in (CHAIN, DRAW)]) for n, v in imputed.data_vars.items()})
+    status, reasons = convergence_reasons(convergence(summary, None))
+    single = convergence(imputed, None)
+    if single.rhat > RHAT_FAIL:
+        name = f"an entry of {single.rhat_variable}"
+        reasons.append(f"R-hat of {name} is {single.rhat:.3f} (should be below {RHAT_FAIL}): the chains disagree; draw more.")
+        status = "warn" if status == "ok" else status
+    return status, reasons
+
+
 def examine(study: Study, trajectories: Trajectories, tree: xr.DataTree, replicates: dict[str, np.ndarray]) -> Verdict:
     """Carry out all checks and word the verdict."""
     stats = tree[SAMPLE_STATS].to_dataset() if SAMPLE_STATS in tree.children else None
     found = weighed(convergence(tree["posterior"].to_dataset(), stats), stats)
     status, reasons = convergence_reasons(found)
+    if IMPUTED in tree.children:
+        also, more = imputed_reasons(tree[IMPUTED].to_dataset())
+        status, reasons = max(status, also, key=("ok", "warn", "fail").index), reasons + more
     cells = cell_counts(study, trajectories)
     predictive = predictive_checks(study, trajectories, replicates)
     softer = doubts(study, cells, predictive)

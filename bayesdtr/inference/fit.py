@@ -1,24 +1,29 @@
 """`fit`: from a study and a data frame to a posterior."""
 
 import dataclasses
+import json
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
-from ..data import Trajectories, fix_scales, read
+from ..data import Trajectories, fix_scales, gaps, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse, LinkedResponse, compile_response, evaluate_paired, joint_input, joint_of, make_inputs
 from ..model.names import EFFECT_INPUT
 from ..runtime import double_precision
-from ..schema import CHAIN, DRAW, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, stored, variable
+from ..schema import CHAIN, DRAW, IMPUTED, OBSERVED, PATIENT, POSTERIOR, PREDICTIVE, SAMPLE_STATS, TRAJECTORIES, stored, variable
+from ..study.missing import INTAKE, covariate_study
 from ..study.models import UserModel
 from ..study.study import Scale, Study
-from . import exact, laplace, nuts
+from ..study.timeline import labels_of
+from . import augment, exact, laplace, nuts
 from .borrow import Borrowed, PowerPrior, borrowed_of
 from .check import examine
+from .gaps import covariate_models, covariate_scales, find
 from .posterior import Posterior
 
 ENGINES = ("nuts", "exact", "laplace")
@@ -91,20 +96,44 @@ def fit(
     check_arguments(study, seed, engine, draws, warmup, chains)
     if engine == "exact":
         exact.refuse(study)
-    trajectories, borrowed = read(study, data), None
-    if borrow is not None:
-        trajectories, borrowed = borrowed_of(study, borrow, trajectories)
+    trajectories = read(study, data)
+    trajectories, borrowed = (trajectories, None) if borrow is None else borrowed_of(study, borrow, trajectories)
     scales = fix_scales(study, trajectories)
     compiled = {r.name: compile_response(study, r.name, trajectories.cluster_labels) for r in study.responses}
+    how: dict[str, Any] = {"seed": seed, "draws": draws, "warmup": warmup, "chains": chains, "show": progress}
+    if lost := gaps(study, trajectories.columns):
+        _refuse_gaps(study, lost, engine, borrow)
+        return _with_gaps(study, trajectories, scales, compiled, how)
     if engine == "exact":
         results = _exact(study, trajectories, draws, seed, chains, borrowed)
     elif engine == "laplace":
         results = laplace.sample(blocks_of(study, trajectories, scales, borrowed), seed=seed, draws=draws, chains=chains, show=progress)
     else:
-        blocks = blocks_of(study, trajectories, scales, borrowed)
-        results = apart(study, nuts.sample(blocks, seed=seed, draws=draws, warmup=warmup, chains=chains, show=progress))
+        results = apart(study, nuts.sample(blocks_of(study, trajectories, scales, borrowed), **how))
     posterior = assemble(study, trajectories, scales, compiled, dict(zip(compiled, results, strict=True)), seed=seed, engine=engine)
     return posterior if borrowed is None else _with_conflict(posterior, borrowed, warmup)
+
+
+def _refuse_gaps(study: Study, lost: Mapping[str, np.ndarray], engine: str, borrow: Any) -> None:
+    """Raise where missing values cannot be drawn with the parameters."""
+    if engine != "nuts" or borrow is not None:
+        what = "fit(borrow=...)" if borrow is not None else f"fit(engine={engine!r})"
+        raise InferenceError(f"{what} takes complete histories, and {listing(lost)} has missing values; use engine='nuts' without borrowing.")
+    if study.shared:
+        raise InferenceError(f"{listing(lost)} has missing values, and responses that share parameters ({listing(study.shared)}) take complete "
+                             "histories; enter the values, or let the responses share nothing.")
+
+
+def _with_gaps(
+    study: Study, trajectories: Trajectories, scales: dict[str, Scale], compiled: dict[str, CompiledResponse], how: dict[str, Any]
+) -> Posterior:
+    """Parameters and missing values together, with the models of covariates that lack values."""
+    covariates = covariate_models(study, trajectories)
+    blocks = [_covariate_block(study, c, trajectories, scales) for c in covariates.values()] + blocks_of(study, trajectories, scales)
+    compiled = {**covariates, **compiled}
+    results, imputed = augment.sample(study, trajectories, blocks, find(study, trajectories, compiled), **how)
+    named = dict(zip(compiled, results, strict=True))
+    return assemble(study, trajectories, scales, compiled, named, seed=how["seed"], engine="nuts", imputed=imputed)
 
 
 def _with_conflict(posterior: Posterior, borrowed: Borrowed, warmup: int) -> Posterior:
@@ -120,10 +149,11 @@ def _block(study: Study, compiled: CompiledResponse, trajectories: Trajectories,
     y = np.nan_to_num(trajectories.columns[compiled.name].astype(float)[stand_ins(seen)], nan=0.0)
     block = nuts.Block(compiled, inputs, y, seen.astype(float))
     if isinstance(study[compiled.name].model, UserModel):  # type: ignore[union-attr]
+        known = np.all([trajectories.observed(n) for n in (compiled.name, *compiled.history)], axis=0)
         if isinstance(compiled, LinkedResponse):
-            _check_support(nuts.Block(compiled.own, inputs | {EFFECT_INPUT: np.zeros(trajectories.n)}, y, block.weight), trajectories)
+            _check_support(nuts.Block(compiled.own, inputs | {EFFECT_INPUT: np.zeros(trajectories.n)}, y, block.weight * known), trajectories)
         else:
-            _check_support(block, trajectories)
+            _check_support(nuts.Block(compiled, inputs, y, block.weight * known), trajectories)
     return block
 
 
@@ -145,6 +175,14 @@ def apart(study: Study, results: list[nuts.Draws]) -> list[nuts.Draws]:
         mine = {n.removeprefix(f"{name}::"): v for n, v in shared.values.items() if n.startswith(f"{name}::")}
         found[name] = nuts.Draws(mine, shared.stats)
     return [found[r.name] for r in study.responses]
+
+
+def _covariate_block(study: Study, compiled: CompiledResponse, trajectories: Trajectories, scales: dict[str, Scale]) -> nuts.Block:
+    """A covariate's model with its data: every patient a row, those who lack it of weight 0."""
+    columns = {**trajectories.columns, INTAKE: np.zeros(trajectories.n, dtype=np.int64)}
+    begun = Trajectories.of(trajectories.ids, columns, cluster=trajectories.cluster, cluster_labels=trajectories.cluster_labels)
+    own = covariate_study(study, compiled.name)
+    return _block(own, compiled, begun, covariate_scales(study, trajectories, scales, compiled.name))
 
 
 def _check_support(block: nuts.Block, trajectories: Trajectories) -> None:
@@ -219,6 +257,16 @@ def _posterior_dataset(compiled: dict[str, CompiledResponse], results: dict[str,
     return xr.Dataset(variables, coords={CHAIN: np.arange(sizes[0]), DRAW: np.arange(sizes[1]), **coords})
 
 
+def _imputed_dataset(study: Study, trajectories: Trajectories, lost: Mapping[str, np.ndarray], imputed: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Drawn values ``variable::missing`` by the patients who lack them; codes for labelled variables, which the attribute ``labels`` explains."""
+    variables, coords = {}, {}
+    for name, rows in lost.items():
+        dim, labels = variable(name, PATIENT), labels_of(study[name])
+        variables[variable(name, "missing")] = ((CHAIN, DRAW, dim), imputed[name], {} if labels is None else {"labels": json.dumps(list(labels))})
+        coords[dim] = trajectories.ids[rows]
+    return xr.Dataset(variables, coords=coords)
+
+
 def _stats_dataset(results: dict[str, nuts.Draws]) -> xr.Dataset | None:
     """Sampler statistics: over all blocks under the usual names, and per response."""
     single = {variable(name, d): v for name, r in results.items() for d, v in r.diagnostics.items()}
@@ -236,30 +284,43 @@ def _stats_dataset(results: dict[str, nuts.Draws]) -> xr.Dataset | None:
 
 
 def replicate(
-    compiled: CompiledResponse, draws: dict[str, np.ndarray], trajectories: Trajectories, scales: dict[str, Scale], seed: int
+    compiled: CompiledResponse, draws: dict[str, np.ndarray], trajectories: Trajectories, scales: dict[str, Scale], seed: int,
+    imputed: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> np.ndarray:
-    """Replicated data of one response given each patient's own history, shape (draw, patient)."""
+    """Replicated data of one response given each patient's own history, shape (draw, patient).
+
+    `imputed` holds, by variable, the rows and the values ``(draw, entry)`` of what is missing of the histories.
+    """
     inputs = inputs_of(compiled, trajectories, scales)
     size = len(next(iter(draws.values()))) if draws else 1
     rng = np.random.default_rng([seed, zlib.crc32(compiled.name.encode()), 1])
     rows = {n: np.broadcast_to(v, (size, *v.shape)) if v.ndim else v for n, v in inputs.items()}
+    stand = stand_ins(trajectories.observed(compiled.name))
+    for name in set(imputed or {}) & set(compiled.history):
+        where, values = (imputed or {})[name]
+        column = np.repeat(trajectories.columns[name][None], size, axis=0)
+        column[:, where] = values
+        rows[name] = column[:, stand]
     return evaluate_paired(compiled, draws, rows, "sample", rng.random((size, trajectories.n)))
 
 
 def assemble(
     study: Study, trajectories: Trajectories, scales: dict[str, Scale], compiled: dict[str, CompiledResponse], results: dict[str, nuts.Draws],
-    *, seed: int, engine: str,
+    *, seed: int, engine: str, imputed: Mapping[str, np.ndarray] | None = None,
 ) -> Posterior:
-    """Put draws of every response together: label, replicate, check."""
+    """Put draws of every response, of modelled covariates and of missing values together: label, replicate, check."""
     dataset = _posterior_dataset(compiled, results)
     chains, per_chain = dataset.sizes[CHAIN], dataset.sizes[DRAW]
     step = -(-per_chain * chains // max(100, min(REPLICATES, MOST_REPLICATED // trajectories.n)))
     kept = range(0, per_chain, step)
     replicates = {}
-    for name, model in compiled.items():
+    lost = {n: np.flatnonzero(w) for n, w in gaps(study, trajectories.columns).items()} if imputed else {}
+    drawn_too = {n: (w, (imputed or {})[n][:, ::step].reshape(-1, w.size)) for n, w in lost.items()}
+    responses = {r.name: compiled[r.name] for r in study.responses}
+    for name, model in responses.items():
         arrays = {p: dataset[stored(name, p)].values[:, ::step] for p in model.parameters}
         some = {p: v.reshape(-1, *v.shape[2:]) for p, v in arrays.items()}
-        drawn = replicate(model, some, trajectories, scales, seed)
+        drawn = replicate(model, some, trajectories, scales, seed, drawn_too)
         replicates[name] = np.broadcast_to(drawn, (chains * len(kept), trajectories.n)) if not model.parameters else drawn
     groups = {
         POSTERIOR: dataset,
@@ -270,9 +331,11 @@ def assemble(
             },
             coords={CHAIN: np.arange(chains), DRAW: np.array(kept), PATIENT: trajectories.ids},
         ),
-        OBSERVED: xr.Dataset({n: (PATIENT, trajectories.columns[n]) for n in compiled}, coords={PATIENT: trajectories.ids}),
+        OBSERVED: xr.Dataset({n: (PATIENT, trajectories.columns[n]) for n in responses}, coords={PATIENT: trajectories.ids}),
         TRAJECTORIES: trajectories.to_dataset(study),
     }
+    if imputed:
+        groups[IMPUTED] = _imputed_dataset(study, trajectories, lost, imputed).assign_coords({CHAIN: dataset[CHAIN], DRAW: dataset[DRAW]})
     if (stats := _stats_dataset(results)) is not None:
         groups[SAMPLE_STATS] = stats.assign_coords({CHAIN: dataset[CHAIN], DRAW: dataset[DRAW]})
     tree = xr.DataTree.from_dict(groups)

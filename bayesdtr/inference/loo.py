@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from ..errors import InferenceError
+from ..errors import InferenceError, listing
 from ..model import evaluate, make_inputs
 from ..schema import CHAIN, DRAW, PATIENT, POSTERIOR, variable
 from ..study.timeline import Response
@@ -74,6 +74,11 @@ def _log_density(posterior: Posterior, response: str, draws: Mapping[str, np.nda
     A right-censored time counts with its log survival, one known up to an interval with the log probability of the interval.
     """
     t, compiled = posterior.trajectories, posterior.compiled(response)
+    if lost := [n for n in compiled.history if not t.observed(n)[rows].all()]:
+        raise InferenceError(
+            f"Predictive densities of {response!r} are given the patient's history, of which {listing(lost)} is missing for some and drawn; leaving "
+            "patients out, and comparing models by it, is for data whose histories are complete."
+        )
     cluster = None if t.cluster is None else t.cluster[rows]
     extras = {name: values[rows] for name, values in t.extras.items()}
     inputs = make_inputs(compiled, t.history(compiled.history, rows), cluster, posterior.scales, extras)

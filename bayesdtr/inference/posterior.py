@@ -9,11 +9,12 @@ import xarray as xr
 
 from ..data import Trajectories
 from ..model import CompiledResponse, LinkedResponse, compile_response, make_inputs
-from ..schema import CHAIN, DRAW, POSTERIOR, stored
+from ..schema import CHAIN, DRAW, IMPUTED, PATIENT, POSTERIOR, stored, variable
 from ..study.models import Saturated
 from ..study.study import Scale, Study
 from ..text import fold
 from .borrow import Borrowed
+from .gaps import complete
 from .verdict import Verdict
 
 
@@ -74,6 +75,24 @@ class Posterior:
         compiled = self.compiled(response)
         arrays = {p: group[stored(response, p)].values for p in compiled.parameters}
         return {p: a.reshape(self.size, *a.shape[2:])[::thin] for p, a in arrays.items()}
+
+    @property
+    def imputed(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What was missing and drawn, by variable: the patients' rows ``(entry,)`` and the values ``(chain, draw, entry)``."""
+        if IMPUTED not in self.tree.children:
+            return {}
+        index = {patient: i for i, patient in enumerate(self.trajectories.ids.tolist())}
+        found = {}
+        for name, values in self.tree[IMPUTED].to_dataset().data_vars.items():
+            column = str(name).removesuffix(variable("", "missing"))
+            rows = np.array([index[str(p)] for p in values[variable(column, PATIENT)].values], dtype=int)
+            found[column] = rows, values.values
+        return found
+
+    def completed(self, draw: int) -> Trajectories:
+        """The patients with the values of one draw (chains end to end) in place of what is missing; as they are where nothing is."""
+        imputed = {n: (rows, v.reshape(-1, v.shape[-1])[draw]) for n, (rows, v) in self.imputed.items()}
+        return complete(self.trajectories, imputed) if imputed else self.trajectories
 
     def inputs(self, response: str, history: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> dict[str, np.ndarray]:
         """Inputs of a response's compiled model for given histories."""

@@ -36,7 +36,7 @@ def prior_outcomes(posterior: Posterior, drawn: Mapping[str, Mapping[str, np.nda
     for name, parameters in drawn.items():
         size = max((len(v) for v in parameters.values()), default=1)
         some = {p: v[:: -(-size // OUTCOMES)] for p, v in parameters.items()}
-        found[name] = replicate(posterior.compiled(name), some, posterior.trajectories, dict(posterior.scales), seed)
+        found[name] = replicate(posterior.compiled(name), some, posterior.completed(0), dict(posterior.scales), seed)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Trajectories, read
+from ..data import Trajectories, gaps, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse
 from ..model.build import CLUSTER_INPUT, location_input, sd_input
@@ -113,6 +113,9 @@ def stacked(study: Study, data: Any, cluster_labels: Sequence[str] = ()) -> Stac
     if not sets:
         raise InferenceError("fit_many: no data sets were given.")
     read_ = [t if isinstance(t, Trajectories) else _read(study, t, i, cluster_labels) for i, t in enumerate(sets)]
+    for i, t in enumerate(read_):
+        if lost := gaps(study, t.columns):
+            raise InferenceError(f"Data set {i}: fit_many takes complete histories, and {listing(lost)} has missing values; use fit.")
     n = max(t.n for t in read_)
     labels = tuple(sorted({label for t in read_ for label in t.cluster_labels}))
     columns = {name: _padded([t.columns[name] for t in read_], n) for name in study.names}

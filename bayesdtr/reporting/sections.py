@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import plot
+from ..data import gaps
 from ..decision.compare import followed
 from ..decision.regime import mcid_of
 from ..inference import Convergence
@@ -199,20 +200,21 @@ def priors(m: Material, prior: Prior) -> Section:
 def data(m: Material) -> Section:
     """Item 6."""
     t, study = m.regime.posterior.trajectories, m.study
-    reached, rows = np.ones(t.n, dtype=bool), []
+    reached, rows, drawn = np.ones(t.n, dtype=bool), [], gaps(study, t.columns)
     for node in study.timeline:
-        seen = t.observed(node.name)
+        seen, instead = t.observed(node.name), drawn.get(node.name, np.zeros(t.n, dtype=bool))
         rows.append((study.stage(node.name), node.name, type(node).__name__.lower(), int(reached.sum()), int((reached & seen).sum()),
-                     int((reached & ~seen).sum())))
-        reached = reached & seen
+                     int((reached & ~seen).sum()), int(instead.sum())))
+        reached = reached & (seen | instead)
     spread = [(n.name, int(t.observed(n.name).sum()), *_spread(t.columns[n.name][t.observed(n.name)]))
               for n in study.timeline if not isinstance(n, Decision) and t.columns[n.name].dtype.kind == "f"]
     cells = [(c.decision, c.label, option, count, f"fewer than {SPARSE}" if count < SPARSE else "")
              for c in m.regime.posterior.verdict.positivity for option, count in zip(c.options, c.counts, strict=True)]
     blocks: list[Block] = [
         Heading("Missing values by stage"),
-        table(("Stage", "Variable", "Kind", "Due", "Recorded", "Missing"), rows, numeric=(0, 3, 4, 5),
-              caption="Due: everything before it is recorded. Stage 0 is baseline."),
+        table(("Stage", "Variable", "Kind", "Due", "Recorded", "Missing", "Drawn"), rows, numeric=(0, 3, 4, 5, 6),
+              caption="Due: everything before it is recorded or drawn. Drawn: missing values drawn from their model with every posterior draw; what "
+                      "else is missing counts for nothing. Stage 0 is baseline."),
         *([Points(t.notes)] if t.notes else []),
         Heading("Variables"),
         table(("Variable", "Recorded", "Mean", "SD", "Lowest", "Highest"), spread, numeric=(1, 2, 3, 4, 5)),

@@ -294,8 +294,8 @@ def wrong_of(m: Material) -> list[str]:
         found.append("The model does not reproduce some features of the data, which the section on checks of the model shows.")
     if any(c.near_tie or c.mc_tie for c in m.cells):
         found.append("For some patients two options are so close that the choice between them hardly matters, or could turn with chance.")
-    if any(bool(np.isnan(t.columns[r.name]).any()) for r in m.study.responses):
-        found.append("Some results of patients are missing. The analysis assumes that what is missing can be foreseen from what was recorded before.")
+    if not all(bool(t.observed(n.name).all()) for n in m.study.timeline if not isinstance(n, Decision)):
+        found.append("Some values of patients are missing. The analysis assumes that what is missing can be foreseen from what was recorded before.")
     if not m.withheld:
         found.append("The rule was found and valued with the same patients, so its expected result is likely to be somewhat too favorable.")
     found.append("All of this rests on a model of how patients respond, and holds for patients like those studied and treated as they were.")

@@ -5,10 +5,21 @@ whose policies can be handed back to `simulate`. A seed gives the same patients 
 so differences between regimes are free of most of the noise.
 """
 
-from . import adhd, chakraborty, codiacs_qol, declined_rerandomization, hypertension, nonlinear_two_stage, polle_two_stage, transition_times
+from . import (
+    adhd,
+    chakraborty,
+    codiacs_qol,
+    declined_rerandomization,
+    dropout,
+    hypertension,
+    nonlinear_two_stage,
+    polle_two_stage,
+    transition_times,
+)
 from .common import KnownRegime, Policy, Rule, Truth, always, where
 
 __all__ = [
-    "KnownRegime", "Policy", "Rule", "Truth", "adhd", "always", "chakraborty", "codiacs_qol", "declined_rerandomization", "hypertension",
-    "nonlinear_two_stage", "polle_two_stage", "transition_times", "where",
+    "KnownRegime", "Policy", "Rule", "Truth",
+    "adhd", "always", "chakraborty", "codiacs_qol", "declined_rerandomization", "dropout", "hypertension", "nonlinear_two_stage", "polle_two_stage",
+    "transition_times", "where",
 ]

@@ -9,6 +9,7 @@ from .lifetime import QualityAdjusted, RestrictedMean, SurvivalAt
 from .models import Hierarchical, Saturated, UserModel
 from .priors import NormalInverseGamma, Prior
 from .rules import Rules, written
+from .shift import Shift
 from .study import History, Scale, Study
 from .survival import Survival
 from .timeline import Baseline, Decision, Response
@@ -17,7 +18,7 @@ from .utility import Utility
 __all__ = [
     "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Condition", "Decision", "Family", "Hierarchical", "History",
     "Hurdle", "LogNormal", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "QualityAdjusted", "Response",
-    "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "StudentT", "Study", "Survival", "SurvivalAt", "UserModel", "Utility",
+    "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift", "StudentT", "Study", "Survival", "SurvivalAt", "UserModel", "Utility",
     "ZeroInflated",
     "at_least", "below", "between", "from_json", "one_of", "to_json", "when", "written",
 ]

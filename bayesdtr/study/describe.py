@@ -1,13 +1,15 @@
 """What `print(study)` shows: the timeline, each model as an equation, every prior, the embedded regimes."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import StudyError
 from .counts import Hurdle, ZeroInflated
 from .families import Family
+from .missing import covariate_priors, covariate_study, modelled
 from .models import Hierarchical, Saturated, UserModel
 from .predictor import Basis, Factor, default_predictor, sequence_variables
+from .priors import PriorInForce
 from .saturated import cells_over, saturated_cells
 from .structures import interactions_of
 from .study import Study
@@ -28,6 +30,7 @@ def timeline_lines(study: Study) -> list[str]:
     for number, node in enumerate(study.timeline, 1):
         if isinstance(node, Baseline):
             what = f"one of {', '.join(node.levels)}" if node.levels else "a number"
+            what += "; missing values are drawn from its model" if node.missing else ""
             lines.append(f"{number}. baseline  {node.name}: {what}")
         elif isinstance(node, Decision):
             stage = study.stage(node.name)
@@ -38,6 +41,7 @@ def timeline_lines(study: Study) -> list[str]:
             lines += [f"     {'' if not c.tests else f'if {c}: '}{' | '.join(options) or 'the course ends'}" for c, options in node.choices]
         else:
             values = "user-written" if node.family is None else _values(node.family)
+            values += "; missing values are drawn from its model" if node.missing == "model" else ""
             if isinstance(node.family, Survival):
                 values += f", a time; enters later predictors as log(1 + {node.name}/m)"
             lines.append(f"{number}. response  {node.name}: {values}")
@@ -96,7 +100,7 @@ def _shown(factors: Sequence[Factor]) -> str:
 
 def prior_lines(study: Study, response: Response) -> list[str]:
     """One line per prior: address, distribution with numbers, source and reason."""
-    rows = [(f"{response.name}.{a}", row.text, f"[{row.source}] {row.reason}") for a, row in study.priors(response.name).items()]
+    rows = _rows(response.name, study.priors(response.name))
     if isinstance(response.model, Saturated) and response.family is not None and response.family.link == "identity":
         law = str(response.model.conjugate) if response.model.conjugate else "p(mean, sigma^2) ∝ 1/sigma^2"
         source = "user" if response.model.conjugate else "default"
@@ -104,6 +108,23 @@ def prior_lines(study: Study, response: Response) -> list[str]:
     if not rows:
         return [f"{response.name}: priors stand in the model function"]
     return [f"{address:<32} {text}  {why}" for address, text, why in rows]
+
+
+def _rows(name: str, priors: Mapping[str, PriorInForce]) -> list[tuple[str, str, str]]:
+    return [(f"{name}.{a}", row.text, f"[{row.source}] {row.reason}") for a, row in priors.items()]
+
+
+def covariate_lines(study: Study) -> tuple[list[list[str]], list[str]]:
+    """The models of covariates that the data may lack, each as the lines of an equation, and one line per prior of theirs."""
+    equations, priors = [], []
+    for node in modelled(study):
+        own = covariate_study(study, node.name)
+        response = own[node.name]
+        assert isinstance(response, Response)
+        first, *rest = equation(own, response)
+        equations.append([f"{first} (a covariate, for its missing values)", *rest])
+        priors += [f"{address:<32} {text}  {why}" for address, text, why in _rows(node.name, covariate_priors(study, node.name))]
+    return equations, priors
 
 
 def regime_lines(study: Study, limit: int | None = SHOWN_REGIMES) -> list[str]:
@@ -131,11 +152,12 @@ def describe(study: Study) -> str:
     for event, sentence in study.estimand:
         parts.append(_wrap(f"{event}: {sentence}", 4))
     parts.append("Models")
-    for response in study.responses:
-        first, *rest = equation(study, response)
+    covariates, their_priors = covariate_lines(study)
+    for first, *rest in [*covariates, *(equation(study, response) for response in study.responses)]:
         parts.append(_wrap(first, 6))
         parts += [_wrap(line, 10) for line in rest]
     parts.append("Priors")
+    parts += [_wrap(line, 6) for line in their_priors]
     for response in study.responses:
         parts += [_wrap(line, 6) for line in prior_lines(study, response)]
     regimes = regime_lines(study)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import StudyError, did_you_mean, listing
 from .borrowing import Commensurate, RobustMAP
 from .conditions import ALWAYS, Condition, Level
-from .families import Family
+from .families import Categorical, Family, Normal
 from .models import Hierarchical, ResponseModel, Saturated, UserModel
 from .priors import Prior
 
@@ -51,14 +51,38 @@ class Baseline:
         Its column in the data.
     levels : sequence of str, optional
         The labels of a categorical covariate; without them the covariate is a number.
+    missing : {"refuse", "model"} or Family, default "refuse"
+        Whether the data may lack some of its values. With "model" they are drawn together with everything
+        else that is not known, under a regression on the other covariates: a Normal one for a number, a
+        categorical one for labels. A family such as ``Bernoulli()`` or ``LogNormal()`` says how a number is distributed.
     """
 
     name: str
     levels: Options | None
+    missing: Family | None
 
-    def __init__(self, name: str, *, levels: Sequence[str] | None = None):
+    def __init__(self, name: str, *, levels: Sequence[str] | None = None, missing: str | Family = "refuse"):
         object.__setattr__(self, "name", _name(name, "Baseline"))
         object.__setattr__(self, "levels", None if levels is None else _labels(levels, f"Baseline {name!r}: levels", 2))
+        object.__setattr__(self, "missing", self._family_of(missing))
+
+    def _family_of(self, missing: object) -> Family | None:
+        """The family under which values not recorded are drawn; None where they are refused."""
+        what = f"Baseline {self.name!r}: missing"
+        if missing == "refuse":
+            return None
+        if missing == "model":
+            return Normal() if self.levels is None else Categorical(self.levels)
+        if isinstance(missing, type) and issubclass(missing, Family):
+            raise StudyError(f"{what}: write {missing.__name__}() with brackets.")
+        if not isinstance(missing, Family):
+            hint = did_you_mean(missing, ("refuse", "model")) if isinstance(missing, str) else ""
+            raise StudyError(f"{what} is 'refuse', 'model' or, for a number, a family such as Bernoulli(), got {missing!r}{hint or '.'}")
+        if self.levels is not None or missing.levels is not None:
+            raise StudyError(f"{what}={missing!r} does not apply: labelled covariates take missing='model', numbers a family of numbers.")
+        if missing.columns:
+            raise StudyError(f"{what}={missing!r} needs further columns of the data, which a covariate does not have.")
+        return missing
 
 
 def _check_probability(name: str, choices: tuple[tuple[Condition, Options], ...], table: Mapping[str, float]) -> None:
@@ -175,16 +199,21 @@ class Response:
         keeps the default's unit; ``"beta.age"`` one coefficient; ``"tau.second"`` a scale of its own
         for the contrasts of one decision; ``"treatment.second[b vs a]"`` the difference between two
         options; ``"probability.a, 1"`` one cell of a saturated model.
+    missing : {"refuse", "model"}, default "refuse"
+        Whether the data may lack it where something later is observed. With "model" it is drawn from its
+        own model together with everything else that is not known. A response after which nothing is observed
+        (an outcome never measured, a patient who left) may always be missing: it does not count.
     """
 
     name: str
     family: Family | None
     model: ResponseModel
     priors: tuple[tuple[str, Prior | RobustMAP | Commensurate | float], ...]
+    missing: str
 
     def __init__(self, name: str, family: Family | None = None, *,
                  model: Saturated | Hierarchical | UserModel | Callable[..., Any] | None = None,
-                 priors: Mapping[str, Prior | RobustMAP | Commensurate | float] | None = None):
+                 priors: Mapping[str, Prior | RobustMAP | Commensurate | float] | None = None, missing: str = "refuse"):
         if _name(name, "Response") in ("chain", "draw", "patient"):
             raise StudyError(f"Response {name!r}: results use this name for a dimension; choose another.")
         if isinstance(family, type) and issubclass(family, Family):
@@ -211,7 +240,12 @@ class Response:
                 hint = f" (one argument is set by '{address}.scale' or the like)" if number else ""
                 raise StudyError(f"Response {name!r}: priors[{address!r}] must be a Prior, got {prior!r}{hint}.")
         given = tuple((a, float(p) if isinstance(p, numbers.Real) else p) for a, p in (priors or {}).items())
-        for field, value in (("name", name), ("family", family), ("model", model), ("priors", given)):
+        if missing not in ("refuse", "model"):
+            hint = did_you_mean(missing, ("refuse", "model")) if isinstance(missing, str) else ""
+            raise StudyError(f"Response {name!r}: missing is 'refuse' or 'model' (it is then drawn from its own model), got {missing!r}{hint or '.'}")
+        if missing == "model" and family is not None and family.columns:
+            raise StudyError(f"Response {name!r}: missing='model' is not for a response with further columns ({family.columns[0][1]!r}).")
+        for field, value in (("name", name), ("family", family), ("model", model), ("priors", given), ("missing", missing)):
             object.__setattr__(self, field, value)
 
     @property
