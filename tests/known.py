@@ -15,7 +15,7 @@ from bayesdtr.inference import Posterior
 from bayesdtr.inference.fit import assemble
 from bayesdtr.inference.nuts import Draws
 from bayesdtr.model import compile_response
-from bayesdtr.study import Baseline, Condition, Decision, Response, Rules, Saturated, Study
+from bayesdtr.study import Baseline, Bernoulli, Condition, Decision, Response, Rules, Saturated, Study, when
 from bayesdtr.study.conditions import Interval
 from bayesdtr.study.saturated import saturated_cells
 
@@ -192,3 +192,23 @@ def all_regimes(study: Study, law: Law, history: History, position: int | None =
             plan |= part
         combined.append((sum(value for value, _ in parts), plan))
     return combined
+
+
+# ---- a binary SMART with given counts -------------------------------------------------------------
+
+SMART = Study(
+    Decision("a1", ["+1", "-1"]), Response("responded", Bernoulli(), model=Saturated()),
+    Decision("a2", {when(responded=0): ["+1", "-1"], when(responded=1): ["continue"]}), Response("success", Bernoulli(), model=Saturated()),
+    utility="success",
+)
+COUNTS = {
+    ("+1", 1, "continue"): (87, 14), ("+1", 0, "+1"): (16, 6), ("+1", 0, "-1"): (21, 6),
+    ("-1", 1, "continue"): (50, 24), ("-1", 0, "+1"): (34, 20), ("-1", 0, "-1"): (42, 27),
+}
+"""Patients and successes of each cell."""
+
+
+def smart_frame() -> pd.DataFrame:
+    """One row per patient of `COUNTS`."""
+    rows = [(*cell, int(i < y)) for cell, (n, y) in COUNTS.items() for i in range(n)]
+    return pd.DataFrame(rows, columns=["a1", "responded", "a2", "success"])

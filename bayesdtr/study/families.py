@@ -4,6 +4,7 @@ import abc
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -224,7 +225,34 @@ def _levels(family: str, values: object, least: int) -> Options:
 
 
 @dataclass(frozen=True, init=False)
-class Ordinal(Family):
+class Labelled(Family):
+    """A response whose values are labels.
+
+    Parameters
+    ----------
+    levels : sequence of str
+        The labels; the data hold them.
+    """
+
+    labels: Options
+    least: ClassVar[int] = 2
+
+    def __init__(self, levels: Sequence[str]):
+        object.__setattr__(self, "labels", _levels(type(self).__name__, levels, self.least))
+
+    @property
+    def levels(self) -> Options:
+        """Labels in the order of declaration."""
+        return self.labels
+
+    @property
+    def link(self) -> str:
+        """Effects are log-odds."""
+        return "logit"
+
+
+@dataclass(frozen=True, init=False)
+class Ordinal(Labelled):
     """An ordered categorical response: cumulative logits with proportional odds.
 
     ``logit P(response <= c) = cutpoint_c - eta``. The cutpoints are those of a baseline patient's
@@ -236,20 +264,7 @@ class Ordinal(Family):
         Labels from lowest to highest; the data hold them.
     """
 
-    labels: Options
-
-    def __init__(self, levels: Sequence[str]):
-        object.__setattr__(self, "labels", _levels("Ordinal", levels, 3))
-
-    @property
-    def levels(self) -> Options:
-        """Labels from lowest to highest."""
-        return self.labels
-
-    @property
-    def link(self) -> str:
-        """Logit of the cumulative probabilities."""
-        return "logit"
+    least: ClassVar[int] = 3
 
     @property
     def intercept(self) -> bool:
@@ -267,7 +282,7 @@ class Ordinal(Family):
 
 
 @dataclass(frozen=True, init=False)
-class Categorical(Family):
+class Categorical(Labelled):
     """An unordered categorical response: softmax of sum-to-zero linear predictors, the prior alike for every level.
 
     Parameters
@@ -275,21 +290,6 @@ class Categorical(Family):
     levels : sequence of str
         Labels; the data hold them.
     """
-
-    labels: Options
-
-    def __init__(self, levels: Sequence[str]):
-        object.__setattr__(self, "labels", _levels("Categorical", levels, 2))
-
-    @property
-    def levels(self) -> Options:
-        """Labels in the order of declaration."""
-        return self.labels
-
-    @property
-    def link(self) -> str:
-        """Softmax; effects are log-odds between levels."""
-        return "logit"
 
     @property
     def width(self) -> int:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from known import COUNTS, SMART, smart_frame
 
-from bayesdtr import Bernoulli, Decision, Response, Saturated, Study, best_set, compare, fit, optimize, when
+from bayesdtr import best_set, compare, fit, optimize
 
 DRAWS = 400_000
 
@@ -50,27 +51,12 @@ def test_a_single_regime_is_the_best():
 
 # ---- binary SMART ----------------------------------------------------------------------------------------
 
-SMART = Study(
-    Decision("a1", ["+1", "-1"]), Response("responded", Bernoulli(), model=Saturated()),
-    Decision("a2", {when(responded=0): ["+1", "-1"], when(responded=1): ["continue"]}), Response("success", Bernoulli(), model=Saturated()),
-    utility="success",
-)
-# (patients, successes) of each cell.
-COUNTS = {
-    ("+1", 1, "continue"): (87, 14), ("+1", 0, "+1"): (16, 6), ("+1", 0, "-1"): (21, 6),
-    ("-1", 1, "continue"): (50, 24), ("-1", 0, "+1"): (34, 20), ("-1", 0, "-1"): (42, 27),
-}
 # Exact means and SDs; P(best) to .001 and limits to .01 from 2e6 draws of an independent program.
 REGIMES = [("+1", "+1"), ("+1", "-1"), ("-1", "+1"), ("-1", "-1")]
 MEANS = (0.23499396, 0.20949744, 0.54246795, 0.57436899)
 SDS = (0.04473282, 0.04012072, 0.05626211, 0.05169049)
 P_BEST = (0, 0, 0.3132, 0.6868)
 LIMITS = (-0.832, -0.990, 0.418, 0)
-
-
-def smart_frame() -> pd.DataFrame:
-    rows = [(*cell, int(i < y)) for cell, (n, y) in COUNTS.items() for i in range(n)]
-    return pd.DataFrame(rows, columns=["a1", "responded", "a2", "success"])
 
 
 def beta_moments(n, y):

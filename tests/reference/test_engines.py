@@ -4,23 +4,10 @@ import arviz_stats as azs
 import numpy as np
 import pandas as pd
 import pytest
+from known import COUNTS, SMART, smart_frame
 from scipy.stats import beta as beta_law
 
-from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, compare, fit, optimize, when
-
-SMART = Study(
-    Decision("a1", ["+1", "-1"]), Response("responded", Bernoulli(), model=Saturated()),
-    Decision("a2", {when(responded=0): ["+1", "-1"], when(responded=1): ["continue"]}), Response("success", Bernoulli(), model=Saturated()),
-    utility="success",
-)
-COUNTS = {
-    ("+1", 1, "continue"): (87, 14), ("+1", 0, "+1"): (16, 6), ("+1", 0, "-1"): (21, 6),
-    ("-1", 1, "continue"): (50, 24), ("-1", 0, "+1"): (34, 20), ("-1", 0, "-1"): (42, 27),
-}
-
-
-def smart_frame():
-    return pd.DataFrame([(*c, int(i < y)) for c, (n, y) in COUNTS.items() for i in range(n)], columns=["a1", "responded", "a2", "success"])
+from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Study, compare, fit, optimize
 
 
 def test_nuts_against_beta_cells():
