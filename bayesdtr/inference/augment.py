@@ -18,11 +18,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.infer.hmc import hmc
 
 from ..data import Trajectories
 from ..model import CompiledResponse
-from ..model.distributions import quantile
 from ..runtime import Progress, double_precision, key, progress
 from ..study.study import Study
 from . import gaps
@@ -88,6 +86,8 @@ class Sampler:
         """NUTS of every block: start and step, the data and the inputs of the coordinates as arguments."""
 
         def of(compiled: CompiledResponse) -> tuple[Any, Any]:
+            from numpyro.infer.hmc import hmc
+
             return hmc(potential_fn_gen=lambda inputs, y, weight, anchor: lambda z: potential(compiled, z, (inputs, y, weight), anchor), algo="NUTS")
 
         return [of(c) for c in self.compiled]
@@ -144,6 +144,8 @@ class Sampler:
         compiled, part = self.compiled[k], record.parts[k]
         inputs, _, _ = gaps.data_of(compiled, part, columns, True, record.patients)
         law = compiled.predict(compiled.constrain(us[k], inputs), inputs)
+        from ..model.distributions import quantile
+
         return quantile(law, jax.random.uniform(random, record.patients.shape, minval=1e-12), compiled.whole)
 
     def metropolis(self, g: Gap, us: Any, record: Record, columns: dict[str, Any], width: Any, random: Any) -> tuple[Any, Any]:

@@ -11,7 +11,6 @@ information at zero, so there the ratio of variances to that of one patient is u
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
 
 from ..errors import InferenceError
 from ..study.borrowing import Commensurate, RobustMAP
@@ -35,6 +34,8 @@ def frozen(prior: Prior):
     InferenceError
         For a distribution over several numbers.
     """
+    from scipy import stats  # its import takes as long as JAX's
+
     a = dict(prior.parameters)
     table: dict[str, Callable[[], object]] = {
         "Normal": lambda: stats.norm(a["loc"], a["scale"]), "StudentT": lambda: stats.t(a["df"], a["loc"], a["scale"]),
@@ -77,8 +78,10 @@ def normals_of(prior: RobustMAP | Commensurate) -> Normals:
 
 def _information_of_normals(mixture: Normals) -> float:
     """``E[-(log p)'']`` of a mixture of Normals."""
+    from scipy.special import ndtri
+
     weight, mean, sd = mixture
-    x = mean[:, None] + sd[:, None] * stats.norm.ppf(midpoints(POINTS))
+    x = mean[:, None] + sd[:, None] * ndtri(midpoints(POINTS))
     total = 0.0
     for w, points in zip(weight, x, strict=True):
         log = np.log(weight) - np.log(sd) - 0.5 * ((points[:, None] - mean) / sd) ** 2
@@ -118,6 +121,8 @@ def ess_of_probability(prior: Prior | RobustMAP) -> float:
     """Patients that a prior of a probability is worth: ``a + b`` for a Beta; averaged over the prior for a mixture of Betas."""
     if isinstance(prior, Prior):
         return prior["concentration1"] + prior["concentration0"]
+    from scipy import stats
+
     weight, a, b = np.array(prior.components).T
     total = 0.0
     for w, alpha, beta in zip(weight, a, b, strict=True):
@@ -131,6 +136,8 @@ def ess_of_probability(prior: Prior | RobustMAP) -> float:
 
 def log_shares(prior: RobustMAP, values: np.ndarray) -> np.ndarray:
     """Log probability that each component is the one a value came from, shape (value, component)."""
+    from scipy import stats
+
     weight, first, second = np.array(prior.components).T
     law = stats.beta if prior.of_probability else stats.norm
     log = np.log(weight) + law.logpdf(np.asarray(values)[:, None], first, second)

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from numpyro.infer.hmc import hmc
 
+from ..kept import Kept, Program, digest
 from ..model import CompiledResponse
 from ..runtime import Progress, double_precision, key, progress
 from .coordinates import chart, potential, start_of, to_model
@@ -70,18 +71,50 @@ class Draws:
 
 
 @functools.lru_cache(maxsize=64)
-def _executables(compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float | None) -> tuple[Any, Any, Any]:
-    """The three executables of a structure and shape: lay out coordinates, start a chain, advance it by a chunk."""
+def _executables(
+    compiled: CompiledResponse, signature: tuple[Any, ...], warmup: int, target_accept: float | None
+) -> tuple[Program, Program, Program]:
+    """The three executables of a structure and shape: lay out coordinates, start a chain, advance it by a chunk.
+
+    Between them coordinates and state are plain tuples of arrays, which any process can hand on.
+    """
     lay_out, start, advance = programs(compiled, warmup, target_accept)
     shapes = {n: jax.ShapeDtypeStruct(shape, dtype) for n, shape, dtype in signature}
     data = ({n: shapes[n] for n in compiled.inputs}, shapes["y"], shapes["weight"])
+    made = functools.cache(lambda: jax.eval_shape(lay_out, data))
+    state = functools.cache(lambda: jax.eval_shape(start, _ZERO, _ZERO, data, made()))
+
+    def begin(seed, chain, data, constants):
+        return _plain(start(seed, chain, data, _like(made(), constants)))
+
+    def go_on(now, data, constants):
+        later, out = advance(_like(state(), now), data, _like(made(), constants))
+        return _plain(later), out
+
+    def kept(function, what):
+        how = (what, str(warmup), str(target_accept), str(CHUNK))
+        return Kept(function, None if compiled.address is None else digest(compiled.address, *how))
+
     with double_precision():
-        made = jax.eval_shape(lay_out, data)
-        state = jax.eval_shape(start, _ZERO, _ZERO, data, made)
-        return (
-            jax.jit(lay_out).lower(data).compile(), jax.jit(start).lower(_ZERO, _ZERO, data, made).compile(),
-            jax.jit(advance).lower(state, data, made).compile(),
-        )
+        first = kept(lambda data: _plain(lay_out(data)), "lay out").fetch(data)
+        second = kept(begin, "start").fetch(_ZERO, _ZERO, data, first.out)
+        return first, second, kept(go_on, "advance").fetch(second.out, data, first.out)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(tree: Any) -> tuple[jax.Array, ...]:
+    """The leaves of a tree, random keys as raw data."""
+    return tuple(jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(tree))
+
+
+def _like(tree: Any, leaves: tuple[jax.Array, ...]) -> Any:
+    """Leaves put back into a tree of shapes."""
+    shapes, structure = jax.tree.flatten(tree)
+    keyed = [jax.random.wrap_key_data(x) if _is_key(shape) else x for x, shape in zip(leaves, shapes, strict=True)]
+    return jax.tree.unflatten(structure, keyed)
 
 
 def programs(compiled: CompiledResponse, warmup: int, target_accept: float | None = None, depth: int = 10) -> tuple[Any, Any, Any]:
@@ -101,11 +134,15 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
     def potential_of(inputs, y, weight, made):
         return lambda position: density(position, made, (inputs, y, weight))
 
-    start_kernel, step_kernel = hmc(potential_fn_gen=potential_of, algo="NUTS")
+    @functools.cache
+    def kernels():
+        from numpyro.infer.hmc import hmc  # only a program that is not kept needs it
+
+        return hmc(potential_fn_gen=potential_of, algo="NUTS")
 
     def start(seed, chain, data, made):
         chain_key = key(seed, compiled.name, chain)
-        return start_kernel(
+        return kernels()[0](
             start_of(compiled, made, data, jax.random.fold_in(chain_key, 0)), num_warmup=warmup,
             target_accept_prob=target_accept or (PLAIN_TARGET_ACCEPT if made is None else TARGET_ACCEPT),
             model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
@@ -113,7 +150,7 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
 
     def advance(state, data, made, length=CHUNK):
         def step(state, _):
-            state = step_kernel(state, model_args=(*data, made))
+            state = kernels()[1](state, model_args=(*data, made))
             stats = {
                 "diverging": state.diverging, "n_steps": state.num_steps, "acceptance_rate": state.accept_prob,
                 "lp": -state.potential_energy, "energy": state.energy, "step_size": state.adapt_state.step_size,

@@ -9,7 +9,7 @@ import numpy as np
 from ..data import Trajectories, gaps, read
 from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse
-from ..model.build import CLUSTER_INPUT, location_input, sd_input
+from ..model.names import CLUSTER_INPUT, location_input, sd_input
 from ..schema import NOT_YET, variable
 from ..study.study import Study
 from ..study.timeline import Response, finite_values, labels_of

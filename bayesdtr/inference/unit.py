@@ -1,12 +1,13 @@
 """What one patient tells about each coefficient: before data by convention, after a fit as observed."""
 
-from collections.abc import Mapping
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..model.distributions import log_prob
+from ..kept import Kept, digest
+from ..model import CompiledResponse
 from ..runtime import in_double_precision
 from ..study.families import Bernoulli, Family, Normal, StudentT
 from ..study.models import Saturated
@@ -69,6 +70,26 @@ def plain(family: Family | None) -> bool:
     return family is not None and all(role == "exposure" for role, *_ in family.columns)
 
 
+@functools.lru_cache(maxsize=64)
+def _curvature(compiled: CompiledResponse, names: tuple[str, ...]) -> Kept:
+    """From a point, inputs and outcomes to the negative second derivatives of the log likelihood in each element of `names`."""
+
+    def run(center, rows, y):
+        from ..model.distributions import log_prob
+
+        def own(name):
+            def log_likelihood(flat):
+                value = flat.reshape(center[name].shape)
+                return log_prob(compiled.predict({**center, name: value}, rows), y[None, :]).sum()
+
+            flat = center[name].ravel()
+            return -jnp.diagonal(jax.hessian(log_likelihood)(flat)).reshape(center[name].shape)
+
+        return {name: own(name) for name in names}
+
+    return Kept(run, None if compiled.address is None else digest(compiled.address, "curvature", *names))
+
+
 @in_double_precision
 def observed(posterior: Posterior, response: Response) -> dict[Key, float]:
     """Observed information of one patient at the posterior mean, per coefficient.
@@ -88,18 +109,15 @@ def observed(posterior: Posterior, response: Response) -> dict[Key, float]:
     seen = posterior.trajectories.observed(response.name)
     inputs = inputs_of(compiled, posterior.trajectories, dict(posterior.scales))
     rows = {n: v[seen] if n in compiled.by_row else v for n, v in inputs.items()}
-    y = jnp.asarray(posterior.trajectories.columns[response.name][seen], dtype=float)
-    center = {n: jnp.asarray(v.mean(axis=0), dtype=float) for n, v in drawn.items()}
-    names = [n for n in compiled.parameters if n.removeprefix("zero_").split(".")[0] in ("intercept", "beta", "treatment", "interaction")]
-
-    def log_likelihood(parameters: Mapping[str, jax.Array]) -> jax.Array:
-        return log_prob(compiled.predict({**center, **parameters}, rows), y[None, :]).sum()
+    y = np.asarray(posterior.trajectories.columns[response.name][seen], dtype=float)
+    center = {n: np.asarray(v.mean(axis=0), dtype=float) for n, v in drawn.items()}
+    names = tuple(n for n in compiled.parameters if n.removeprefix("zero_").split(".")[0] in ("intercept", "beta", "treatment", "interaction"))
+    curvature = {n: np.asarray(v) for n, v in _curvature(compiled, names)(center, rows, y).items()}
 
     found: dict[Key, float] = {}
     for name in names:
         value = center[name]
-        hessian = jax.hessian(lambda v, name=name: log_likelihood({name: v}))(value).reshape(value.size, value.size)
-        information = -np.diagonal(np.asarray(hessian)).reshape(value.shape) / len(y)
+        information = curvature[name] / len(y)
         head, _, element = name.partition(".")
         if value.ndim == 0:
             found[head, element or None] = float(information)

@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
 from ..errors import ModelError
-from ..schema import CLUSTER, NEW_CLUSTER, PATIENT, variable
+from ..schema import CLUSTER, NEW_CLUSTER, PATIENT
 from ..study.counts import Count, Hurdle, ZeroInflated
 from ..study.families import Family
 from ..study.models import Saturated, UserModel
@@ -18,41 +18,7 @@ from . import hierarchical, saturated
 from .distributions import FINITE, LAWS, check_carried
 from .history import History
 from .likelihoods import Outcome
-from .names import EFFECT_INPUT, POOLED_INPUT
-
-
-def input_names(study: Study, response: Response) -> tuple[str, ...]:
-    """Names of a response's inputs: history columns, the clusters' codes, then scales."""
-    names = [n.name for n in study.before(response.name)]
-    if study.cluster:
-        names.append(CLUSTER_INPUT)
-    if response.name in study.patient_effects:
-        names.append(EFFECT_INPUT)
-    if response.name in study.pool_stages[1:]:
-        names.append(POOLED_INPUT)
-    names += [extra_input(response.name, role) for role, *_ in response.columns]
-    for n in [*study.before(response.name), response]:
-        if finite_values(n) is None:
-            names += [location_input(n.name), sd_input(n.name)]
-    return tuple(names)
-
-
-CLUSTER_INPUT = "cluster::code"
-
-
-def extra_input(response: str, role: str) -> str:
-    """Name of the input that holds a further column of a response."""
-    return variable(response, role)
-
-
-def location_input(name: str) -> str:
-    """Name of the input that holds a variable's location."""
-    return f"{name}::location"
-
-
-def sd_input(name: str) -> str:
-    """Name of the input that holds a variable's SD."""
-    return f"{name}::sd"
+from .names import CLUSTER_INPUT, EFFECT_INPUT, POOLED_INPUT, extra_input, location_input, sd_input
 
 
 def _placeholders(study: Study, response: Response) -> tuple[dict[str, pt.TensorVariable], History]:

@@ -1,35 +1,78 @@
-"""Turn a response's PyMC model into pure JAX functions with data as inputs.
+"""A response's model as pure JAX functions with data as inputs.
 
-A PyMC model is built once per structure on placeholder data. Every ``pm.Data`` is then replaced by
-a symbolic input, so the compiled functions serve any patients, any number of rows, any draws, under
-``jit`` and ``vmap`` alike.
+The functions are made from the PyMC model (:mod:`graph`) when the first of them is called. What is known
+of a model besides, its parameters, dims and inputs, is kept on disk beside the programs traced from it,
+so that a later process that only runs such programs builds no model at all.
 """
 
+import dataclasses
 import functools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
-import pytensor.tensor as pt
-from pymc.initial_point import make_initial_point_expression
-from pytensor.graph.replace import clone_replace
-from pytensor.graph.traversal import ancestors
 
-from ..runtime import bridge, in_double_precision
-from ..schema import PATIENT, variable
+from .. import kept
+from ..runtime import in_double_precision
+from ..schema import variable
+from ..study.codec import to_json
 from ..study.models import UserModel
 from ..study.study import Study
 from ..study.timeline import Response
-from .build import CLUSTER_INPUT, build, extra_input, input_names
-from .distributions import FINITE, LAWS, carried
-from .linear import Linear, linear_of
 from .linked import JointResponses, LinkedResponse
-from .names import EFFECT_INPUT, POOLED
+from .names import CLUSTER_INPUT, EFFECT_INPUT, POOLED
+
+if TYPE_CHECKING:
+    from numpyro.distributions import Distribution
+
+    from .distributions import Law
+    from .linear import Linear
 
 Arrays = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a response's model without its functions; see :class:`CompiledResponse`."""
+
+    parameters: tuple[str, ...]
+    reported: tuple[str, ...]
+    dims: Mapping[str, tuple[str, ...]]
+    coords: Mapping[str, tuple[str, ...]]
+    inputs: tuple[str, ...]
+    history: tuple[str, ...]
+    extras: Mapping[str, float]
+    uses: frozenset[str]
+    support: tuple[int, ...] | None
+    distribution: str
+    value_names: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        """As JSON."""
+        return json.dumps(dataclasses.asdict(self) | {"uses": sorted(self.uses)}).encode()
+
+    @classmethod
+    def from_bytes(cls, text: bytes) -> "Facts":
+        """From JSON."""
+        raw = json.loads(text)
+        mappings = {n: {k: tuple(v) for k, v in raw[n].items()} for n in ("dims", "coords")}
+        lists = {n: tuple(raw[n]) for n in ("parameters", "reported", "inputs", "history", "value_names")}
+        support = None if raw["support"] is None else tuple(raw["support"])
+        return cls(**{**raw, **mappings, **lists, "uses": frozenset(raw["uses"]), "support": support})
+
+
+@dataclass(frozen=True, eq=False)
+class Functions:
+    """The functions of a response's model, of arrays in the order of their names; `linear` is None without linear predictors."""
+
+    linear: "Linear | None"
+    density: Callable[..., Any]
+    constrain: Callable[..., Any]
+    initial: Callable[..., Any]
+    predict: Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +85,9 @@ class CompiledResponse:
     Attributes
     ----------
     name : str
+    address : str or None
+        What programs traced from its functions are kept under: a digest of study, response and clusters. None for
+        a model written by the user, whose function a digest cannot see.
     parameters : tuple of str
         Free random variables, which a posterior holds a draw of.
     reported : tuple of str
@@ -58,56 +104,68 @@ class CompiledResponse:
         Finite values of the response (codes of its levels), or None.
     distribution : str
         Key of the distribution that the model ends in.
+    value_names : tuple of str
+        Names of the unconstrained parameters.
     linear : Linear or None
         The latent Gaussian structure of a model with linear predictors.
     """
 
     name: str
-    parameters: tuple[str, ...]
-    reported: tuple[str, ...]
-    dims: Mapping[str, tuple[str, ...]]
-    coords: Mapping[str, tuple[str, ...]]
-    inputs: tuple[str, ...]
-    history: tuple[str, ...]
-    extras: Mapping[str, float]
-    uses: frozenset[str]
-    support: tuple[int, ...] | None
-    distribution: str
-    linear: Linear | None
-    _value_names: tuple[str, ...]
-    _density: Callable[..., Any]
-    _constrain: Callable[..., Any]
-    _initial: Callable[..., Any]
-    _predict: Callable[..., Any]
+    address: str | None
+    facts: Facts
+    _make: Callable[[], Functions]
+
+    parameters = property(lambda self: self.facts.parameters)
+    reported = property(lambda self: self.facts.reported)
+    dims = property(lambda self: self.facts.dims)
+    coords = property(lambda self: self.facts.coords)
+    inputs = property(lambda self: self.facts.inputs)
+    history = property(lambda self: self.facts.history)
+    extras = property(lambda self: self.facts.extras)
+    uses = property(lambda self: self.facts.uses)
+    support = property(lambda self: self.facts.support)
+    distribution = property(lambda self: self.facts.distribution)
+    value_names = property(lambda self: self.facts.value_names)
+
+    @functools.cached_property
+    def functions(self) -> Functions:
+        """The model's functions, made when first needed."""
+        return self._make()
+
+    @property
+    def linear(self) -> "Linear | None":
+        """The latent Gaussian structure, or None."""
+        return self.functions.linear
+
+    @property
+    def _law(self) -> "Law":
+        from .distributions import LAWS  # NumPyro is imported when a distribution is asked for
+
+        return LAWS[self.distribution]
 
     @property
     def smooth(self) -> bool:
         """Whether a uniform grid integrates the response's density."""
-        return LAWS[self.distribution].smooth
+        return self._law.smooth
 
     @property
     def cells(self) -> bool:
         """Whether cells between quantiles carry the response's distribution."""
-        return LAWS[self.distribution].cells
+        return self._law.cells
 
     @property
     def whole(self) -> bool:
         """Whether the response takes whole numbers only."""
-        return LAWS[self.distribution].whole
+        return self._law.whole
 
     @property
     def by_row(self) -> frozenset[str]:
         """The inputs with one value per patient; the others are shared by all."""
         return frozenset((*self.history, *self.extras, CLUSTER_INPUT, EFFECT_INPUT))
 
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """Names of the unconstrained parameters."""
-        return self._value_names
-
     def log_density(self, u: Arrays, inputs: Arrays, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Log likelihood of each row, shape (patient,), and log prior with Jacobian, scalar."""
-        rows, prior = self._density(*(u[n] for n in self._value_names), *(inputs[n] for n in self.inputs), y)
+        rows, prior = self.functions.density(*(u[n] for n in self.value_names), *(inputs[n] for n in self.inputs), y)
         return rows, prior
 
     def potential(self, u: Arrays, inputs: Arrays, y: jax.Array, weight: jax.Array) -> jax.Array:
@@ -117,71 +175,40 @@ class CompiledResponse:
 
     def constrain(self, u: Arrays, inputs: Arrays) -> dict[str, jax.Array]:
         """Reported quantities from unconstrained parameters."""
-        values = self._constrain(*(u[n] for n in self._value_names), *(inputs[n] for n in self.inputs)) if self.reported else ()
+        values = self.functions.constrain(*(u[n] for n in self.value_names), *(inputs[n] for n in self.inputs)) if self.reported else ()
         return {n: jnp.asarray(v, dtype=float) for n, v in zip(self.reported, values, strict=True)}
 
     def initial(self, inputs: Arrays) -> dict[str, jax.Array]:
         """A central unconstrained starting point."""
-        values = self._initial(*(inputs[n] for n in self.inputs)) if self._value_names else ()
-        return {n: jnp.asarray(v, dtype=float) for n, v in zip(self._value_names, values, strict=True)}
+        values = self.functions.initial(*(inputs[n] for n in self.inputs)) if self.value_names else ()
+        return {n: jnp.asarray(v, dtype=float) for n, v in zip(self.value_names, values, strict=True)}
 
-    def predict(self, parameters: Arrays, inputs: Arrays) -> dist.Distribution:
+    def predict(self, parameters: Arrays, inputs: Arrays) -> "Distribution":
         """The response's distribution for each row of inputs, batch shape (patient,)."""
-        values = self._predict(*(parameters[n] for n in self.parameters), *(inputs[n] for n in self.inputs))
+        values = self.functions.predict(*(parameters[n] for n in self.parameters), *(inputs[n] for n in self.inputs))
+        from .distributions import carried
+
         return carried(self.distribution, values, inputs[self.history[0]].shape[0])
 
 
-@functools.lru_cache(maxsize=64)
 @in_double_precision  # constants of a graph take their width when it is turned into JAX, not when it runs
+def _graphs(study: Study, name: str, clusters: tuple[str, ...]) -> tuple[Facts, Functions]:
+    from .graph import graphs  # PyMC is imported when a model is built
+
+    return graphs(study, name, clusters)
+
+
+@functools.lru_cache(maxsize=64)
 def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: int | None) -> CompiledResponse:
-    del function_id  # part of the key only: two closures may share their source
-    response = study[name]
-    assert isinstance(response, Response)
-    model, made, data = build(study, response, clusters)
-    variable = made.variable
-    jaxify = bridge().get_jaxified_graph
-    inputs = input_names(study, response)
-    symbols = {data[n]: pt.tensor(n.replace("::", "_"), dtype=data[n].dtype, shape=(None,) * data[n].ndim) for n in inputs}
-    free = [v for v in model.free_RVs if v is not variable]
-    kept = [*free, *(d for d in model.deterministics if PATIENT not in (model.named_vars_to_dims.get(d.name) or ()))]
-    observed = pt.vector("response", dtype="float64")
-    model.rvs_to_transforms[variable] = None  # outcomes are observed as they are, not on the transformed scale of a parameter
-    y = model.rvs_to_values[variable]
-    values = [model.rvs_to_values[v] for v in free]
-    rows = model.logp(vars=[variable], jacobian=False, sum=False)[0]
-    others = [*free, *model.potentials, *model.observed_RVs]
-    prior = model.logp(vars=others, sum=True) if others else pt.constant(0.0)
-    density = clone_replace([rows, prior], replace={**symbols, y: pt.cast(observed, y.dtype)}, rebuild_strict=False)
-    constrained = clone_replace(model.replace_rvs_by_values(kept), replace=symbols, rebuild_strict=False) if kept else []
-    start = make_initial_point_expression(
-        free_rvs=free, rvs_to_transforms=model.rvs_to_transforms, initval_strategies=model.rvs_to_initial_values, return_transformed=True
-    ) if free else []
-    by_name = {d.name: symbol for d, symbol in symbols.items()}  # PyMC copies the data of an initial point, so they are known by name only
-    copies = {a: by_name[a.name] for a in ancestors(start) if a.name in by_name and a.owner is None}
-    start = clone_replace(start, replace=copies, rebuild_strict=False) if start else []
-    given = {v: pt.tensor(f"given_{i}", dtype=v.dtype, shape=(None,) * v.ndim) for i, v in enumerate(free)}
-    parameters = clone_replace(list(made.parameters), replace={**given, **symbols}, rebuild_strict=False)
-    ordered = [symbols[data[n]] for n in inputs]
-    reached = set(ancestors(parameters))
-    return CompiledResponse(
-        name=name,
-        parameters=tuple(v.name for v in free),
-        reported=tuple(v.name for v in kept),
-        dims={v.name: tuple(d for d in model.named_vars_to_dims.get(v.name) or () if d is not None) for v in kept},
-        coords={d: tuple(map(str, c)) for d, c in model.coords.items() if d != PATIENT and c is not None},
-        inputs=inputs,
-        history=tuple(n.name for n in study.before(name)),
-        extras={extra_input(name, role): default for role, _, default in response.columns},
-        uses=frozenset(n for n in inputs if symbols[data[n]] in reached),
-        support=response.support or FINITE.get(made.kind),
-        distribution=made.kind,
-        linear=linear_of(model, made, symbols, inputs, observed) if made.eta else None,
-        _value_names=tuple(v.name for v in values),
-        _density=jaxify(inputs=[*values, *ordered, observed], outputs=density),
-        _constrain=jaxify(inputs=[*values, *ordered], outputs=constrained),
-        _initial=jaxify(inputs=ordered, outputs=start),
-        _predict=jaxify(inputs=[*given.values(), *ordered], outputs=parameters),
-    )
+    if function_id is not None:  # part of the key, too: two closures may share their source
+        facts, functions = _graphs(study, name, clusters)
+        return CompiledResponse(name, None, facts, lambda: functions)
+    address = kept.digest(to_json(study), name, *clusters)
+    if (text := kept.read(address)) is not None:
+        return CompiledResponse(name, address, Facts.from_bytes(text), lambda: _graphs(study, name, clusters)[1])
+    facts, functions = _graphs(study, name, clusters)
+    kept.write(address, facts.to_bytes())
+    return CompiledResponse(name, address, facts, lambda: functions)
 
 
 def compile_response(study: Study, name: str, clusters: tuple[str, ...] = ()) -> CompiledResponse | LinkedResponse:

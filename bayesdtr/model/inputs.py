@@ -6,8 +6,8 @@ import numpy as np
 
 from ..schema import NOT_YET
 from ..study.study import Scale
-from .build import CLUSTER_INPUT, location_input, sd_input
 from .compile import CompiledResponse
+from .names import CLUSTER_INPUT, location_input, sd_input
 
 
 def make_inputs(

@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..kept import digest
 from ..schema import variable
-from .build import CLUSTER_INPUT
-from .distributions import NodeMixture, log_prob
-from .names import EFFECT_INPUT, POOLED, POOLED_DIM, POOLED_INPUT
+from .names import CLUSTER_INPUT, EFFECT_INPUT, POOLED, POOLED_DIM, POOLED_INPUT
 
 if TYPE_CHECKING:
     from .compile import CompiledResponse
@@ -33,6 +32,12 @@ def nodes() -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Hermite nodes of the standard Normal and the logs of their weights, shape (node,)."""
     x, w = np.polynomial.hermite_e.hermegauss(NODES)
     return x, np.log(w / w.sum())
+
+
+def _address(*compiled: "CompiledResponse", also: tuple[str, ...] = ()) -> str | None:
+    """What programs of several responses together are kept under; None where one of them is kept under nothing."""
+    addresses = [c.address for c in compiled if c.address is not None]
+    return digest(*addresses, *also) if len(addresses) == len(compiled) else None
 
 
 HIDDEN = (EFFECT_INPUT, POOLED_INPUT)
@@ -81,6 +86,7 @@ class LinkedResponse:
     pooled: str
 
     name = property(lambda self: self.own.name)
+    address = property(lambda self: _address(self.own, *self.earlier, also=(*self.before, self.pooled)))
     reported = property(lambda self: self.own.reported)
     dims = property(lambda self: self.own.dims)
     coords = property(lambda self: self.own.coords)
@@ -125,6 +131,8 @@ class LinkedResponse:
 
     def log_weights(self, parameters: Arrays, inputs: Arrays) -> jax.Array:
         """Log posterior weight of each node given a patient's earlier responses, shape (node, patient)."""
+        from .distributions import log_prob
+
         points, log_weight = nodes()
         rows = np.shape(inputs[self.history[0]])[0]
         total = jnp.broadcast_to(jnp.asarray(log_weight)[:, None], (NODES, rows))
@@ -137,6 +145,8 @@ class LinkedResponse:
 
     def predict(self, parameters: Arrays, inputs: Arrays) -> Any:
         """The response's distribution for each row of inputs."""
+        from .distributions import NodeMixture
+
         if EFFECT_INPUT not in self.own.inputs:
             return self.own.predict(parameters, _given(self.own, inputs, self._common(parameters)))
         given = _given(self.own, inputs, self._common(parameters), nodes()[0])
@@ -182,6 +192,7 @@ class JointResponses:
     """
 
     members: tuple["CompiledResponse", ...]
+    address = property(lambda self: _address(*self.members))
 
     @property
     def name(self) -> str:

@@ -98,7 +98,7 @@ def test_likelihoods(name, interval):
     (block,) = blocks_of(study, trajectories, fix_scales(study, trajectories))
     draw = {"intercept": 0.1, "treatment": np.array([0.6]), "tau": 1.0, **FAMILIES[name]}
     u = {n: np.log(v) if np.ndim(v) == 0 and n not in ("intercept",) else np.asarray(v, dtype=float) for n, v in draw.items()}
-    values = {n: u[n.removesuffix("_log__")] for n in compiled._value_names}
+    values = {n: u[n.removesuffix("_log__")] for n in compiled.value_names}
     with double_precision():
         rows, gradient = jax.value_and_grad(lambda v: compiled.log_density(v, block.inputs, block.y)[0].sum())(values)
         found = np.asarray(compiled.log_density(values, block.inputs, block.y)[0])
