@@ -10,6 +10,17 @@ import pytest
 import bayesdtr as dtr
 
 
+ANALYSES = {"codiacs_analysis", "adhd_analysis", "hypertension_analysis"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests run in one process: a file's, those of a folder that shares fitted posteriors, and those of all files with an analysis below."""
+    fits = {item.path for item in items if ANALYSES & set(getattr(item, "fixturenames", ()))}
+    for item in items:
+        group = "analyses" if item.path in fits else "properties" if item.path.parent.name == "properties" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the repository; tests that need it are skipped where it is absent."""
