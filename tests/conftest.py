@@ -10,7 +10,7 @@ import pytest
 import bayesdtr as dtr
 
 
-ANALYSES = {"codiacs_analysis", "adhd_analysis", "hypertension_analysis"}
+ANALYSES = {"codiacs_analysis", "adhd_analysis", "hypertension_analysis", "any_analysis"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
