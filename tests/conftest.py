@@ -9,7 +9,6 @@ import pytest
 
 import bayesdtr as dtr
 
-
 ANALYSES = {"codiacs_analysis", "adhd_analysis", "hypertension_analysis", "any_analysis"}
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InferenceError, did_you_mean, listing
+from ..kept import Kept, digest
 from ..model import CompiledResponse, compile_response
 from ..runtime import Progress, double_precision, key, progress
 from ..study.study import Study
@@ -126,7 +127,7 @@ def _expectation(compiled: CompiledResponse) -> Any:
         inputs = {n: rows[n] if n in rows else numbers[n] for n in compiled.inputs}
         return jax.vmap(lambda p: compiled.predict(p, inputs).mean)(parameters)
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None, 0)))
+    return Kept(jax.vmap(one, in_axes=(0, None, 0)), None if compiled.address is None else digest(compiled.address, "expectation"))
 
 
 def _check(study: Any, seed: Any, engine: Any, numbers: Mapping[str, tuple[Any, int]]) -> None:
@@ -216,12 +217,10 @@ def _executable(
         else functools.partial(_nuts, compiled, draws, warmup, chains)
     )
     with double_precision():
-        if engine == "laplace" and latent_model(compiled, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), data[0])) is None:
-            raise InferenceError(
-                f"fit_many: the model of response {compiled.name!r} has no Normal coefficients to approximate; use engine='nuts'."
-            )
         batched = jax.vmap(one, in_axes=(None, 0, 0)) if engine == "laplace" else functools.partial(_in_turn, one)
-        return jax.jit(batched).lower(np.zeros((), dtype=np.int64), ids, data).compile()
+        how = [engine, *map(str, (draws, warmup, chains, khat))]
+        address = None if compiled.address is None else digest(compiled.address, "many", *how)
+        return Kept(batched, address).fetch(np.zeros((), dtype=np.int64), ids, data)
 
 
 def _in_turn(one: Any, seed, ids, data):
@@ -230,6 +229,8 @@ def _in_turn(one: Any, seed, ids, data):
 
 
 def _laplace(compiled: CompiledResponse, draws: int, checked: int, seed, number, data):
+    if latent_model(compiled, data[0]) is None:
+        raise InferenceError(f"fit_many: the model of response {compiled.name!r} has no Normal coefficients to approximate; use engine='nuts'.")
     return many.approximate(compiled, data, key(seed, compiled.name, number), draws, checked)
 
 

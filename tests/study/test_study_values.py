@@ -219,8 +219,12 @@ def test_scales_can_be_taken_over():
 
 def test_a_partition_over_what_is_reachable_only():
     """Conditions need not cover an option that is infeasible where they would have to."""
-    Study(Baseline("x"), Decision("first", {when(x=below(0)): ["a"], when(x=at_least(0)): ["b"]}), Response("r", Bernoulli()),
-          Decision("second", {when(first="a", x=below(0)): ["c", "d"], when(first="b", x=at_least(0)): ["e"]}), Response("y", Normal()), utility="y")
+    study = Study(
+        Baseline("x"), Decision("first", {when(x=below(0)): ["a"], when(x=at_least(0)): ["b"]}), Response("r", Bernoulli()),
+        Decision("second", {when(first="a", x=below(0)): ["c", "d"], when(first="b", x=at_least(0)): ["e"]}), Response("y", Normal()), utility="y",
+    )
+    reachable = {"x": np.array([-1.0, 1.0]), "first": np.array([0, 1]), "r": np.array([0.0, 1.0])}
+    assert study.feasible("second", reachable).tolist() == [[True, True, False], [False, False, True]]
 
 
 def test_conditions_read_like_sentences():
