@@ -200,7 +200,8 @@ def _graphs(study: Study, name: str, clusters: tuple[str, ...]) -> tuple[Facts, 
 
 @functools.lru_cache(maxsize=64)
 def _compile(study: Study, name: str, clusters: tuple[str, ...], function_id: int | None) -> CompiledResponse:
-    if function_id is not None:  # part of the key, too: two closures may share their source
+    del function_id  # part of the key only: two closures may share their source
+    if isinstance(study[name].model, UserModel):  # type: ignore[union-attr]
         facts, functions = _graphs(study, name, clusters)
         return CompiledResponse(name, None, facts, lambda: functions)
     address = kept.digest(to_json(study), name, *clusters)

@@ -128,6 +128,8 @@ def test_a_model_written_by_the_user_is_never_kept():
 
     study = dtr.Study(dtr.Baseline("x"), dtr.Decision("a", ["p", "q"]), dtr.Response("y", model=model), utility="y")
     assert compile_response(study, "y").address is None
+    unfound = dtr.Study(dtr.Baseline("x"), dtr.Decision("a", ["p", "q"]), dtr.Response("y", dtr.Normal()), utility="y")
+    assert compile_response(unfound, "y").address is not None
 
 
 SCRIPT = """
