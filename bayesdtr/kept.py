@@ -148,7 +148,7 @@ class Kept:
         name = digest(self._address, jax.default_backend(), str(signature))
         text = read(name)
         if text is None:
-            text = export.export(jax.jit(self._function, keep_unused=True))(*shapes).serialize()
+            text = export.export(jax.jit(self._function))(*shapes).serialize()
             write(name, text)
         exported = export.deserialize(bytearray(text))
         out = jax.tree.unflatten(exported.out_tree, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in exported.out_avals])

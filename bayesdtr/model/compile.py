@@ -195,7 +195,8 @@ class CompiledResponse:
 def _graphs(study: Study, name: str, clusters: tuple[str, ...]) -> tuple[Facts, Functions]:
     from .graph import graphs  # PyMC is imported when a model is built
 
-    return graphs(study, name, clusters)
+    with jax.ensure_compile_time_eval():  # the first call may come from within a trace, whose own arrays must not stay in the functions
+        return graphs(study, name, clusters)
 
 
 @functools.lru_cache(maxsize=64)

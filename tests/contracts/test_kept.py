@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bayesdtr as dtr
 from bayesdtr import kept
+from bayesdtr.model import compile as compile_module
 from bayesdtr.model import compile_response
 from bayesdtr.model.compile import Facts, _graphs
 from bayesdtr.runtime import double_precision
@@ -132,6 +134,26 @@ def test_a_model_written_by_the_user_is_never_kept():
     read_back = from_json(to_json(study))  # its model knows its function's address only
     with pytest.raises(dtr.ModelError):
         compile_response(read_back, "y")
+
+
+def test_functions_first_asked_for_within_a_trace_keep_nothing_of_it(folder):
+    study = dtr.Study(dtr.Baseline("x"), dtr.Decision("a", ["p", "q", "r"]), dtr.Response("y", dtr.Bernoulli()), utility="y")
+    try:
+        compile_module._compile.cache_clear()
+        compile_response(study, "y")
+        compile_module._compile.cache_clear()
+        compiled = compile_response(study, "y")  # as in a second process
+        assert "functions" not in vars(compiled)
+
+        def density(x):
+            inputs = {"x": x, "a": jnp.zeros(x.shape, dtype=int), "x::location": 0.0, "x::sd": 1.0}
+            return compiled.log_density(compiled.initial(inputs), inputs, jnp.zeros(x.shape))[0]
+
+        with double_precision(), jax.checking_leaks():
+            found = [jax.jit(density)(np.zeros(n)) for n in (3, 5)]
+        np.testing.assert_allclose(np.concatenate(found), np.log(0.5))
+    finally:
+        compile_module._compile.cache_clear()
 
 
 SCRIPT = """
