@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InferenceError, did_you_mean, listing
 from ..model import CompiledResponse, compile_response
+from ..model.distributions import mean_and_variance
 from ..runtime import Progress, double_precision, key, progress
 from ..study.study import Study
 from ..study.timeline import labels_of
@@ -73,7 +74,7 @@ class Fits:
         return compile_response(self.study, response, self.cluster_labels)
 
     def expected(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Expected response of patients with given histories, in every data set and draw.
+        """Expected response of patients with given histories, in every data set and draw; of codes, where it is labelled.
 
         Parameters
         ----------
@@ -124,7 +125,7 @@ def _expectation(compiled: CompiledResponse) -> Any:
     def one(parameters, rows, scales):
         numbers = {f"{n}::location": v[0] for n, v in scales.items()} | {f"{n}::sd": v[1] for n, v in scales.items()}
         inputs = {n: rows[n] if n in rows else numbers[n] for n in compiled.inputs}
-        return jax.vmap(lambda p: compiled.predict(p, inputs).mean)(parameters)
+        return jax.vmap(lambda p: mean_and_variance(compiled.predict(p, inputs))[0])(parameters)
 
     return jax.jit(jax.vmap(one, in_axes=(0, None, 0)))
 

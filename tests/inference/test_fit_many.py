@@ -69,6 +69,18 @@ def test_expected_responses_are_probabilities_of_the_right_option(fits):
     assert fits.dims("y", "treatment") == {"treatment_contrast": fits.dims("y", "treatment")["treatment_contrast"]}
 
 
+def test_a_labelled_response_is_expected_as_its_code():
+    study = dtr.Study(
+        dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Ordinal(["low", "middle", "high"])),
+        utility={"y": {"low": 0, "middle": 1, "high": 2}})
+    rng = np.random.default_rng(4)
+    a = rng.integers(0, 2, (2, 60))
+    fits = dtr.fit_many(study, {"a": a, "y": rng.integers(0, 2, a.shape) + a}, seed=1, draws=64)
+    expected = fits.expected("y", HISTORIES)
+    assert ((expected > 0) & (expected < 2)).all()
+    assert (fits.p_best("y", HISTORIES)[:, 1] > 0.95).all()  # a whole level more on the new option in every patient
+
+
 def test_bad_arguments_are_named(frames):
     study = small.study()
     with pytest.raises(dtr.InferenceError, match="did you mean 'laplace'"):
