@@ -5,6 +5,7 @@ have not come yet. Baselines are realistic and effects modest, so that P(best) i
 parameters from vague priors would give trials that nobody runs.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -231,10 +232,10 @@ class Trial:
     seconds: float
 
 
-def by_many(declared: dtr.Study, data: dict[str, np.ndarray], draws: int = 1024) -> Trial:
+def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 1024) -> Trial:
     """``fit_many(engine="laplace")``."""
     begin = time.perf_counter()
-    fits = dtr.fit_many(declared, data, seed=5, draws=draws, khat=True)
+    fits = dtr.fit_many(declared, data, seed=5, draws=draws, khat=True, corrected=corrected)
     return Trial(fits.p_best("y", AVERAGE)[:, 1], fits.diagnostics["y"]["khat"], time.perf_counter() - begin)
 
 
@@ -253,7 +254,7 @@ def by_fit(declared: dtr.Study, data: dict[str, np.ndarray], draws: int = 1000) 
     return Trial(fits.p_best("y", AVERAGE)[:, 1], khat, time.perf_counter() - begin)
 
 
-ENGINES = {"fit_many": by_many, "fit": by_fit}
+ENGINES = {"fit_many": by_many, "fit_many corrected": functools.partial(by_many, corrected=True), "fit": by_fit}
 
 
 @dataclass(frozen=True)

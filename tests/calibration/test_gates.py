@@ -2,9 +2,8 @@
 
 import functools
 
-import numpy as np
 import pytest
-from gates import CASES, ENGINES, LEAST_ESS, Audit, audit, by_many, figures, looks, study
+from gates import CASES, ENGINES, LEAST_ESS, Audit, audit, figures, looks, study
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import bayesdtr as dtr
+from bayesdtr.inference import fits as fits_module
 
 COUNTS = [((11, 16), (24, 22)), ((5, 14), (20, 20)), ((8, 9), (15, 18)), ((0, 3), (12, 12)), ((10, 10), (23, 23))]
 HISTORIES = [{"a": "old"}, {"a": "new"}]
@@ -43,6 +44,27 @@ def test_against_quadrature(fits, frames):
         assert fits.p_best("y", HISTORIES)[i, 1] == pytest.approx(truth["positive"][0], abs=0.01)
     khat = fits.diagnostics["y"]["khat"]
     assert (np.delete(khat, 3) < 0.7).all() and khat[3] > 0.7  # 3 of 24 succeeded, all on one option: far from Normal, and said so
+
+
+def test_corrected_draws_against_quadrature(frames):
+    """Closer than the plain draws in the data set that is far from Normal: nothing but Monte Carlo error is left."""
+    fits = dtr.fit_many(small.study(), frames, seed=3, draws=4096, corrected=True)
+    assert (fits.diagnostics["y"]["khat"] < 0.7).all()
+    for i, frame in enumerate(frames):
+        truth = small.quadrature(small.block(data=frame))
+        size = fits.diagnostics["y"]["ess"][i]
+        assert size > 2000
+        for name in ("intercept", "tau", "treatment"):
+            values, (mean, sd) = fits.draws["y"][name][i].reshape(-1), truth[name]
+            assert abs(values.mean() - mean) < 4 * sd / np.sqrt(size), (i, name)
+            assert abs(np.log(values.std() / sd)) < 0.06, (i, name)
+        assert fits.p_best("y", HISTORIES)[i, 1] == pytest.approx(truth["positive"][0], abs=4 * 0.5 / np.sqrt(size))
+
+
+def test_a_large_khat_of_corrected_draws_names_the_data_sets(frames, monkeypatch):
+    monkeypatch.setattr(fits_module, "LARGEST_KHAT", -np.inf)
+    with pytest.warns(dtr.VerdictWarning, match="2 of 2 data sets .7, 8.: .* use engine='nuts' for them"):
+        dtr.fit_many(small.study(), frames[:2], seed=3, draws=64, corrected=True, first=7)
 
 
 def test_answers_do_not_depend_on_the_batch_or_on_padding(fits, frames):
