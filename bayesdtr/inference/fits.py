@@ -235,7 +235,8 @@ def _warn(response: str, khat: np.ndarray | None, first: int) -> None:
     if khat is not None and (bad := np.flatnonzero(~(khat < LARGEST_KHAT))).size:
         warnings.warn(VerdictWarning(
             f"fit_many: k-hat of {response!r} is {LARGEST_KHAT} or more in {bad.size} of {khat.size} data sets "
-            f"({listing((first + bad).tolist())}): the Laplace approximation is too far from their posteriors; use engine='nuts' for them."), stacklevel=3)
+            f"({listing((first + bad).tolist())}): the Laplace approximation is too far from their posteriors; use engine='nuts' for them."
+        ), stacklevel=3)
 
 
 def _in_turn(one: Any, seed, ids, data):

@@ -26,6 +26,10 @@ from .transport import factor
 
 DESIGN = 64
 """Points over the other parameters."""
+SPREAD = 0.2
+"""Share of corrected draws whose other parameters are any point of the design, so that no point's weight is large."""
+INFLATED = 1.15
+"""Scale of corrected draws' coordinates: where the posterior is Normal the largest weights are then in its middle, not in its tails."""
 STRIDE = round(1 / WIDE)
 """Of corrected draws one in so many is twice as wide; odd, since the low bits of a Sobol sequence's index are strata."""
 
@@ -88,10 +92,12 @@ def approximate(
     w = sides_scale * sides
     others = pilot.psi + w @ pilot.spread.T
     centres, roots, jacobians, marginals = jax.vmap(lambda other: _point(view, pilot, skew, other, data))(others)
-    log_weights = marginals - log_density + jnp.sum(jnp.log(sides_scale), axis=1)
+    spread_density = log_density - jnp.sum(jnp.log(sides_scale), axis=1)
+    log_weights = marginals - spread_density
     log_weights = jax.nn.log_softmax(jnp.where(jnp.isfinite(log_weights), log_weights, -jnp.inf))
+    picking = jnp.logaddexp(jnp.log1p(-SPREAD) + log_weights, jnp.log(SPREAD / DESIGN)) if corrected else log_weights
     uniforms = (table.draws + jax.random.uniform(for_draws, (1 + model.p,))) % 1.0
-    point = jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(log_weights)), uniforms[:, 0]), DESIGN - 1)
+    point = jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(picking)), uniforms[:, 0]), DESIGN - 1)
     z = jax.scipy.special.ndtri(jnp.clip(uniforms[:, 1:], 1e-12, 1 - 1e-12))
     widths = _widths(model, draws) if corrected else 1.0
     z = widths * z
@@ -100,9 +106,10 @@ def approximate(
     if checked or corrected:
         kept = slice(None, None, 1 if corrected else max(1, draws // checked))
         exact = jax.vmap(lambda other, x: model.joint(x, model.other(other), data))(others[point[kept]], x[kept])
-        square = 0.5 * jnp.sum(z[kept] ** 2, axis=1)
         mixed = corrected and not isinstance(widths, float)
-        proposed = (marginals - jacobians)[point[kept]] + (log_widened(square, model.p, 1 / STRIDE) if mixed else -square)
+        square = 0.5 * jnp.sum((z[kept] / (INFLATED if mixed else 1.0)) ** 2, axis=1)
+        # A point's density among the draws: its weight over its weight in the design, times the density the design is spread with.
+        proposed = (picking + spread_density - jacobians)[point[kept]] + (log_widened(square, model.p, 1 / STRIDE) if mixed else -square)
         weights, diagnostics["khat"] = smooth(exact - proposed)
         if corrected:
             diagnostics["ess"] = 1.0 / jnp.sum(jnp.exp(2 * weights))
@@ -116,7 +123,7 @@ def _widths(model: Latent, draws: int) -> jax.Array | float:
     """Factors of the draws' standard coordinates, shape (draw, 1); 1 where the conditional law is exact, or where all wide draws would be wasted."""
     if model.quadratic or model.p > HEAVY:
         return 1.0
-    return jnp.where(np.arange(draws) % STRIDE == STRIDE - 1, 2.0, 1.0)[:, None]
+    return INFLATED * jnp.where(np.arange(draws) % STRIDE == STRIDE - 1, 2.0, 1.0)[:, None]
 
 
 def _systematic(log_weights: jax.Array, shift: jax.Array) -> jax.Array:

@@ -99,7 +99,7 @@ class Case:
 
 
 def _worth(labels):
-    return {"y": dict(zip(labels, range(len(labels)), strict=True))}
+    return dtr.Utility({"y": dict(zip(labels, range(len(labels)), strict=True))})
 
 
 def _time(draw):
@@ -232,7 +232,7 @@ class Trial:
     seconds: float
 
 
-def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 1024) -> Trial:
+def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 2048) -> Trial:
     """``fit_many(engine="laplace")``."""
     begin = time.perf_counter()
     fits = dtr.fit_many(declared, data, seed=5, draws=draws, khat=True, corrected=corrected)

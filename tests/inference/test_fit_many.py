@@ -94,7 +94,7 @@ def test_expected_responses_are_probabilities_of_the_right_option(fits):
 def test_a_labelled_response_is_expected_as_its_code():
     study = dtr.Study(
         dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Ordinal(["low", "middle", "high"])),
-        utility={"y": {"low": 0, "middle": 1, "high": 2}})
+        utility=dtr.Utility({"y": {"low": 0, "middle": 1, "high": 2}}))
     rng = np.random.default_rng(4)
     a = rng.integers(0, 2, (2, 60))
     fits = dtr.fit_many(study, {"a": a, "y": rng.integers(0, 2, a.shape) + a}, seed=1, draws=64)
