@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import InferenceError, did_you_mean, listing
+from ..errors import InferenceError, VerdictWarning, did_you_mean, listing
 from ..kept import Kept, digest
 from ..model import CompiledResponse, compile_response
 from ..runtime import Progress, double_precision, key, progress
@@ -20,6 +21,7 @@ from ..study.timeline import labels_of
 from . import many, nuts
 from .coordinates import latent as latent_model
 from .fit import LARGEST_SEED
+from .pareto import LARGEST_KHAT
 from .stack import Stack, stacked
 
 ENGINES = ("laplace", "nuts")
@@ -42,7 +44,7 @@ class Fits:
         By response and parameter: coefficients, scales and what else a posterior reports.
     diagnostics : mapping of str to mapping of str to array, shape (dataset,)
         By response. "laplace": ``ess_design`` (effective points over the other parameters, of 64) and, if asked
-        for, ``khat``. "nuts": ``divergences`` and ``steps``.
+        for, ``khat``; of corrected draws ``khat`` and ``ess`` of their weights. "nuts": ``divergences`` and ``steps``.
     scales : mapping of str to pair of array, shape (dataset,)
         Location and SD of every continuous variable.
     cluster_labels : tuple of str
@@ -74,7 +76,7 @@ class Fits:
         return compile_response(self.study, response, self.cluster_labels)
 
     def expected(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Expected response of patients with given histories, in every data set and draw.
+        """Expected response of patients with given histories, in every data set and draw; of codes, where it is labelled.
 
         Parameters
         ----------
@@ -123,9 +125,11 @@ def _history_inputs(study: Study, compiled: CompiledResponse, histories: Sequenc
 @functools.lru_cache(maxsize=64)
 def _expectation(compiled: CompiledResponse) -> Any:
     def one(parameters, rows, scales):
+        from ..model.distributions import mean_and_variance
+
         numbers = {f"{n}::location": v[0] for n, v in scales.items()} | {f"{n}::sd": v[1] for n, v in scales.items()}
         inputs = {n: rows[n] if n in rows else numbers[n] for n in compiled.inputs}
-        return jax.vmap(lambda p: compiled.predict(p, inputs).mean)(parameters)
+        return jax.vmap(lambda p: mean_and_variance(compiled.predict(p, inputs))[0])(parameters)
 
     return Kept(jax.vmap(one, in_axes=(0, None, 0)), None if compiled.address is None else digest(compiled.address, "expectation"))
 
@@ -147,7 +151,7 @@ def _check(study: Any, seed: Any, engine: Any, numbers: Mapping[str, tuple[Any, 
 
 def fit_many(
     study: Study, data: Any, *, seed: int, engine: str = "laplace", draws: int = 256, warmup: int = 300, chains: int = 1, khat: bool = False,
-    first: int = 0, batch: int | None = None, cluster_labels: Sequence[str] = (), progress: str | bool = False,
+    corrected: bool = False, first: int = 0, batch: int | None = None, cluster_labels: Sequence[str] = (), progress: str | bool = False,
 ) -> Fits:
     """Posteriors of many data sets of one shape: interim looks, simulated trials, calibration.
 
@@ -155,23 +159,24 @@ def fit_many(
     ----------
     study : Study
     data : sequence of data frames or of Trajectories, or mapping of str to array, shape (dataset, patient)
-        Frames are read one by one and filled up to the longest with patients who do not count. Arrays hold
-        codes of labels (their order in the study; -1 where a decision is not made) and numbers (NaN where not
-        observed), by the study's names and under the name of its cluster column: a patient not yet
-        enrolled is a row of NaN and -1.
+        Frames are read one by one and filled up to the longest with patients who do not count. Arrays hold codes of labels
+        (their order in the study; -1 where a decision is not made) and numbers (NaN where not observed), by the study's
+        names and under the name of its cluster column: a patient not yet enrolled is a row of NaN and -1.
     seed : int
         Data set `i` draws from the key of `seed` and ``first + i``, whatever its batch.
     engine : {"laplace", "nuts"}
-        "laplace" reads each data set a few times; its draws are a shifted quasi-random sequence, so their
-        averages are sharper than those of independent draws. "nuts" runs chains in the same coordinates as
-        :func:`fit`, with trees of 63 steps at most: for audits of the former.
+        "laplace" reads each data set a few times; its draws are a shifted quasi-random sequence, so their averages are sharper
+        than those of independent draws. "nuts" runs chains in the coordinates of :func:`fit`, in trees of 63 steps at most: for audits.
     draws : int
         Per data set ("laplace"), or per chain ("nuts").
     warmup, chains : int
         Under "nuts".
     khat : bool
-        Under "laplace": weigh about 100 draws of each data set against the exact posterior and report
-        k-hat. Takes longer than the approximation itself.
+        Under "laplace": weigh about 100 draws of each data set against the exact posterior and report k-hat. Takes longer
+        than the approximation itself, and is about tails: it may exceed 0.7 where probabilities are right to two digits.
+    corrected : bool
+        Under "laplace": spread some draws wider, weigh all against the exact posterior, and resample them by their weights,
+        whose k-hat is reported. Where it is 0.7 or more a warning names the data sets, for which only "nuts" will do.
     first : int
         Number of the first data set, for a long run in parts.
     batch : int, optional
@@ -199,28 +204,39 @@ def fit_many(
     for response in study.responses:
         compiled = compile_response(study, response.name, stack.cluster_labels)
         if compiled.parameters:
-            made = _run(compiled, stack, seed, first, engine, draws, warmup, chains, khat, min(batch, stack.size), progress)
+            how = (draws, warmup, chains, CHECKED if khat else 0, corrected)
+            made = _run(compiled, stack, seed, first, engine, how, min(batch, stack.size), progress)
             found[response.name], diagnostics[response.name] = made
+            _warn(response.name, diagnostics[response.name].get("khat") if corrected else None, first)
     return Fits(study, found, diagnostics, stack.scales, stack.cluster_labels, int(seed), engine)
 
 
 @functools.lru_cache(maxsize=64)
 def _executable(
-    compiled: CompiledResponse, signature: tuple[Any, ...], engine: str, draws: int, warmup: int, chains: int, khat: bool
+    compiled: CompiledResponse, signature: tuple[Any, ...], engine: str, draws: int, warmup: int, chains: int, checked: int, corrected: bool
 ) -> Any:
     """A batch's compiled program: seed, numbers of the data sets and data to draws and diagnostics."""
     shapes = {n: jax.ShapeDtypeStruct(shape, dtype) for n, shape, dtype in signature}
     data = ({n: shapes[n] for n in compiled.inputs}, shapes["y"], shapes["weight"])
     ids = jax.ShapeDtypeStruct((shapes["y"].shape[0],), np.int64)
     one = (
-        functools.partial(_laplace, compiled, draws, CHECKED if khat else 0) if engine == "laplace"
+        functools.partial(_laplace, compiled, draws, checked, corrected) if engine == "laplace"
         else functools.partial(_nuts, compiled, draws, warmup, chains)
     )
     with double_precision():
         batched = jax.vmap(one, in_axes=(None, 0, 0)) if engine == "laplace" else functools.partial(_in_turn, one)
-        how = [engine, *map(str, (draws, warmup, chains, khat))]
+        how = [engine, *map(str, (draws, warmup, chains, checked, corrected))]
         address = None if compiled.address is None else digest(compiled.address, "many", *how)
         return Kept(batched, address).fetch(np.zeros((), dtype=np.int64), ids, data)
+
+
+def _warn(response: str, khat: np.ndarray | None, first: int) -> None:
+    """Name the data sets whose corrected draws cannot be trusted."""
+    if khat is not None and (bad := np.flatnonzero(~(khat < LARGEST_KHAT))).size:
+        warnings.warn(VerdictWarning(
+            f"fit_many: k-hat of {response!r} is {LARGEST_KHAT} or more in {bad.size} of {khat.size} data sets "
+            f"({listing((first + bad).tolist())}): the Laplace approximation is too far from their posteriors; use engine='nuts' for them."
+        ), stacklevel=3)
 
 
 def _in_turn(one: Any, seed, ids, data):
@@ -228,10 +244,10 @@ def _in_turn(one: Any, seed, ids, data):
     return jax.lax.map(lambda each: one(seed, *each), (ids, data))
 
 
-def _laplace(compiled: CompiledResponse, draws: int, checked: int, seed, number, data):
+def _laplace(compiled: CompiledResponse, draws: int, checked: int, corrected: bool, seed, number, data):
     if latent_model(compiled, data[0]) is None:
         raise InferenceError(f"fit_many: the model of response {compiled.name!r} has no Normal coefficients to approximate; use engine='nuts'.")
-    return many.approximate(compiled, data, key(seed, compiled.name, number), draws, checked)
+    return many.approximate(compiled, data, key(seed, compiled.name, number), draws, checked, corrected)
 
 
 def _nuts(compiled: CompiledResponse, draws: int, warmup: int, chains: int, seed, number, data):
@@ -250,15 +266,14 @@ def _nuts(compiled: CompiledResponse, draws: int, warmup: int, chains: int, seed
 
 
 def _run(
-    compiled: CompiledResponse, stack: Stack, seed: int, first: int, engine: str, draws: int, warmup: int, chains: int, khat: bool, batch: int,
-    show: str | bool,
+    compiled: CompiledResponse, stack: Stack, seed: int, first: int, engine: str, how: tuple[Any, ...], batch: int, show: str | bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """All batches of one response, as many at a time as there are cores."""
     starts = range(0, stack.size, batch)
     indices = [np.minimum(np.arange(s, s + batch), stack.size - 1) for s in starts]  # the last batch is filled up with copies
     inputs, y, weight = stack.data(compiled, indices[0])
     signature = tuple((n, v.shape, str(v.dtype)) for n, v in {**inputs, "y": y, "weight": weight}.items())
-    program = _executable(compiled, signature, engine, draws, warmup, chains, khat)
+    program = _executable(compiled, signature, engine, *how)
 
     def one(rows: np.ndarray, bar: Progress):
         with double_precision():

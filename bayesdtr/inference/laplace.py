@@ -179,8 +179,12 @@ def _normals(seed: jax.Array, model: Latent) -> tuple[jax.Array, jax.Array]:
     if model.quadratic or model.p > HEAVY:
         return z, -0.5 * z @ z
     z = z * jnp.where(jax.random.uniform(jax.random.fold_in(seed, 1)) < WIDE, 2.0, 1.0)
-    square = 0.5 * z @ z
-    return z, jnp.logaddexp(jnp.log(1.0 - WIDE) - square, jnp.log(WIDE) - 0.25 * square - model.p * jnp.log(2.0))
+    return z, log_widened(0.5 * z @ z, model.p, WIDE)
+
+
+def log_widened(square: jax.Array, p: int, share: float) -> jax.Array:
+    """Log density, up to the Normal constant, of `p` coordinates a `share` of which is twice as wide; `square` is half their sum of squares."""
+    return jnp.logaddexp(jnp.log1p(-share) - square, jnp.log(share) - 0.25 * square - p * jnp.log(2.0))
 
 
 def _plain(compiled: CompiledResponse, data: Data):

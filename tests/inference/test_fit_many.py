@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import bayesdtr as dtr
+from bayesdtr.inference import fits as fits_module
 
 COUNTS = [((11, 16), (24, 22)), ((5, 14), (20, 20)), ((8, 9), (15, 18)), ((0, 3), (12, 12)), ((10, 10), (23, 23))]
 HISTORIES = [{"a": "old"}, {"a": "new"}]
@@ -45,6 +46,27 @@ def test_against_quadrature(fits, frames):
     assert (np.delete(khat, 3) < 0.7).all() and khat[3] > 0.7  # 3 of 24 succeeded, all on one option: far from Normal, and said so
 
 
+def test_corrected_draws_against_quadrature(frames):
+    """Closer than the plain draws in the data set that is far from Normal: nothing but Monte Carlo error is left."""
+    fits = dtr.fit_many(small.study(), frames, seed=3, draws=4096, corrected=True)
+    assert (fits.diagnostics["y"]["khat"] < 0.7).all()
+    for i, frame in enumerate(frames):
+        truth = small.quadrature(small.block(data=frame))
+        size = fits.diagnostics["y"]["ess"][i]
+        assert size > 2000
+        for name in ("intercept", "tau", "treatment"):
+            values, (mean, sd) = fits.draws["y"][name][i].reshape(-1), truth[name]
+            assert abs(values.mean() - mean) < 4 * sd / np.sqrt(size), (i, name)
+            assert abs(np.log(values.std() / sd)) < 0.06, (i, name)
+        assert fits.p_best("y", HISTORIES)[i, 1] == pytest.approx(truth["positive"][0], abs=4 * 0.5 / np.sqrt(size))
+
+
+def test_a_large_khat_of_corrected_draws_names_the_data_sets(frames, monkeypatch):
+    monkeypatch.setattr(fits_module, "LARGEST_KHAT", -np.inf)
+    with pytest.warns(dtr.VerdictWarning, match="2 of 2 data sets .7, 8.: .* use engine='nuts' for them"):
+        dtr.fit_many(small.study(), frames[:2], seed=3, draws=64, corrected=True, first=7)
+
+
 def test_answers_do_not_depend_on_the_batch_or_on_padding(fits, frames):
     again = dtr.fit_many(small.study(), stacked(frames, 60), seed=3, draws=2048, batch=2)
     np.testing.assert_allclose(again.draws["y"]["treatment"], fits.draws["y"]["treatment"], rtol=1e-6, atol=1e-8)
@@ -67,6 +89,18 @@ def test_expected_responses_are_probabilities_of_the_right_option(fits):
     p = np.array([[k / m for k, m in zip(yes, n, strict=True)] for yes, n in COUNTS])
     assert np.corrcoef(expected.mean(axis=1).ravel(), p.ravel())[0, 1] > 0.95
     assert fits.dims("y", "treatment") == {"treatment_contrast": fits.dims("y", "treatment")["treatment_contrast"]}
+
+
+def test_a_labelled_response_is_expected_as_its_code():
+    study = dtr.Study(
+        dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Ordinal(["low", "middle", "high"])),
+        utility=dtr.Utility({"y": {"low": 0, "middle": 1, "high": 2}}))
+    rng = np.random.default_rng(4)
+    a = rng.integers(0, 2, (2, 60))
+    fits = dtr.fit_many(study, {"a": a, "y": rng.integers(0, 2, a.shape) + a}, seed=1, draws=64)
+    expected = fits.expected("y", HISTORIES)
+    assert ((expected > 0) & (expected < 2)).all()
+    assert (fits.p_best("y", HISTORIES)[:, 1] > 0.95).all()  # a whole level more on the new option in every patient
 
 
 def test_bad_arguments_are_named(frames):
