@@ -6,6 +6,9 @@ import pandas as pd
 import pytest
 
 import bayesdtr as dtr
+from bayesdtr.data import fix_scales, read
+from bayesdtr.inference import stack as stacks
+from bayesdtr.inference.fit import blocks_of
 
 COUNTS = [((11, 16), (24, 22)), ((5, 14), (20, 20)), ((8, 9), (15, 18)), ((0, 3), (12, 12)), ((10, 10), (23, 23))]
 HISTORIES = [{"a": "old"}, {"a": "new"}]
@@ -86,3 +89,37 @@ def test_bad_arguments_are_named(frames):
     with pytest.raises(dtr.InferenceError, match="use engine='nuts'"):
         cells = dtr.Study(dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
         dtr.fit_many(cells, frames, seed=1)
+
+
+@pytest.mark.parametrize("column", ["event", "upper"])
+def test_censored_times_are_read_as_for_one_fit(column):
+    """Inputs and scales of stacked data sets, from frames and from arrays, are those of each data set by itself; an empty upper end is infinite."""
+    family = dtr.Survival("weibull", **{column: "until"})
+    study = dtr.Study(dtr.Decision("a", ["p", "q"]), dtr.Response("t", family), dtr.Decision("b", ["p", "q"]), dtr.Response("y", dtr.Normal()),
+                      utility="y")
+    rng, frames = np.random.default_rng(1), []
+    for n in (9, 12):
+        t = rng.exponential(3.0, n).round(2) + 0.01
+        until = (t < 3).astype(float) if column == "event" else np.where(t < 2, t, np.where(t < 3, t + 1, np.nan))
+        lives = until == 1 if column == "event" else ~np.isnan(until)
+        frames.append(pd.DataFrame({"a": rng.choice(["p", "q"], n), "t": t, "until": until, "b": np.where(lives, rng.choice(["p", "q"], n), None),
+                                    "y": np.where(lives, rng.normal(size=n), np.nan)}))
+    sets = [read(study, f) for f in frames]
+    from_frames = stacks.stacked(study, frames)
+    raw = {n: np.full((2, 12), np.nan) for n in ("t", "y", f"t::{column}")} | {n: np.full((2, 12), -1) for n in ("a", "b")}
+    for i, s in enumerate(sets):
+        for n in ("a", "t", "b", "y"):
+            raw[n][i, : s.n] = s.columns[n]
+        raw[f"t::{column}"][i, : s.n] = frames[i]["until"]
+    for stack in (from_frames, stacks.stacked(study, raw)):
+        for i, s in enumerate(sets):
+            scales = fix_scales(study, s)
+            for n, scale in scales.items():
+                np.testing.assert_allclose([v[i] for v in stack.scales[n]], [scale.location, scale.sd])
+            for block in blocks_of(study, s, scales):
+                inputs, y, weight = stack.data(block.compiled, np.array([i]))
+                some = block.weight > 0
+                for n, v in block.inputs.items():
+                    np.testing.assert_allclose(inputs[n][0][: s.n][some] if v.ndim else inputs[n][0], v[some] if v.ndim else v)
+                np.testing.assert_array_equal(weight[0, : s.n], block.weight)
+                np.testing.assert_allclose(y[0, : s.n][some], block.y[some])
