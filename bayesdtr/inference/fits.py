@@ -240,8 +240,15 @@ def _nuts(compiled: CompiledResponse, draws: int, warmup: int, chains: int, seed
 
     def chain(c):
         state = start(seed, number * chains + c, data, made)
-        state = jax.lax.fori_loop(0, warmup, lambda _, s: advance(s, data, made, 1)[0], state)
-        return advance(state, data, made, draws)[1]
+        shapes = jax.eval_shape(lambda s: advance(s, data, made, 1)[1], state)
+        kept = jax.tree.map(lambda a: jnp.zeros((draws, *a.shape[1:]), a.dtype), shapes)
+
+        def step(i, carried):  # one loop for warm-up and draws: a second copy of the kernel would take as long again to compile
+            state, kept = carried
+            state, out = advance(state, data, made, 1)
+            return state, jax.tree.map(lambda a, b: a.at[jnp.maximum(i - warmup, 0)].set(b[0]), kept, out)
+
+        return jax.lax.fori_loop(0, warmup + draws, step, (state, kept))[1]
 
     values, stats = jax.lax.map(chain, jnp.arange(chains))
     flat = {n: v.reshape(chains * draws, *v.shape[2:]) for n, v in values.items()}

@@ -249,7 +249,7 @@ def posteriors(simulated, *, seed, draws, warmup):
     return found, {"joint": diagnostics}
 
 
-def calibrated(name, study, *, patients, seed, clusters=(), thin=3, warmup=200, share=1.0):
+def calibrated(name, study, *, patients, seed, clusters=(), thin=2, warmup=200, share=1.0):
     """Simulate, fit, rank; print one line; assert that every quantity keeps within the simultaneous band at 99 %."""
     begin, size = time.perf_counter(), max(100, int(share * SIZE))
     simulated = simulate(study, size=size, patients=patients, seed=seed, clusters=clusters)

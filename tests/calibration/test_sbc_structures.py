@@ -49,7 +49,7 @@ STRUCTURES = {
     "embedded sequences": lambda: two_stages(dtr.Normal(), sequences=True),
     "horseshoe": lambda: one_stage(COVARIATES, ["p", "q"], interactions="horseshoe", relevant=1, patients=80),
     "r2d2": lambda: one_stage(COVARIATES, ["p", "q", "r"], interactions="r2d2"),
-    "smooth": lambda: one_stage(["x"], ["p", "q"], covariates="s(x)"),
+    "smooth": lambda: one_stage(["x"], ["p", "q"], covariates="s(x)", modifiers="s(x)"),
     "pooled stages": pooled,
     "patient effects": lambda: two_stages(dtr.Normal(), patients_share=["r", "y"]),
 }
