@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InferenceError, did_you_mean, listing
 from ..model import CompiledResponse, compile_response
+from ..model.distributions import log_prob
 from ..runtime import Progress, double_precision, key, progress
 from ..study.study import Study
 from ..study.timeline import labels_of
@@ -72,7 +73,7 @@ class Fits:
             raise InferenceError(f"fit_many: no response {response!r}; responses: {listing(self.draws)}{did_you_mean(response, self.draws)}")
         return compile_response(self.study, response, self.cluster_labels)
 
-    def expected(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def expected(self, response: str, histories: Sequence[Mapping[str, Any]], worth: Mapping[str, float] | None = None) -> np.ndarray:
         """Expected response of patients with given histories, in every data set and draw.
 
         Parameters
@@ -81,26 +82,34 @@ class Fits:
         histories : sequence of mapping of str to value
             Every variable before the response by name: labels of decisions and labelled covariates, else numbers.
             Where the study has clusters, the patient is of a cluster never seen.
+        worth : mapping of str to float, optional
+            What each level of a labelled response is worth; such a response has no other expectation.
 
         Returns
         -------
         array, shape (dataset, draw, history)
+
+        Raises
+        ------
+        InferenceError
+            For a response that the study does not have, a history that lacks a variable, or a labelled response without `worth`.
         """
         compiled = self._compiled(response)
+        numbers = _worth(self.study[response], worth)
         rows = _history_inputs(self.study, compiled, histories, len(self.cluster_labels))
         scales = {n: np.stack(self.scales[n], axis=1) for n in self.scales}
         found = []
         with double_precision():
-            run = _expectation(compiled)
+            run = _expectation(compiled, numbers)
             for begin in range(0, self.size, BATCH["laplace"]):
                 part = slice(begin, begin + BATCH["laplace"])
                 drawn = {p: self.draws[response][p][part] for p in compiled.parameters}
                 found.append(np.asarray(run(drawn, rows, {n: v[part] for n, v in scales.items()})))
         return np.concatenate(found)
 
-    def p_best(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def p_best(self, response: str, histories: Sequence[Mapping[str, Any]], worth: Mapping[str, float] | None = None) -> np.ndarray:
         """Posterior probability that each history has the largest expected response; ties are shared. Shape (dataset, history)."""
-        expected = self.expected(response, histories)
+        expected = self.expected(response, histories, worth)
         best = expected == expected.max(axis=2, keepdims=True)
         return (best / best.sum(axis=2, keepdims=True)).mean(axis=1)
 
@@ -119,12 +128,31 @@ def _history_inputs(study: Study, compiled: CompiledResponse, histories: Sequenc
     return inputs | {name: np.full(len(histories), float(default)) for name, default in compiled.extras.items()}
 
 
+def _worth(node: Any, worth: Mapping[str, float] | None) -> tuple[float, ...] | None:
+    """What the levels of a response are worth in their order, or None for its mean."""
+    levels = labels_of(node)
+    if levels is None:
+        if worth is not None:
+            raise InferenceError(f"fit_many: response {node.name!r} is a number, so worth= does not apply.")
+        return None
+    if worth is None or set(worth) != set(levels):
+        given = "none" if worth is None else listing(worth)
+        raise InferenceError(f"fit_many: {node.name!r} has labels, not numbers; give worth= a number for each of {listing(levels)}, got {given}.")
+    return tuple(float(worth[level]) for level in levels)
+
+
 @functools.lru_cache(maxsize=64)
-def _expectation(compiled: CompiledResponse) -> Any:
+def _expectation(compiled: CompiledResponse, worth: tuple[float, ...] | None) -> Any:
+    def mean(law):
+        if worth is None:
+            return law.mean
+        p = jnp.exp(log_prob(law, jnp.arange(len(worth))[:, None]))
+        return jnp.asarray(worth) @ p
+
     def one(parameters, rows, scales):
         numbers = {f"{n}::location": v[0] for n, v in scales.items()} | {f"{n}::sd": v[1] for n, v in scales.items()}
         inputs = {n: rows[n] if n in rows else numbers[n] for n in compiled.inputs}
-        return jax.vmap(lambda p: compiled.predict(p, inputs).mean)(parameters)
+        return jax.vmap(lambda p: mean(compiled.predict(p, inputs)))(parameters)
 
     return jax.jit(jax.vmap(one, in_axes=(0, None, 0)))
 

@@ -72,6 +72,24 @@ def test_expected_responses_are_probabilities_of_the_right_option(fits):
     assert fits.dims("y", "treatment") == {"treatment_contrast": fits.dims("y", "treatment")["treatment_contrast"]}
 
 
+def test_levels_are_worth_what_they_are_said_to_be():
+    """An ordinal response has no mean of its own: its expectation is that of the numbers given for the levels."""
+    levels = ["low", "middle", "high"]
+    worth = {"high": 5.0, "low": 0.0, "middle": 1.0}
+    study = dtr.Study(dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Ordinal(levels)), utility=dtr.Utility({"y": worth}))
+    rng = np.random.default_rng(0)
+    many = dtr.fit_many(study, {"a": rng.integers(0, 2, (3, 40)), "y": rng.integers(0, 3, (3, 40)).astype(float)}, seed=1, draws=64)
+    found = many.expected("y", HISTORIES, worth)
+    shares = many.draws["y"]
+    eta = shares["treatment"][..., 0, None] * np.array([-1, 1]) / np.sqrt(2)
+    cut = np.log(np.cumsum(shares["baseline"], axis=-1)[..., :2] / (1 - np.cumsum(shares["baseline"], axis=-1)[..., :2]))
+    below = 1 / (1 + np.exp(eta[..., None] - cut[:, :, None, :]))
+    np.testing.assert_allclose(found, (below[..., 1] - below[..., 0]) + 5 * (1 - below[..., 1]), rtol=1e-8)
+    np.testing.assert_allclose(many.p_best("y", HISTORIES, worth).sum(axis=1), 1)
+    with pytest.raises(dtr.InferenceError, match="worth="):
+        many.expected("y", HISTORIES)
+
+
 def test_bad_arguments_are_named(frames):
     study = small.study()
     with pytest.raises(dtr.InferenceError, match="did you mean 'laplace'"):
