@@ -6,6 +6,7 @@ integrates it. (Talts et al. 2018; Modrák et al. 2023: data-dependent quantitie
 likelihood find errors that parameters alone do not.)
 """
 
+import functools
 import os
 import time
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def prior_draws(study, response, clusters, size, seed):
             if (key := f"{name}::{part}") in data:
                 data[key].set_value(value)
     free = [v for v in model.free_RVs if v is not made.variable]
-    drawn = pm.draw(free, draws=size, random_seed=np.random.default_rng(seed))
+    drawn = pm.draw(free, draws=size, random_seed=np.random.default_rng(seed), mode="FAST_COMPILE")
     return {v.name: np.asarray(d, dtype=float) for v, d in zip(free, drawn, strict=True)}
 
 
@@ -223,9 +224,14 @@ def extremeness(rank, count=RANKS):
 
 def threshold(size, quantities, *, level=0.01, count=RANKS, replicates=40_000):
     """Extremeness that uniform ranks of `quantities` quantities stay above with probability ``1 - level`` (Bonferroni), by simulation."""
+    return np.quantile(_uniform(size, count, replicates), level / quantities)
+
+
+@functools.cache
+def _uniform(size, count, replicates):
+    """Extremeness of uniform ranks, shape (replicate,)."""
     rng = np.random.default_rng(7)
-    drawn = np.concatenate([extremeness(rng.integers(0, count + 1, size=(500, size)), count) for _ in range(replicates // 500)])
-    return np.quantile(drawn, level / quantities)
+    return np.concatenate([extremeness(rng.integers(0, count + 1, size=(500, size)), count) for _ in range(replicates // 500)])
 
 
 def declared(family, utility, **how):
