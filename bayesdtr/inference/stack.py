@@ -190,13 +190,17 @@ def _scales(study: Study, columns: Mapping[str, np.ndarray], extras: Mapping[str
         if finite_values(node) is not None:
             continue
         values = _seen_later(columns, extras, node.name)
-        if isinstance(node, Response) and isinstance(node.family, Survival):
+        times = isinstance(node, Response) and isinstance(node.family, Survival)
+        if times:
             count, mean, sd = _of_times(node.name, values, extras)
         else:
             count = (~np.isnan(values)).sum(axis=1)
             mean = np.nansum(values, axis=1) / np.maximum(count, 1)
             sd = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.maximum(count - 1, 1))
         if (scale := declared.get(node.name)) is not None:
+            if times and scale.location is None and (none := np.flatnonzero(count == 0)).size:
+                raise DataError(f"Data set {none[0]}: the scale of {node.name!r} cannot be fixed, because nobody had the event; "
+                                f"declare it: scales={{{node.name!r}: (log time, sd)}}.")
             mean = mean if scale.location is None else np.full(len(values), scale.location)
             sd = np.full(len(values), scale.sd)
         elif (flat := np.flatnonzero(~(sd > 0))).size:

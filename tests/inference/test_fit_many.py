@@ -141,3 +141,12 @@ def test_censored_times_are_read_as_for_one_fit(column):
                     np.testing.assert_allclose(inputs[n][0][: s.n][some] if v.ndim else inputs[n][0], v[some] if v.ndim else v)
                 np.testing.assert_array_equal(weight[0, : s.n], block.weight)
                 np.testing.assert_allclose(y[0, : s.n][some], block.y[some])
+
+
+@pytest.mark.parametrize("scales", [None, {"t": 0.5}])
+def test_times_without_an_event_have_no_scale(scales):
+    time = dtr.Response("t", dtr.Survival(event="died"))
+    study = dtr.Study(dtr.Decision("a", ["p", "q"]), time, utility=dtr.SurvivalAt("t", at=1.0), scales=scales)
+    data = {"a": np.zeros((2, 5), dtype=int), "t": np.ones((2, 5)), "t::event": np.array([[1.0] * 5, [0.0] * 5])}
+    with pytest.raises(dtr.DataError, match="Data set 1"):
+        stacks.stacked(study, data)
