@@ -75,8 +75,8 @@ class Fits:
             raise InferenceError(f"fit_many: no response {response!r}; responses: {listing(self.draws)}{did_you_mean(response, self.draws)}")
         return compile_response(self.study, response, self.cluster_labels)
 
-    def expected(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Expected response of patients with given histories, in every data set and draw; of codes, where it is labelled.
+    def expected(self, response: str, histories: Sequence[Mapping[str, Any]], worth: Mapping[str, float] | None = None) -> np.ndarray:
+        """Expected response of patients with given histories, in every data set and draw.
 
         Parameters
         ----------
@@ -84,26 +84,34 @@ class Fits:
         histories : sequence of mapping of str to value
             Every variable before the response by name: labels of decisions and labelled covariates, else numbers.
             Where the study has clusters, the patient is of a cluster never seen.
+        worth : mapping of str to float, optional
+            What each level of a labelled response is worth; such a response has no other expectation.
 
         Returns
         -------
         array, shape (dataset, draw, history)
+
+        Raises
+        ------
+        InferenceError
+            For a response that the study does not have, a history that lacks a variable, or a labelled response without `worth`.
         """
         compiled = self._compiled(response)
+        numbers = _worth(self.study[response], worth)
         rows = _history_inputs(self.study, compiled, histories, len(self.cluster_labels))
         scales = {n: np.stack(self.scales[n], axis=1) for n in self.scales}
         found = []
         with double_precision():
-            run = _expectation(compiled)
+            run = _expectation(compiled, numbers)
             for begin in range(0, self.size, BATCH["laplace"]):
                 part = slice(begin, begin + BATCH["laplace"])
                 drawn = {p: self.draws[response][p][part] for p in compiled.parameters}
                 found.append(np.asarray(run(drawn, rows, {n: v[part] for n, v in scales.items()})))
         return np.concatenate(found)
 
-    def p_best(self, response: str, histories: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def p_best(self, response: str, histories: Sequence[Mapping[str, Any]], worth: Mapping[str, float] | None = None) -> np.ndarray:
         """Posterior probability that each history has the largest expected response; ties are shared. Shape (dataset, history)."""
-        expected = self.expected(response, histories)
+        expected = self.expected(response, histories, worth)
         best = expected == expected.max(axis=2, keepdims=True)
         return (best / best.sum(axis=2, keepdims=True)).mean(axis=1)
 
@@ -122,16 +130,35 @@ def _history_inputs(study: Study, compiled: CompiledResponse, histories: Sequenc
     return inputs | {name: np.full(len(histories), float(default)) for name, default in compiled.extras.items()}
 
 
-@functools.lru_cache(maxsize=64)
-def _expectation(compiled: CompiledResponse) -> Any:
-    def one(parameters, rows, scales):
-        from ..model.distributions import mean_and_variance
+def _worth(node: Any, worth: Mapping[str, float] | None) -> tuple[float, ...] | None:
+    """What the levels of a response are worth in their order, or None for its mean."""
+    levels = labels_of(node)
+    if levels is None:
+        if worth is not None:
+            raise InferenceError(f"fit_many: response {node.name!r} is a number, so worth= does not apply.")
+        return None
+    if worth is None or set(worth) != set(levels):
+        given = "none" if worth is None else listing(worth)
+        raise InferenceError(f"fit_many: {node.name!r} has labels, not numbers; give worth= a number for each of {listing(levels)}, got {given}.")
+    return tuple(float(worth[level]) for level in levels)
 
+
+@functools.lru_cache(maxsize=64)
+def _expectation(compiled: CompiledResponse, worth: tuple[float, ...] | None) -> Any:
+    def mean(law):
+        from ..model.distributions import log_prob, mean_and_variance
+
+        if worth is None:
+            return mean_and_variance(law)[0]
+        p = jnp.exp(log_prob(law, jnp.arange(len(worth))[:, None]))
+        return jnp.asarray(worth) @ p
+
+    def one(parameters, rows, scales):
         numbers = {f"{n}::location": v[0] for n, v in scales.items()} | {f"{n}::sd": v[1] for n, v in scales.items()}
         inputs = {n: rows[n] if n in rows else numbers[n] for n in compiled.inputs}
-        return jax.vmap(lambda p: mean_and_variance(compiled.predict(p, inputs))[0])(parameters)
+        return jax.vmap(lambda p: mean(compiled.predict(p, inputs)))(parameters)
 
-    return Kept(jax.vmap(one, in_axes=(0, None, 0)), None if compiled.address is None else digest(compiled.address, "expectation"))
+    return Kept(jax.vmap(one, in_axes=(0, None, 0)), None if compiled.address is None else digest(compiled.address, "expectation", str(worth)))
 
 
 def _check(study: Any, seed: Any, engine: Any, numbers: Mapping[str, tuple[Any, int]]) -> None:
@@ -257,8 +284,15 @@ def _nuts(compiled: CompiledResponse, draws: int, warmup: int, chains: int, seed
 
     def chain(c):
         state = start(seed, number * chains + c, data, made)
-        state = jax.lax.fori_loop(0, warmup, lambda _, s: advance(s, data, made, 1)[0], state)
-        return advance(state, data, made, draws)[1]
+        shapes = jax.eval_shape(lambda s: advance(s, data, made, 1)[1], state)
+        kept = jax.tree.map(lambda a: jnp.zeros((draws, *a.shape[1:]), a.dtype), shapes)
+
+        def step(i, carried):  # one loop for warm-up and draws: a second copy of the kernel would take as long again to compile
+            state, kept = carried
+            state, out = advance(state, data, made, 1)
+            return state, jax.tree.map(lambda a, b: a.at[jnp.maximum(i - warmup, 0)].set(b[0]), kept, out)
+
+        return jax.lax.fori_loop(0, warmup + draws, step, (state, kept))[1]
 
     values, stats = jax.lax.map(chain, jnp.arange(chains))
     flat = {n: v.reshape(chains * draws, *v.shape[2:]) for n, v in values.items()}

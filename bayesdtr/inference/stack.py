@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from ..data import Trajectories, gaps, read
+from ..data.censoring import middle, right_censored
 from ..errors import DataError, InferenceError, did_you_mean, listing
 from ..model import CompiledResponse
 from ..model.names import CLUSTER_INPUT, location_input, sd_input
 from ..schema import NOT_YET, variable
 from ..study.study import Study
+from ..study.survival import Survival
 from ..study.timeline import Response, finite_values, labels_of
 
 
@@ -57,7 +59,7 @@ class Stack:
         where = np.where(seen, own, np.argmax(seen, axis=1)[:, None])
         empty = ~seen.any(axis=1)
         take = lambda a: _filled(np.take_along_axis(a[rows], where, axis=1), empty, a, self.observed(compiled.name))  # noqa: E731
-        inputs = {name: take(_rate(self.columns, self.extras, name)) for name in compiled.history}
+        inputs = {name: take(_seen_later(self.columns, self.extras, name)) for name in compiled.history}
         for name, default in compiled.extras.items():
             inputs[name] = take(self.extras[name]) if name in self.extras else np.full(seen.shape, float(default))
         if CLUSTER_INPUT in compiled.inputs:
@@ -70,10 +72,10 @@ class Stack:
         return {name: inputs[name] for name in compiled.inputs}, y, seen.astype(float)
 
 
-def _rate(columns: Mapping[str, np.ndarray], extras: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """A column as a history reads it: counts over their exposure."""
+def _seen_later(columns: Mapping[str, np.ndarray], extras: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A column as a history reads it: counts over their exposure, an interval by its middle."""
     exposure = extras.get(variable(name, "exposure"))
-    return columns[name] if exposure is None else columns[name] / exposure
+    return middle(extras, name, columns[name]) if exposure is None else columns[name] / exposure
 
 
 def _filled(taken: np.ndarray, empty: np.ndarray, everywhere: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -82,7 +84,8 @@ def _filled(taken: np.ndarray, empty: np.ndarray, everywhere: np.ndarray, seen: 
         taken = taken.copy()
         first = np.argwhere(seen)
         taken[empty] = everywhere[tuple(first[0])] if len(first) else 0
-    return np.where(taken == NOT_YET, 0, taken) if taken.dtype.kind == "i" else np.nan_to_num(taken, nan=0.0)
+    # An upper end may be infinite and stays so.
+    return np.where(taken == NOT_YET, 0, taken) if taken.dtype.kind == "i" else np.where(np.isnan(taken), 0.0, taken)
 
 
 def stacked(study: Study, data: Any, cluster_labels: Sequence[str] = ()) -> Stack:
@@ -107,7 +110,7 @@ def stacked(study: Study, data: Any, cluster_labels: Sequence[str] = ()) -> Stac
         cluster = np.asarray(data[study.cluster], dtype=np.int64) if study.cluster else None
         if cluster is not None and not cluster_labels:
             cluster_labels = tuple(str(i) for i in range(int(cluster.max()) + 1))
-        extras = {v: np.asarray(data[v], dtype=float) for r in study.responses for role, *_ in r.columns if (v := variable(r.name, role)) in data}
+        extras = _extras(study, data)
         return Stack(columns, cluster, tuple(cluster_labels), _scales(study, columns, extras), extras)
     sets = list(data)
     if not sets:
@@ -127,6 +130,18 @@ def stacked(study: Study, data: Any, cluster_labels: Sequence[str] = ()) -> Stac
             known = np.array([labels.index(label) for label in t.cluster_labels] + [len(labels)])
             cluster[i, : t.n] = known[t.cluster]
     return Stack(columns, cluster, labels, _scales(study, columns, extras), extras)
+
+
+def _extras(study: Study, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Further columns of responses among arrays; what an empty cell means for an observed response is filled in."""
+    found = {}
+    for r in study.responses:
+        for role, *_ in r.columns:
+            if (name := variable(r.name, role)) in data:
+                values, empty = np.asarray(data[name], dtype=float), r.family.empty_extra(role) if r.family else None
+                blank = np.isnan(values) & ~np.isnan(np.asarray(data[r.name], dtype=float))
+                found[name] = values if empty is None else np.where(blank, empty, values)
+    return found
 
 
 def _padded(arrays: list[np.ndarray], n: int) -> np.ndarray:
@@ -174,11 +189,18 @@ def _scales(study: Study, columns: Mapping[str, np.ndarray], extras: Mapping[str
     for node in study.timeline:
         if finite_values(node) is not None:
             continue
-        values = _rate(columns, extras, node.name)
-        count = (~np.isnan(values)).sum(axis=1)
-        mean = np.nansum(values, axis=1) / np.maximum(count, 1)
-        sd = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.maximum(count - 1, 1))
+        values = _seen_later(columns, extras, node.name)
+        times = isinstance(node, Response) and isinstance(node.family, Survival)
+        if times:
+            count, mean, sd = _of_times(node.name, values, extras)
+        else:
+            count = (~np.isnan(values)).sum(axis=1)
+            mean = np.nansum(values, axis=1) / np.maximum(count, 1)
+            sd = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.maximum(count - 1, 1))
         if (scale := declared.get(node.name)) is not None:
+            if times and scale.location is None and (none := np.flatnonzero(count == 0)).size:
+                raise DataError(f"Data set {none[0]}: the scale of {node.name!r} cannot be fixed, because nobody had the event; "
+                                f"declare it: scales={{{node.name!r}: (log time, sd)}}.")
             mean = mean if scale.location is None else np.full(len(values), scale.location)
             sd = np.full(len(values), scale.sd)
         elif (flat := np.flatnonzero(~(sd > 0))).size:
@@ -187,3 +209,18 @@ def _scales(study: Study, columns: Mapping[str, np.ndarray], extras: Mapping[str
                             f"declare it: scales={{{node.name!r}: (location, sd)}}.")
         found[node.name] = mean, sd
     return found
+
+
+def _of_times(name: str, times: np.ndarray, extras: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Events, log of the person-time per event, and SD of ``log(1 + time / m)`` over the events, of a survival response, each (dataset,).
+
+    As :func:`bayesdtr.data.fix_scales` has them; a data set without events has SD 0.
+    """
+    censored = right_censored(extras, name)
+    events = ~np.isnan(times) & (True if censored is None else ~censored)
+    count = events.sum(axis=1)
+    unit = np.nansum(times, axis=1) / np.maximum(count, 1)
+    spread = np.log1p(times / np.where(count > 0, unit, 1.0)[:, None])
+    mean = np.where(events, spread, 0.0).sum(axis=1) / np.maximum(count, 1)
+    sd = np.sqrt(np.where(events, (spread - mean[:, None]) ** 2, 0.0).sum(axis=1) / np.maximum(count - 1, 1))
+    return count, np.log(np.where(count > 0, unit, 1.0)), np.where(count > 0, np.where(sd > 0, sd, 0.5), 0.0)

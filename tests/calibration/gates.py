@@ -232,11 +232,17 @@ class Trial:
     seconds: float
 
 
+def _p_best(fits):
+    """P(the new option is best) for an average patient; levels are worth their codes, as in :func:`_worth`."""
+    levels = fits.study["y"].family.levels
+    return fits.p_best("y", AVERAGE, None if levels is None else dict(zip(levels, range(len(levels)), strict=True)))[:, 1]
+
+
 def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 2048) -> Trial:
     """``fit_many(engine="laplace")``."""
     begin = time.perf_counter()
     fits = dtr.fit_many(declared, data, seed=5, draws=draws, khat=True, corrected=corrected)
-    return Trial(fits.p_best("y", AVERAGE)[:, 1], fits.diagnostics["y"]["khat"], time.perf_counter() - begin)
+    return Trial(_p_best(fits), fits.diagnostics["y"]["khat"], time.perf_counter() - begin)
 
 
 def by_fit(declared: dtr.Study, data: dict[str, np.ndarray], draws: int = 1000) -> Trial:
@@ -251,7 +257,7 @@ def by_fit(declared: dtr.Study, data: dict[str, np.ndarray], draws: int = 1000) 
     values = {"y": {n: np.stack([f.values[n].reshape(-1, *f.values[n].shape[2:]) for f in found]) for n in found[0].values}}
     fits = dtr.Fits(declared, values, {}, stack.scales, (), 0, "laplace")
     khat = np.array([f.diagnostics["khat"] for f in found])
-    return Trial(fits.p_best("y", AVERAGE)[:, 1], khat, time.perf_counter() - begin)
+    return Trial(_p_best(fits), khat, time.perf_counter() - begin)
 
 
 ENGINES = {"fit_many": by_many, "fit_many corrected": functools.partial(by_many, corrected=True), "fit": by_fit}

@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 
 import bayesdtr as dtr
+from bayesdtr.data import fix_scales, read
 from bayesdtr.inference import fits as fits_module
+from bayesdtr.inference import stack as stacks
+from bayesdtr.inference.fit import blocks_of
 
 COUNTS = [((11, 16), (24, 22)), ((5, 14), (20, 20)), ((8, 9), (15, 18)), ((0, 3), (12, 12)), ((10, 10), (23, 23))]
 HISTORIES = [{"a": "old"}, {"a": "new"}]
@@ -91,16 +94,22 @@ def test_expected_responses_are_probabilities_of_the_right_option(fits):
     assert fits.dims("y", "treatment") == {"treatment_contrast": fits.dims("y", "treatment")["treatment_contrast"]}
 
 
-def test_a_labelled_response_is_expected_as_its_code():
-    study = dtr.Study(
-        dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Ordinal(["low", "middle", "high"])),
-        utility=dtr.Utility({"y": {"low": 0, "middle": 1, "high": 2}}))
-    rng = np.random.default_rng(4)
-    a = rng.integers(0, 2, (2, 60))
-    fits = dtr.fit_many(study, {"a": a, "y": rng.integers(0, 2, a.shape) + a}, seed=1, draws=64)
-    expected = fits.expected("y", HISTORIES)
-    assert ((expected > 0) & (expected < 2)).all()
-    assert (fits.p_best("y", HISTORIES)[:, 1] > 0.95).all()  # a whole level more on the new option in every patient
+def test_levels_are_worth_what_they_are_said_to_be():
+    """An ordinal response has no mean of its own: its expectation is that of the numbers given for the levels."""
+    levels = ["low", "middle", "high"]
+    worth = {"high": 5.0, "low": 0.0, "middle": 1.0}
+    study = dtr.Study(dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Ordinal(levels)), utility=dtr.Utility({"y": worth}))
+    rng = np.random.default_rng(0)
+    many = dtr.fit_many(study, {"a": rng.integers(0, 2, (3, 40)), "y": rng.integers(0, 3, (3, 40)).astype(float)}, seed=1, draws=64)
+    found = many.expected("y", HISTORIES, worth)
+    shares = many.draws["y"]
+    eta = shares["treatment"][..., 0, None] * np.array([-1, 1]) / np.sqrt(2)
+    cut = np.log(np.cumsum(shares["baseline"], axis=-1)[..., :2] / (1 - np.cumsum(shares["baseline"], axis=-1)[..., :2]))
+    below = 1 / (1 + np.exp(eta[..., None] - cut[:, :, None, :]))
+    np.testing.assert_allclose(found, (below[..., 1] - below[..., 0]) + 5 * (1 - below[..., 1]), rtol=1e-8)
+    np.testing.assert_allclose(many.p_best("y", HISTORIES, worth).sum(axis=1), 1)
+    with pytest.raises(dtr.InferenceError, match="worth="):
+        many.expected("y", HISTORIES)
 
 
 def test_bad_arguments_are_named(frames):
@@ -120,3 +129,46 @@ def test_bad_arguments_are_named(frames):
     with pytest.raises(dtr.InferenceError, match="use engine='nuts'"):
         cells = dtr.Study(dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
         dtr.fit_many(cells, frames, seed=1)
+
+
+@pytest.mark.parametrize("column", ["event", "upper"])
+def test_censored_times_are_read_as_for_one_fit(column):
+    """Inputs and scales of stacked data sets, from frames and from arrays, are those of each data set by itself; an empty upper end is infinite."""
+    family = dtr.Survival("weibull", **{column: "until"})
+    study = dtr.Study(dtr.Decision("a", ["p", "q"]), dtr.Response("t", family), dtr.Decision("b", ["p", "q"]), dtr.Response("y", dtr.Normal()),
+                      utility="y")
+    rng, frames = np.random.default_rng(1), []
+    for n in (9, 12):
+        t = rng.exponential(3.0, n).round(2) + 0.01
+        until = (t < 3).astype(float) if column == "event" else np.where(t < 2, t, np.where(t < 3, t + 1, np.nan))
+        lives = until == 1 if column == "event" else ~np.isnan(until)
+        frames.append(pd.DataFrame({"a": rng.choice(["p", "q"], n), "t": t, "until": until, "b": np.where(lives, rng.choice(["p", "q"], n), None),
+                                    "y": np.where(lives, rng.normal(size=n), np.nan)}))
+    sets = [read(study, f) for f in frames]
+    from_frames = stacks.stacked(study, frames)
+    raw = {n: np.full((2, 12), np.nan) for n in ("t", "y", f"t::{column}")} | {n: np.full((2, 12), -1) for n in ("a", "b")}
+    for i, s in enumerate(sets):
+        for n in ("a", "t", "b", "y"):
+            raw[n][i, : s.n] = s.columns[n]
+        raw[f"t::{column}"][i, : s.n] = frames[i]["until"]
+    for stack in (from_frames, stacks.stacked(study, raw)):
+        for i, s in enumerate(sets):
+            scales = fix_scales(study, s)
+            for n, scale in scales.items():
+                np.testing.assert_allclose([v[i] for v in stack.scales[n]], [scale.location, scale.sd])
+            for block in blocks_of(study, s, scales):
+                inputs, y, weight = stack.data(block.compiled, np.array([i]))
+                some = block.weight > 0
+                for n, v in block.inputs.items():
+                    np.testing.assert_allclose(inputs[n][0][: s.n][some] if v.ndim else inputs[n][0], v[some] if v.ndim else v)
+                np.testing.assert_array_equal(weight[0, : s.n], block.weight)
+                np.testing.assert_allclose(y[0, : s.n][some], block.y[some])
+
+
+@pytest.mark.parametrize("scales", [None, {"t": 0.5}])
+def test_times_without_an_event_have_no_scale(scales):
+    time = dtr.Response("t", dtr.Survival(event="died"))
+    study = dtr.Study(dtr.Decision("a", ["p", "q"]), time, utility=dtr.SurvivalAt("t", at=1.0), scales=scales)
+    data = {"a": np.zeros((2, 5), dtype=int), "t": np.ones((2, 5)), "t::event": np.array([[1.0] * 5, [0.0] * 5])}
+    with pytest.raises(dtr.DataError, match="Data set 1"):
+        stacks.stacked(study, data)
