@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import known
 import numpy as np
 import pandas as pd
+import pytensor.tensor as pt
 import pytest
 import scipy.stats as st
 from scipy.integrate import quad
@@ -15,8 +16,9 @@ from bayesdtr import Decision, QualityAdjusted, Response, Study, Survival, Survi
 from bayesdtr.data import fix_scales, read
 from bayesdtr.inference.fit import blocks_of
 from bayesdtr.model import compile_response, evaluate
+from bayesdtr.model.censoring import _log_upper_tail
 from bayesdtr.model.lifetimes import LogNormalTime, PiecewiseExponentialTime, WeibullTime
-from bayesdtr.runtime import double_precision
+from bayesdtr.runtime import bridge, double_precision
 from bayesdtr.simulators import transition_times as tt
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
@@ -114,6 +116,21 @@ def test_likelihoods(name, interval):
             else:
                 wanted.append(slope if event[i] else survival(time[i]))
     np.testing.assert_allclose(np.exp(found), wanted, rtol=1e-6)
+
+
+def test_the_normal_tail_has_two_derivatives_wherever_a_censored_time_lies():
+    """Log tail, hazard and curvature against SciPy, for many patients at once; between branches to the series' error."""
+    z = pt.dvector("z")
+    at = np.array([-9.0, -1.0, 0.0, 0.7, 3.0, 12.0, 24.999, 25.001, 60.0, 900.0])
+    with double_precision():
+        tail = bridge().get_jaxified_graph(inputs=[z], outputs=[_log_upper_tail(z)])
+        slope = jax.grad(lambda v: tail(v)[0].sum())
+        found, first = np.asarray(tail(jnp.asarray(at))[0]), np.asarray(slope(jnp.asarray(at)))
+        second = np.asarray(jax.jvp(slope, (jnp.asarray(at),), (jnp.ones(len(at)),))[1])
+    hazard = np.exp(st.norm.logpdf(at) - st.norm.logsf(at))
+    np.testing.assert_allclose(found, st.norm.logsf(at), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(first, -hazard, rtol=1e-9)
+    np.testing.assert_allclose(second[:-1], -(hazard * (hazard - at))[:-1], rtol=1e-6)  # at 900 the formula on the right has no digits left
 
 
 @pytest.mark.parametrize("name", FAMILIES)
