@@ -13,6 +13,7 @@ import numpy as np
 from ..kept import Kept, digest
 from ..runtime import in_double_precision
 from .compile import CompiledResponse
+from .linked import LinkedResponse
 
 BLOCK = 2**21
 """Numbers in one block ``draws x rows``: 16 MiB in 64 bits."""
@@ -23,6 +24,8 @@ def _function(compiled: CompiledResponse, what: str, paired: bool) -> Kept:
     def one(parameters, inputs, extra):
         from .summaries import SUMMARIES  # a program that is kept needs no distributions
 
+        if what == "log_density" and isinstance(compiled, LinkedResponse):
+            return compiled.log_prob(parameters, inputs, extra)
         return SUMMARIES[what](compiled.predict(parameters, inputs), compiled, extra)
 
     def many(parameters, rows, shared, extra):

@@ -2,7 +2,7 @@
 
 Pooled stages share the contrasts of their latest decision's options, a parameter that belongs to the
 first of them. A patient's own effect `u` is standard Normal and never sampled. Given parameters it is integrated on
-Gauss-Hermite nodes, patient by patient: a later response is a mixture over nodes whose weights are the
+Gauss-Hermite nodes, patient by patient (:mod:`quadrature`): a later response is a mixture over nodes whose weights are the
 posterior of `u` given the patient's own earlier responses. So what is predicted for a patient has
 learned from that patient, and everything that uses a response's distribution needs no special case.
 """
@@ -18,21 +18,12 @@ import numpy as np
 from ..kept import digest
 from ..schema import variable
 from .names import CLUSTER_INPUT, EFFECT_INPUT, POOLED, POOLED_DIM, POOLED_INPUT
+from .quadrature import LogLikelihood, log_integral, placed
 
 if TYPE_CHECKING:
     from .compile import CompiledResponse
 
 Arrays = Mapping[str, Any]
-
-NODES = 32
-"""Nodes over the patient's effect: exact for polynomials of degree 63 under the standard Normal."""
-
-
-def nodes() -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Hermite nodes of the standard Normal and the logs of their weights, shape (node,)."""
-    x, w = np.polynomial.hermite_e.hermegauss(NODES)
-    return x, np.log(w / w.sum())
-
 
 def _address(*compiled: "CompiledResponse", also: tuple[str, ...] = ()) -> str | None:
     """What programs of several responses together are kept under; None where one of them is kept under nothing."""
@@ -44,16 +35,17 @@ HIDDEN = (EFFECT_INPUT, POOLED_INPUT)
 """Inputs of a compiled response that are no data: integrated over, or a parameter of another response."""
 
 
-def _given(compiled: "CompiledResponse", inputs: Arrays, pooled: Any = None, points: np.ndarray | None = None) -> dict[str, Any]:
-    """A response's inputs with those that are no data, once for each node: rows of the first node, then of the second, and so on.
+def _given(compiled: "CompiledResponse", inputs: Arrays, pooled: Any = None, effects: Any = None) -> dict[str, Any]:
+    """A response's inputs with those that are no data.
 
-    Without `points` each row stands once, with the effect at its mean; without `pooled` the common contrasts are 0.
+    `effects`, shape ``(node, patient)``, repeats the rows once for each node, those of the first node first. Without it each row stands
+    once, with the effect at its mean; without `pooled` the common contrasts are 0.
     """
     rows = np.shape(inputs[compiled.history[0]])[0]
-    times = 1 if points is None else len(points)
+    times = 1 if effects is None else len(effects)
     found = {n: jnp.tile(inputs[n], times) if n in compiled.by_row else inputs[n] for n in compiled.inputs if n not in HIDDEN}
     if EFFECT_INPUT in compiled.inputs:
-        found[EFFECT_INPUT] = jnp.zeros(rows) if points is None else jnp.repeat(jnp.asarray(points), rows)
+        found[EFFECT_INPUT] = jnp.zeros(rows) if effects is None else effects.ravel()
     if POOLED_INPUT in compiled.inputs:
         found[POOLED_INPUT] = jnp.zeros(len(compiled.coords[POOLED_DIM])) if pooled is None else pooled
     return found
@@ -129,19 +121,26 @@ class LinkedResponse:
         """The common contrasts under given parameters, or None."""
         return parameters[self.pooled] if self.pooled else None
 
-    def log_weights(self, parameters: Arrays, inputs: Arrays) -> jax.Array:
-        """Log posterior weight of each node given a patient's earlier responses, shape (node, patient)."""
+    def _before(self, parameters: Arrays, inputs: Arrays) -> LogLikelihood:
+        """Log likelihood of each patient's earlier responses that share the effect, given the effect."""
         from .distributions import log_prob
 
-        points, log_weight = nodes()
-        rows = np.shape(inputs[self.history[0]])[0]
-        total = jnp.broadcast_to(jnp.asarray(log_weight)[:, None], (NODES, rows))
-        for e in self.earlier:
-            mine = {p: parameters[variable(e.name, p)] for p in e.parameters}
-            value = jnp.tile(jnp.asarray(inputs[e.name], dtype=float), NODES)
-            given = _given(e, inputs, self._common(parameters), points)
-            total = total + log_prob(e.predict(mine, given), value).reshape(NODES, rows)
-        return total - jax.scipy.special.logsumexp(total, axis=0)
+        def found(effect):
+            total = jnp.zeros(jnp.shape(effect))
+            for e in self.earlier:
+                mine = {p: parameters[variable(e.name, p)] for p in e.parameters}
+                given = _given(e, inputs, self._common(parameters), effect[None])
+                total = total + log_prob(e.predict(mine, given), jnp.asarray(inputs[e.name], dtype=float))
+            return total
+
+        return found
+
+    def log_weights(self, parameters: Arrays, inputs: Arrays) -> tuple[jax.Array, jax.Array]:
+        """Nodes of the effect and the logs of their posterior weights given a patient's earlier responses, shape (node, patient)."""
+        before = self._before(parameters, inputs)
+        points, log_weight = placed(before, np.shape(inputs[self.history[0]])[0])
+        total = log_weight + jax.vmap(before)(points)
+        return points, total - jax.scipy.special.logsumexp(total, axis=0)
 
     def predict(self, parameters: Arrays, inputs: Arrays) -> Any:
         """The response's distribution for each row of inputs."""
@@ -149,8 +148,26 @@ class LinkedResponse:
 
         if EFFECT_INPUT not in self.own.inputs:
             return self.own.predict(parameters, _given(self.own, inputs, self._common(parameters)))
-        given = _given(self.own, inputs, self._common(parameters), nodes()[0])
-        return NodeMixture(self.own.predict(parameters, given), self.log_weights(parameters, inputs))
+        points, log_weights = self.log_weights(parameters, inputs)
+        return NodeMixture(self.own.predict(parameters, _given(self.own, inputs, self._common(parameters), points)), log_weights)
+
+    def log_prob(self, parameters: Arrays, inputs: Arrays, y: jax.Array) -> jax.Array:
+        """Log density of each row's outcome given its history.
+
+        As a ratio of integrals, each with nodes of its own: the mixture of :meth:`predict` is placed by the
+        history, and its density between two nodes is too small where the residual SD is.
+        """
+        from .distributions import log_prob
+
+        if EFFECT_INPUT not in self.own.inputs:
+            return log_prob(self.predict(parameters, inputs), y)
+        before, size = self._before(parameters, inputs), np.shape(inputs[self.history[0]])[0]
+
+        def with_own(effect):
+            given = _given(self.own, inputs, self._common(parameters), effect[None])
+            return before(effect) + log_prob(self.own.predict(parameters, given), y)
+
+        return log_integral(with_own, with_own, size) - log_integral(before, before, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,23 +236,26 @@ class JointResponses:
 
         A response of weight 0 is left out of its patient's integral, whatever it holds.
         """
-        points, log_weight = nodes()
-        total, alone, priors, size = jnp.asarray(log_weight)[:, None], jnp.zeros(()), jnp.zeros(()), jnp.shape(y)[-1]
-        common = next((u[variable(m.name, POOLED)] for m in self.members if POOLED in m.parameters), None)
-        for k, member in enumerate(self.members):
-            mine, own = {n: u[variable(member.name, n)] for n in member.value_names}, _of(member, inputs, common)
+        size = jnp.shape(y)[-1]
 
-            def rows(node, member=member, mine=mine, own=own, k=k):
-                return member.log_density(mine, {**own, EFFECT_INPUT: jnp.broadcast_to(node, (size,))}, y[k])
+        def rows(member, k, u, effect):
+            common = next((u[variable(m.name, POOLED)] for m in self.members if POOLED in m.parameters), None)
+            mine = {n: u[variable(member.name, n)] for n in member.value_names}
+            own = _of(member, inputs, common)
+            own = {**own, EFFECT_INPUT: effect} if EFFECT_INPUT in own else own
+            each, prior = member.log_density(mine, own, y[k])
+            return jnp.where(weight[k] > 0, each, 0.0) * weight[k], prior
 
-            if EFFECT_INPUT in member.inputs:
-                each, prior = jax.vmap(rows, out_axes=(0, None))(jnp.asarray(points))
-                total = total + jnp.where(weight[k] > 0, each, 0.0) * weight[k]
-            else:
-                each, prior = member.log_density(mine, own, y[k])
-                alone = alone + jnp.where(weight[k] > 0, each, 0.0) * weight[k]
-            priors = priors + prior
-        return jax.scipy.special.logsumexp(total, axis=0) + alone, priors
+        def shared(u, effect):
+            return sum(rows(m, k, u, effect)[0] for k, m in enumerate(self.members) if EFFECT_INPUT in m.inputs)
+
+        everything = [rows(m, k, u, jnp.zeros(size)) for k, m in enumerate(self.members)]
+        priors = sum((prior for _, prior in everything), jnp.zeros(()))
+        total = sum((r for (r, _), m in zip(everything, self.members, strict=True) if EFFECT_INPUT not in m.inputs), jnp.zeros(size))
+        if any(EFFECT_INPUT in m.inputs for m in self.members):
+            fixed = jax.tree.map(jax.lax.stop_gradient, dict(u))
+            total = total + log_integral(lambda effect: shared(u, effect), lambda effect: shared(fixed, effect), size)
+        return total, priors
 
     def potential(self, u: Arrays, inputs: Arrays, y: jax.Array, weight: jax.Array) -> jax.Array:
         """Negative log posterior density."""
