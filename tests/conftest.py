@@ -12,6 +12,7 @@ import bayesdtr as dtr
 ANALYSES = {"codiacs_analysis", "adhd_analysis", "hypertension_analysis", "any_analysis"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests run in one process: a file's, those of a folder that shares fitted posteriors, and those of all files with an analysis below."""
     fits = {item.path for item in items if ANALYSES & set(getattr(item, "fixturenames", ()))}
