@@ -53,7 +53,7 @@ def _folder() -> Path | None:
     cache = cache_folder()
     if cache is None:
         return None
-    folder = cache.parent / "programs" / fingerprint()
+    folder = cache / "programs" / fingerprint()
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True)
