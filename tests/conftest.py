@@ -1,10 +1,14 @@
 """Fixtures shared by the whole suite."""
 
 import dataclasses
+import gc
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 import bayesdtr as dtr
@@ -19,6 +23,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "analyses" if item.path in fits else "properties" if item.path.parent.name == "properties" else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+MOST_MAPS = 30_000
+"""Memory maps of a process, of which Linux allows 65,530, before its programs are dropped; each program takes some."""
+
+
+def drop_programs() -> None:
+    """Forget every compiled program and whatever holds one."""
+    for module in [m for name, m in sys.modules.items() if name.startswith("bayesdtr")]:
+        for value in list(vars(module).values()):
+            if callable(getattr(value, "cache_clear", None)):
+                value.cache_clear()
+    jax.clear_caches()
+    gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs() -> Iterator[None]:
+    """Between files, drop the programs of a process that has many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        drop_programs()
 
 
 @pytest.fixture(scope="session")
