@@ -84,6 +84,7 @@ def test_the_prior_of_conjugate_cells_is_theirs():
     assert starts is not None and abs(starts["p"] - 0.5) < 4 * 0.5 / np.sqrt(4000)
 
 
+@pytest.mark.slow
 def test_regression_knows_the_clusters():
     """Where the best option differs between sites, the regression route must say so, as the tree does."""
     rng = np.random.default_rng(5)

@@ -322,6 +322,7 @@ def test_rules_by_simulation_agree_with_the_grid(continuous, monkeypatch, fitted
         assert simulated.draws[pair].mean() == pytest.approx(draws.mean(), abs=0.05)
 
 
+@pytest.mark.slow
 def test_counts_with_exposure_are_left_out_and_replicated_with_their_own():
     """Poisson against negative binomial on overdispersed counts: each patient's own time at risk enters density and replicates."""
     rng = np.random.default_rng(6)
@@ -345,6 +346,7 @@ def test_counts_with_exposure_are_left_out_and_replicated_with_their_own():
     assert compared.regimes["stacked"].rules() == ["a: q"] and "negative binomial" in str(compared)
 
 
+@pytest.mark.slow
 def test_levels_and_their_utilities():
     """An ordinal response valued level by level: one model stacked with itself answers as it does alone, cell tables included."""
     study = Study(
