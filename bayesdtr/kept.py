@@ -25,6 +25,8 @@ from jax import export
 from .runtime import cache_folder, prepare
 
 COMPUTED_WITH = ("jax", "jaxlib", "numpyro", "pymc", "pytensor", "numpy")
+SETTINGS = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_default_matmul_precision")
+"""Settings of the process that change what a function is traced to."""
 UNUSED_DAYS = 30
 """Entries of another version that nobody has added to for so long are removed."""
 _DIGEST = 32
@@ -120,11 +122,13 @@ class Kept:
     function : callable
         Pure, of trees of arrays (dicts and tuples), to such a tree. Random keys travel as raw data.
     address : str or None
-        Names the function: a digest of all that its body depends on. With None nothing is kept.
+        Of the response that the function is made from (:class:`bayesdtr.model.CompiledResponse`). With None nothing is kept.
+    *what : str
+        Names the function among those of the response: all else that its body depends on.
     """
 
-    def __init__(self, function: Callable[..., Any], address: str | None):
-        self._function, self._address = function, address
+    def __init__(self, function: Callable[..., Any], address: str | None, *what: str):
+        self._function, self._address = function, None if address is None else digest(address, *what)
         self._programs: dict[Any, Program] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -145,7 +149,8 @@ class Kept:
         if self._address is None or _folder() is None:
             traced = jax.jit(self._function)
             return Program(traced.lower(*shapes).compile(), jax.eval_shape(traced, *shapes))
-        name = digest(self._address, jax.default_backend(), str(signature))
+        settings = [str(getattr(jax.config, name)) for name in SETTINGS]
+        name = digest(self._address, jax.default_backend(), *settings, str(signature))
         text = read(name)
         if text is None:
             text = export.export(jax.jit(self._function))(*shapes).serialize()

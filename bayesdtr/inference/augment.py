@@ -140,12 +140,12 @@ class Sampler:
 
     def propose(self, g: Gap, us: Any, record: Record, columns: dict[str, Any], random: Any) -> Any:
         """Values from a variable's own model given what comes before it, shape (p,)."""
+        from ..model.distributions import quantile
+
         k = [c.name for c in self.compiled].index(g.name)
         compiled, part = self.compiled[k], record.parts[k]
         inputs, _, _ = gaps.data_of(compiled, part, columns, True, record.patients)
         law = compiled.predict(compiled.constrain(us[k], inputs), inputs)
-        from ..model.distributions import quantile
-
         return quantile(law, jax.random.uniform(random, record.patients.shape, minval=1e-12), compiled.whole)
 
     def metropolis(self, g: Gap, us: Any, record: Record, columns: dict[str, Any], width: Any, random: Any) -> tuple[Any, Any]:

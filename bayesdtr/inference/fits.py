@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import InferenceError, VerdictWarning, did_you_mean, listing
-from ..kept import Kept, digest
+from ..kept import Kept
 from ..model import CompiledResponse, compile_response
 from ..runtime import Progress, double_precision, key, progress
 from ..study.study import Study
@@ -158,15 +158,17 @@ def _expectation(compiled: CompiledResponse, worth: tuple[float, ...] | None) ->
         inputs = {n: rows[n] if n in rows else numbers[n] for n in compiled.inputs}
         return jax.vmap(lambda p: mean(compiled.predict(p, inputs)))(parameters)
 
-    return Kept(jax.vmap(one, in_axes=(0, None, 0)), None if compiled.address is None else digest(compiled.address, "expectation", str(worth)))
+    return Kept(jax.vmap(one, in_axes=(0, None, 0)), compiled.address, "expectation", str(worth))
 
 
-def _check(study: Any, seed: Any, engine: Any, numbers: Mapping[str, tuple[Any, int]]) -> None:
+def _check(study: Any, seed: Any, engine: Any, corrected: bool, numbers: Mapping[str, tuple[Any, int]]) -> None:
     """Raise InferenceError for an argument of :func:`fit_many` that is out of range."""
     if not isinstance(study, Study):
         raise InferenceError(f"fit_many takes a Study first, got {type(study).__name__}.")
     if engine not in ENGINES:
         raise InferenceError(f"fit_many: no engine {engine!r}; engines: {listing(ENGINES)}{did_you_mean(engine, ENGINES)}")
+    if corrected and engine != "laplace":
+        raise InferenceError(f"fit_many: corrected=True corrects Laplace's approximation; leave it out under engine={engine!r}.")
     for name, (value, least) in {"seed": (seed, 0), **numbers}.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise InferenceError(f"fit_many: {name} must be a whole number of at least {least}, got {value!r}.")
@@ -224,7 +226,7 @@ def fit_many(
         When an argument is out of range, or "laplace" is asked of a model without linear predictors.
     """
     batch = BATCH.get(engine, 1) if batch is None else batch
-    _check(study, seed, engine, {
+    _check(study, seed, engine, corrected, {
         "draws": (draws, 4), "warmup": (warmup, 10), "chains": (chains, 1), "first": (first, 0), "batch": (batch, 1)})
     stack = stacked(study, data, cluster_labels)
     found, diagnostics = {}, {}
@@ -252,9 +254,8 @@ def _executable(
     )
     with double_precision():
         batched = jax.vmap(one, in_axes=(None, 0, 0)) if engine == "laplace" else functools.partial(_in_turn, one)
-        how = [engine, *map(str, (draws, warmup, chains, checked, corrected))]
-        address = None if compiled.address is None else digest(compiled.address, "many", *how)
-        return Kept(batched, address).fetch(np.zeros((), dtype=np.int64), ids, data)
+        how = map(str, (engine, draws, warmup, chains, checked, corrected))
+        return Kept(batched, compiled.address, "many", *how).fetch(np.zeros((), dtype=np.int64), ids, data)
 
 
 def _warn(response: str, khat: np.ndarray | None, first: int) -> None:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..kept import Kept, digest
+from ..kept import Kept
 from ..model import CompiledResponse
 from ..runtime import double_precision, key, progress
 from .coordinates import latent as latent_model
@@ -211,8 +211,7 @@ def _executable(compiled: CompiledResponse, signature: tuple[Any, ...], size: in
         values, log_weights = propose(compiled, data, key(seed, compiled.name, "laplace"), size)
         return values, *smooth(log_weights)
 
-    address = None if compiled.address is None else digest(compiled.address, "laplace", str(size))
-    return Kept(run, address).fetch(np.zeros((), dtype=np.int64), data)
+    return Kept(run, compiled.address, "laplace", str(size)).fetch(np.zeros((), dtype=np.int64), data)
 
 
 def systematic(log_weights: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

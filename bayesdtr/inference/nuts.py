@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..kept import Kept, Program, digest
+from ..kept import Kept, Program
 from ..model import CompiledResponse
 from ..runtime import Progress, double_precision, key, progress
 from .coordinates import chart, potential, start_of, to_model
@@ -92,8 +92,7 @@ def _executables(
         return _plain(later), out
 
     def kept(function, what):
-        how = (what, str(warmup), str(target_accept), str(CHUNK))
-        return Kept(function, None if compiled.address is None else digest(compiled.address, *how))
+        return Kept(function, compiled.address, what, str(warmup), str(target_accept), str(CHUNK))
 
     with double_precision():
         first = kept(lambda data: _plain(lay_out(data)), "lay out").fetch(data)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..kept import Kept, digest
+from ..kept import Kept
 from ..model import CompiledResponse
 from ..runtime import in_double_precision
 from ..study.families import Bernoulli, Family, Normal, StudentT
@@ -87,7 +87,7 @@ def _curvature(compiled: CompiledResponse, names: tuple[str, ...]) -> Kept:
 
         return {name: own(name) for name in names}
 
-    return Kept(run, None if compiled.address is None else digest(compiled.address, "curvature", *names))
+    return Kept(run, compiled.address, "curvature", *names)
 
 
 @in_double_precision

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from ..kept import Kept, digest
+from ..kept import Kept
 from ..runtime import in_double_precision
 from .compile import CompiledResponse
 from .linked import LinkedResponse
@@ -32,7 +32,7 @@ def _function(compiled: CompiledResponse, what: str, paired: bool) -> Kept:
         axis = 0 if paired else None
         return jax.vmap(lambda p, r, e: one(p, {**shared, **r}, e), in_axes=(0, axis, axis))(parameters, rows, extra)
 
-    return Kept(many, None if compiled.address is None else digest(compiled.address, what, str(paired)))
+    return Kept(many, compiled.address, what, str(paired))
 
 
 def _pad(array: np.ndarray, size: int, axis: int = 0) -> np.ndarray:

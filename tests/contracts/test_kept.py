@@ -65,6 +65,18 @@ def test_other_shapes_and_other_addresses_are_other_programs(folder):
     assert retraced == [(3,)] and len(list(folder.iterdir())) == 3
 
 
+def test_settings_that_change_a_trace_make_another_program(folder):
+    run(counted("f")[0])
+    before = jax.config.jax_default_matmul_precision
+    try:
+        jax.config.update("jax_default_matmul_precision", "highest")
+        other, traced = counted("f")
+        run(other)
+    finally:
+        jax.config.update("jax_default_matmul_precision", before)
+    assert traced == [(3,)] and len(list(folder.iterdir())) == 2
+
+
 def test_without_an_address_nothing_is_kept(folder):
     first, traced = counted(None)
     assert float(run(first)["pair"][0]) == 3 and traced and not list(folder.iterdir())

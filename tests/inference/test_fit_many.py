@@ -118,6 +118,8 @@ def test_bad_arguments_are_named(frames):
         dtr.fit_many(study, frames, seed=1, engine="laplce")
     with pytest.raises(dtr.InferenceError, match="draws must be a whole number"):
         dtr.fit_many(study, frames, seed=1, draws=0)
+    with pytest.raises(dtr.InferenceError, match="corrected=True corrects Laplace's"):
+        dtr.fit_many(study, frames, seed=1, engine="nuts", corrected=True)
     with pytest.raises(dtr.DataError, match="lack 'y'"):
         dtr.fit_many(study, {"a": np.zeros((2, 3))}, seed=1)
     with pytest.raises(dtr.DataError, match="code 2"):
