@@ -3,7 +3,8 @@
 The coefficients of a latent Gaussian model are Normal given the few other parameters, up to the
 likelihood's skewness; those few are drawn from a two-piece Student's t around the mode of their marginal
 density. Each draw is weighed against the exact posterior density, the weights are Pareto-smoothed, and
-their shape k-hat says whether they can be trusted. Other models are treated as Normal as a whole.
+their shape k-hat says whether they can be trusted. Where a few coefficients meet a likelihood that is not Normal,
+proposals are made in rounds (:mod:`matching`). Other models are treated as Normal as a whole.
 The design follows Rue, Martino & Chopin (2009), JRSS B 71:319, with importance weights in place of a
 grid's.
 """
@@ -20,6 +21,7 @@ from ..model import CompiledResponse
 from ..runtime import double_precision, key, progress
 from .coordinates import latent as latent_model
 from .latent import Arrays, Data, Latent
+from .matching import KEPT, ROUNDS, Frame, matched, standard
 from .nuts import Block, Draws
 from .pareto import smooth
 from .pilot import Pilot, climb, conditional, find, likelihood, log_joint, marginal, relative
@@ -141,42 +143,62 @@ def conditional_draw(
 def propose(compiled: CompiledResponse, data: Data, seed: jax.Array, size: int) -> tuple[dict[str, jax.Array], jax.Array]:
     """Proposals, reported quantities ``[proposal, ...]``, and their log weights ``[proposal]``."""
     model = latent_model(compiled, data[0])
-    parts = _plain(compiled, data) if model is None else _hierarchical(model, data)
-    d, scales, one, named = parts
-    keys = jax.random.split(seed, size)
-
-    def draw(k):
-        w, log_q = two_piece(jax.random.fold_in(k, 0), scales, d <= HEAVY)
-        found = one(w, jax.random.fold_in(k, 1))
-        return compiled.constrain(named(found), data[0]), found.log_weight - log_q
-
-    return jax.lax.map(draw, keys, batch_size=min(size, 128))
+    if model is None:
+        found, named = _whole(compiled, data, jax.random.split(seed, size))
+    else:
+        found = _hierarchical(model, data, seed, size)
+        named = lambda at: {**model.other(at.other), **model.named(at.x)}  # noqa: E731
+    values = _each(lambda at: compiled.constrain(named(at), data[0]), found)
+    return values, found.log_weight
 
 
-def _hierarchical(model: Latent, data: Data):
-    """Pieces of :func:`propose` for a latent Gaussian model."""
+def _each(function: Any, arguments: Any) -> Any:
+    """Apply a function to every proposal, some at a time."""
+    return jax.lax.map(function, arguments, batch_size=128)
+
+
+def _hierarchical(model: Latent, data: Data, seed: jax.Array, size: int) -> Proposal:
+    """Proposals from a latent Gaussian model."""
     pilot = find(model, data)
     skew = skewness(model, pilot, data)
     scales = halves(lambda w: marginal(model, pilot, pilot.psi + pilot.spread @ w, data), model.d)
 
-    def one(w, seed):
+    def draw(seed, frame):
+        w, log_q = two_piece(jax.random.fold_in(seed, 0), scales, model.d <= HEAVY)
         other = pilot.psi + pilot.spread @ w
         psi = model.other(other)
-        z, log_q = _normals(seed, model)
+        e, log_r = _normals(jax.random.fold_in(seed, 1), model)
+        z = frame.place(e)
         x, jacobian, ratio = conditional_draw(model, pilot, skew, psi, z, data)
-        return Proposal(other, x, log_joint(model, pilot, x, psi, ratio, data) + jacobian - log_q)
+        log_weight = log_joint(model, pilot, x, psi, ratio, data) + jacobian + frame.log_volume - log_q - log_r
+        return Proposal(other, x, log_weight), z
 
-    return model.d, scales, one, lambda found: {**model.other(found.other), **model.named(found.x)}
+    if not widened(model):
+        frame = standard(model.p)
+        return _each(lambda k: draw(k, frame)[0], jax.random.split(seed, size))
+
+    def round_(frame: Frame, keys):
+        found, z = _each(lambda k: draw(k, frame), keys)
+        return matched(z, found.log_weight), found
+
+    of_round = -(-size // KEPT)
+    found = jax.lax.scan(round_, standard(model.p), jax.random.split(seed, (ROUNDS, of_round)))[1]
+    return jax.tree.map(lambda v: v[-KEPT:].reshape(-1, *v.shape[2:])[:size], found)
+
+
+def widened(model: Latent) -> bool:
+    """Whether a share of the coefficients' proposals is twice as wide, and proposals are made in rounds.
+
+    Where few coefficients meet a likelihood that is not Normal, so that the weights stay bounded in the
+    tails; with many coefficients such draws would all be wasted.
+    """
+    return not model.quadratic and model.p <= HEAVY
 
 
 def _normals(seed: jax.Array, model: Latent) -> tuple[jax.Array, jax.Array]:
-    """Standard coordinates of the coefficients and their log density.
-
-    Where few coefficients meet a likelihood that is not Normal, a share of the draws is twice as wide, so
-    that the weights stay bounded in the tails; with many coefficients such draws would all be wasted.
-    """
+    """Standard coordinates of the coefficients and their log density."""
     z = jax.random.normal(seed, (model.p,))
-    if model.quadratic or model.p > HEAVY:
+    if not widened(model):
         return z, -0.5 * z @ z
     z = z * jnp.where(jax.random.uniform(jax.random.fold_in(seed, 1)) < WIDE, 2.0, 1.0)
     return z, log_widened(0.5 * z @ z, model.p, WIDE)
@@ -187,19 +209,19 @@ def log_widened(square: jax.Array, p: int, share: float) -> jax.Array:
     return jnp.logaddexp(jnp.log1p(-share) - square, jnp.log(share) - 0.25 * square - p * jnp.log(2.0))
 
 
-def _plain(compiled: CompiledResponse, data: Data):
-    """Pieces of :func:`propose` for a model without linear structure: Normal as a whole."""
+def _whole(compiled: CompiledResponse, data: Data, keys: jax.Array) -> tuple[Proposal, Any]:
+    """Proposals from a model without linear structure, Normal as a whole, and what names their parameters."""
     begin = compiled.initial(data[0])
     start, named = jax.flatten_util.ravel_pytree(begin)
     density = lambda flat: -compiled.potential(named(flat), *data)  # noqa: E731
     at, spread = climb(density, start, 100, sds=(1e-8, 1e8), longest=1e8)
     scales = halves(lambda w: density(at + spread @ w), len(at))
 
-    def one(w, seed):
-        del seed
-        return Proposal(at + spread @ w, jnp.zeros(0), density(at + spread @ w))
+    def draw(seed):
+        w, log_q = two_piece(jax.random.fold_in(seed, 0), scales, len(at) <= HEAVY)
+        return Proposal(at + spread @ w, jnp.zeros(0), density(at + spread @ w) - log_q)
 
-    return len(at), scales, one, lambda found: named(found.other)
+    return _each(draw, keys), lambda found: named(found.other)
 
 
 @functools.lru_cache(maxsize=64)

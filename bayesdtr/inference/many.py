@@ -5,8 +5,8 @@ conditional mode only; the other parameters are integrated over a fixed quasi-ra
 each data set's posterior, through the quadratic view of the likelihood at the mode (exact for Normal
 responses), and the coefficients' means are corrected for the likelihood's skewness. Draws come from a
 scrambled Sobol sequence, shifted at random for each data set: their averages have far smaller errors than
-those of as many independent draws. Where they are to be corrected, some are spread wider, all are weighed against
-the exact posterior, and they are resampled.
+those of as many independent draws. Where they are to be corrected, they are made in rounds (:mod:`matching`),
+some spread wider, weighed against the exact posterior, and resampled.
 """
 
 import functools
@@ -18,8 +18,9 @@ import numpy as np
 
 from ..model import CompiledResponse
 from .coordinates import latent as latent_model
-from .laplace import HEAVY, WIDE, halves, log_widened, skewness, students_t
+from .laplace import WIDE, halves, log_widened, skewness, students_t, widened
 from .latent import Data, Latent
+from .matching import KEPT, ROUNDS, Frame, matched, standard
 from .pareto import smooth
 from .pilot import Pilot, find, log_joint, marginal, relative
 from .transport import factor
@@ -82,54 +83,97 @@ def approximate(
     model = latent_model(compiled, data[0])
     assert model is not None
     table = tables(model.d, model.p, draws)
+    for_design, for_draws = jax.random.split(seed)
+    mixture = _mixture(model, table.design + jax.random.uniform(for_design, (model.d,)), data, SPREAD if corrected else 0.0)
+    diagnostics = {"ess_design": mixture.ess}
+    if corrected and widened(model):
+        point, x, log_ratios = _rounds(mixture, model, table.draws, for_draws, data)
+    else:
+        point, x, z = mixture.draw((table.draws + jax.random.uniform(for_draws, (1 + model.p,))) % 1.0)
+        if corrected or checked:
+            kept = slice(None, None, 1 if corrected else max(1, draws // checked))
+            log_ratios = mixture.exact(model, point[kept], x[kept], data) + 0.5 * jnp.sum(z[kept] ** 2, axis=1)
+    if corrected or checked:
+        weights, diagnostics["khat"] = smooth(log_ratios)
+    if corrected:
+        diagnostics["ess"] = 1.0 / jnp.sum(jnp.exp(2 * weights))
+        picked = _systematic(weights, draws, jax.random.uniform(jax.random.fold_in(seed, 2)))
+        point, x = point[picked], x[picked]
+    values = jax.vmap(lambda other, x: compiled.constrain({**model.other(other), **model.named(x)}, data[0]))(mixture.others[point], x)
+    return values, diagnostics
+
+
+class Mixture(NamedTuple):
+    """The approximation: at each point of a design over the other parameters, Normal coefficients.
+
+    Attributes
+    ----------
+    others : array, shape (point, d)
+    centres, roots : array, shapes (point, p) and (point, p, p)
+        Of the coefficients at each point; rows of a root belong to standard coordinates.
+    log_share : array, shape (point,)
+        Of the draws made there.
+    log_density : array, shape (point,)
+        Of draws with standard coordinates 0, but for constants: a point's share over its weight in the design, times the density
+        that the design is spread with, over the roots' determinant.
+    ess : scalar
+        Effective number of points.
+    """
+
+    others: jax.Array
+    centres: jax.Array
+    roots: jax.Array
+    log_share: jax.Array
+    log_density: jax.Array
+    ess: jax.Array
+
+    def draw(self, uniforms: jax.Array, widths: np.ndarray | float = 1.0, frame: Frame | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Points, coefficients and their standard coordinates (before the frame) from numbers in the unit cube, shape (draw, 1 + p)."""
+        point = jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(self.log_share)), uniforms[:, 0]), DESIGN - 1)
+        z = widths * jax.scipy.special.ndtri(jnp.clip(uniforms[:, 1:], 1e-12, 1 - 1e-12))
+        placed = z if frame is None else frame.place(z)
+        return point, self.centres[point] + jnp.einsum("dkp,dk->dp", self.roots[point], placed), z
+
+    def exact(self, model: Latent, point: jax.Array, x: jax.Array, data: Data) -> jax.Array:
+        """Exact log posterior density of draws over their density but for the standard coordinates' part."""
+        return jax.vmap(lambda other, x: model.joint(x, model.other(other), data))(self.others[point], x) - self.log_density[point]
+
+
+def _mixture(model: Latent, design: jax.Array, data: Data, spread: float) -> Mixture:
+    """Stretch a design to one data set's posterior; a share `spread` of the draws goes to all points alike."""
     view = model.viewed()
     pilot = find(model, data, view=view)
     skew = skewness(model, pilot, data)
     scales = halves(lambda w: marginal(view, pilot, pilot.psi + pilot.spread @ w, data), model.d)
-    for_design, for_draws = jax.random.split(seed)
-    sides, log_density = students_t((table.design + jax.random.uniform(for_design, (model.d,))) % 1.0)
+    sides, log_density = students_t(design % 1.0)
     sides_scale = jnp.where(sides > 0, scales[0], scales[1])
-    w = sides_scale * sides
-    others = pilot.psi + w @ pilot.spread.T
+    others = pilot.psi + (sides_scale * sides) @ pilot.spread.T
     centres, roots, jacobians, marginals = jax.vmap(lambda other: _point(view, pilot, skew, other, data))(others)
-    spread_density = log_density - jnp.sum(jnp.log(sides_scale), axis=1)
-    log_weights = marginals - spread_density
+    density = log_density - jnp.sum(jnp.log(sides_scale), axis=1)
+    log_weights = marginals - density
     log_weights = jax.nn.log_softmax(jnp.where(jnp.isfinite(log_weights), log_weights, -jnp.inf))
-    picking = jnp.logaddexp(jnp.log1p(-SPREAD) + log_weights, jnp.log(SPREAD / DESIGN)) if corrected else log_weights
-    uniforms = (table.draws + jax.random.uniform(for_draws, (1 + model.p,))) % 1.0
-    point = jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(picking)), uniforms[:, 0]), DESIGN - 1)
-    z = jax.scipy.special.ndtri(jnp.clip(uniforms[:, 1:], 1e-12, 1 - 1e-12))
-    widths = _widths(model, draws) if corrected else 1.0
-    z = widths * z
-    x = centres[point] + jnp.einsum("dkp,dk->dp", roots[point], z)
-    diagnostics = {"ess_design": 1.0 / jnp.sum(jnp.exp(2 * log_weights))}
-    if checked or corrected:
-        kept = slice(None, None, 1 if corrected else max(1, draws // checked))
-        exact = jax.vmap(lambda other, x: model.joint(x, model.other(other), data))(others[point[kept]], x[kept])
-        mixed = corrected and not isinstance(widths, float)
-        square = 0.5 * jnp.sum((z[kept] / (INFLATED if mixed else 1.0)) ** 2, axis=1)
-        # A point's density among the draws: its weight over its weight in the design, times the density the design is spread with.
-        proposed = (picking + spread_density - jacobians)[point[kept]] + (log_widened(square, model.p, 1 / STRIDE) if mixed else -square)
-        weights, diagnostics["khat"] = smooth(exact - proposed)
-        if corrected:
-            diagnostics["ess"] = 1.0 / jnp.sum(jnp.exp(2 * weights))
-            picked = _systematic(weights, jax.random.uniform(jax.random.fold_in(seed, 2)))
-            point, x = point[picked], x[picked]
-    values = jax.vmap(lambda other, x: compiled.constrain({**model.other(other), **model.named(x)}, data[0]))(others[point], x)
-    return values, diagnostics
+    share = jnp.logaddexp(jnp.log1p(-spread) + log_weights, jnp.log(spread / DESIGN)) if spread else log_weights
+    return Mixture(others, centres, roots, share, share + density - jacobians, 1.0 / jnp.sum(jnp.exp(2 * log_weights)))
 
 
-def _widths(model: Latent, draws: int) -> jax.Array | float:
-    """Factors of the draws' standard coordinates, shape (draw, 1); 1 where the conditional law is exact, or where all wide draws would be wasted."""
-    if model.quadratic or model.p > HEAVY:
-        return 1.0
-    return INFLATED * jnp.where(np.arange(draws) % STRIDE == STRIDE - 1, 2.0, 1.0)[:, None]
+def _rounds(mixture: Mixture, model: Latent, table: np.ndarray, seed: jax.Array, data: Data) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Points, coefficients and log ratios of the draws of the last rounds."""
+    widths = INFLATED * np.where(np.arange(len(table)) % STRIDE == STRIDE - 1, 2.0, 1.0)[:, None]
+
+    def round_(frame: Frame, shift):
+        point, x, e = mixture.draw((table + shift) % 1.0, widths, frame)
+        proposed = log_widened(0.5 * jnp.sum((e / INFLATED) ** 2, axis=1), model.p, 1 / STRIDE)
+        log_ratios = mixture.exact(model, point, x, data) + frame.log_volume - proposed
+        return matched(frame.place(e), log_ratios), (point, x, log_ratios)
+
+    found = jax.lax.scan(round_, standard(model.p), jax.random.uniform(seed, (ROUNDS, 1 + model.p)))[1]
+    return jax.tree.map(lambda v: v[-KEPT:].reshape(-1, *v.shape[2:]), found)
 
 
-def _systematic(log_weights: jax.Array, shift: jax.Array) -> jax.Array:
-    """Indices of as many draws as there are weights, by systematic resampling; in order, so that neighbours stay spread."""
+def _systematic(log_weights: jax.Array, count: int, shift: jax.Array) -> jax.Array:
+    """Indices of `count` draws by systematic resampling; in order, so that neighbours stay spread."""
     edges = jnp.cumsum(jnp.exp(log_weights))
-    levels = (shift + jnp.arange(len(edges))) / len(edges)
+    levels = (shift + jnp.arange(count)) / count
     return jnp.minimum(jnp.searchsorted(edges / edges[-1], levels), len(edges) - 1)
 
 

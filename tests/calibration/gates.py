@@ -238,7 +238,7 @@ def _p_best(fits):
     return fits.p_best("y", AVERAGE, None if levels is None else dict(zip(levels, range(len(levels)), strict=True)))[:, 1]
 
 
-def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 2048) -> Trial:
+def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 4096) -> Trial:
     """``fit_many(engine="laplace")``."""
     begin = time.perf_counter()
     fits = dtr.fit_many(declared, data, seed=5, draws=draws, khat=True, corrected=corrected)
