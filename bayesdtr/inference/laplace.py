@@ -179,7 +179,7 @@ def _hierarchical(model: Latent, data: Data, seed: jax.Array, size: int) -> Prop
 
     def round_(frame: Frame, keys):
         found, z = _each(lambda k: draw(k, frame), keys)
-        return matched(z, found.log_weight), found
+        return matched(z, smooth(found.log_weight)[0]), found
 
     of_round = -(-size // KEPT)
     found = jax.lax.scan(round_, standard(model.p), jax.random.split(seed, (ROUNDS, of_round)))[1]

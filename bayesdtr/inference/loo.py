@@ -25,7 +25,7 @@ from ..study.timeline import Response
 from . import exact
 from .fit import blocks_of
 from .nuts import Block, sample
-from .posterior import Posterior
+from .posterior import Posterior, stored
 
 GOOD_K = 0.7
 """Above this shape of the tail, importance sampling cannot be relied on (Vehtari et al. 2024)."""
@@ -117,7 +117,8 @@ class LeaveOneOut:
     ----------
     elpd, p_loo, khat : mapping of str to array, shape (patient,)
         By response: expected log predictive density, effective number of parameters, and shape of
-        the importance weights' tail; NaN for patients without the response.
+        the importance weights' tail; NaN for patients without the response. Responses that share
+        parameters count as one, under their names: "r and y".
     refitted : mapping of str to array of bool, shape (patient,)
         For whom the model was fitted again without the patient, so that `khat` does not matter.
     """
@@ -147,7 +148,7 @@ def relative_efficiency(posterior: Posterior, response: str) -> float:
     """Effective draws per draw, averaged over a response's parameters; 1 for independent draws and for models without parameters."""
     from arviz_stats import ess
 
-    names = [variable(response, p) for p in posterior.compiled(response).parameters]
+    names = [stored(response, p) for p in posterior.compiled(response).parameters]
     if posterior.engine == "exact" or not names or posterior.shape[0] < 2:
         return 1.0
     found = ess(posterior.tree[POSTERIOR].to_dataset()[names], method="mean")
@@ -200,32 +201,49 @@ def leave_one_out(posterior: Posterior, *, refit: bool = False) -> LeaveOneOut:
     """
     tables: tuple[dict[str, np.ndarray], ...] = ({}, {}, {}, {})
     thin = -(-posterior.size // MOST_DRAWS)
-    for response in posterior.study.responses:
-        seen = np.flatnonzero(posterior.trajectories.observed(response.name))
+    for unit in units(posterior):
+        seen = np.flatnonzero(np.any([posterior.trajectories.observed(n) for n in unit], axis=0))
         found = np.full((4, posterior.trajectories.n), np.nan)
         found[3] = False
-        efficiency = min(1.0, relative_efficiency(posterior, response.name) * thin)
+        efficiency = min(1.0, min(relative_efficiency(posterior, n) for n in unit) * thin)
         step = max(1, BLOCK // -(-posterior.size // thin))
         for begin in range(0, len(seen), step):
             rows = seen[begin : begin + step]
-            values = log_likelihood(posterior, response.name, rows, thin)
-            if not np.isfinite(values).all():
-                bad = posterior.trajectories.ids[rows[~np.isfinite(values).all(axis=0)][0]]
-                raise InferenceError(
-                    f"Response {response.name!r}: some draws give the observed value of patient {bad} a density of zero or infinity, so "
-                    "leaving patients out is not possible; look at the model's support."
-                )
-            found[:3, rows] = _smoothed(values, efficiency)
+            found[:3, rows] = _smoothed(_of_unit(posterior, unit, rows, thin), efficiency)
         for row in np.flatnonzero(found[2] > GOOD_K) if refit else ():
-            elpd = refitted_density(posterior, response.name, int(row))
+            elpd = refitted_density(posterior, unit, int(row))
             found[0, row], found[1, row], found[3, row] = elpd, found[0, row] + found[1, row] - elpd, True
         for table, row in zip(tables, found, strict=True):
-            table[response.name] = row
+            table[" and ".join(unit)] = row
     return LeaveOneOut(*tables[:3], {n: v.astype(bool) for n, v in tables[3].items()})
 
 
-def refitted_density(posterior: Posterior, response: str, row: int) -> float:
-    """Log predictive density of a patient's response under the posterior of all others, by a new fit of that response.
+def units(posterior: Posterior) -> list[tuple[str, ...]]:
+    """Names of the responses that are left out together: those that share parameters, at the place of their first, and each other one."""
+    shared = posterior.study.shared
+    return [tuple(shared) if r.name in shared else (r.name,) for r in posterior.study.responses if r.name not in shared[1:]]
+
+
+def _of_unit(posterior: Posterior, unit: tuple[str, ...], rows: np.ndarray, thin: int) -> np.ndarray:
+    """Log density of all that was observed of some patients, shape (draw, row)."""
+    total = np.zeros((-(-posterior.size // thin), len(rows)))
+    for response in unit:
+        seen = posterior.trajectories.observed(response)[rows]
+        if not seen.any():
+            continue
+        values = log_likelihood(posterior, response, rows[seen], thin)
+        if not np.isfinite(values).all():
+            bad = posterior.trajectories.ids[rows[seen][~np.isfinite(values).all(axis=0)][0]]
+            raise InferenceError(
+                f"Response {response!r}: some draws give the observed value of patient {bad} a density of zero or infinity, so "
+                "leaving patients out is not possible; look at the model's support."
+            )
+        total[:, seen] += values
+    return total
+
+
+def refitted_density(posterior: Posterior, unit: tuple[str, ...], row: int) -> float:
+    """Log predictive density of a patient's response, or responses, under the posterior of all others, by a new fit.
 
     Scales, hence priors, stay as they were. Conjugate cells are drawn anew; other posteriors are
     sampled with the patient's weight at zero, whatever engine drew them.
@@ -235,22 +253,38 @@ def refitted_density(posterior: Posterior, response: str, row: int) -> float:
     InferenceError
         When the others alone do not determine the posterior.
     """
+    t = posterior.trajectories
+    drawn = (_exact_without if posterior.engine == "exact" else _sampled_without)(posterior, unit, row)
+    here = np.array([row])
+    observed = [n for n in unit if t.observed(n)[row]]
+    return float(_log_mean_exp(sum(_log_density(posterior, n, drawn[n], here) for n in observed))[0])
+
+
+def _exact_without(posterior: Posterior, unit: tuple[str, ...], row: int) -> dict[str, Mapping[str, np.ndarray]]:
+    t, study, (name,) = posterior.trajectories, posterior.study, unit
+    node, size = study[name], min(posterior.size, MOST_DRAWS)
+    assert isinstance(node, Response)
+    try:
+        return {name: exact.draw(study, t.subset(np.delete(np.arange(t.n), row)), node, size=size, seed=posterior.seed)}
+    except InferenceError as error:
+        raise InferenceError(f"Without patient {t.ids[row]} there is no posterior to predict with. {error}") from error
+
+
+def _sampled_without(posterior: Posterior, unit: tuple[str, ...], row: int) -> dict[str, Mapping[str, np.ndarray]]:
     t, study = posterior.trajectories, posterior.study
-    if posterior.engine == "exact":
-        node = study[response]
-        assert isinstance(node, Response)
-        try:
-            drawn = exact.draw(study, t.subset(np.delete(np.arange(t.n), row)), node, size=min(posterior.size, MOST_DRAWS), seed=posterior.seed)
-        except InferenceError as error:
-            raise InferenceError(f"Without patient {t.ids[row]} there is no posterior to predict with. {error}") from error
-    else:
-        block = next(b for b in blocks_of(study, t, dict(posterior.scales)) if b.compiled.name == response)
-        weight = np.where(np.arange(t.n) == row, 0.0, block.weight)
-        chains, draws = posterior.shape
-        without = Block(block.compiled, block.inputs, block.y, weight)
-        (made,) = sample([without], seed=posterior.seed, draws=draws, warmup=WARMUP, chains=chains, show=False)
-        drawn = {p: v.reshape(chains * draws, *v.shape[2:]) for p, v in made.values.items()}
-    return float(_log_mean_exp(_log_density(posterior, response, drawn, np.array([row])))[0])
+    blocks = []
+    for block in blocks_of(study, t, dict(posterior.scales)):
+        weight = np.where(np.arange(t.n) == row, 0.0, block.weight)  # [patient], or [response, patient] of responses that share parameters
+        blocks.append(Block(block.compiled, block.inputs, block.y, weight))
+    # Blocks of responses that share nothing come first, in time order, and those that share parameters are one at the end.
+    alone = [r.name for r in study.responses if r.name not in study.shared]
+    block = blocks[-1] if unit[0] in study.shared else blocks[alone.index(unit[0])]
+    chains, draws = posterior.shape
+    (made,) = sample([block], seed=posterior.seed, draws=draws, warmup=WARMUP, chains=chains, show=False)
+    values = {p: v.reshape(chains * draws, *v.shape[2:]) for p, v in made.values.items()}
+    if unit[0] not in study.shared:
+        return {unit[0]: values}
+    return {n: {p: values[stored(n, p)] for p in posterior.compiled(n).parameters} for n in unit}
 
 
 def stacking_weights(elpd: Sequence[np.ndarray]) -> np.ndarray:

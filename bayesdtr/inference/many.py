@@ -28,7 +28,8 @@ from .transport import factor
 DESIGN = 64
 """Points over the other parameters."""
 SPREAD = 0.2
-"""Share of corrected draws whose other parameters are any point of the design, so that no point's weight is large."""
+"""Share of corrected draws whose other parameters are any point of the design, so that no point's weight is large; none of those of a Normal response,
+whose approximation is exact at every point."""
 INFLATED = 1.15
 """Scale of corrected draws' coordinates: where the posterior is Normal the largest weights are then in its middle, not in its tails."""
 STRIDE = round(1 / WIDE)
@@ -84,7 +85,7 @@ def approximate(
     assert model is not None
     table = tables(model.d, model.p, draws)
     for_design, for_draws = jax.random.split(seed)
-    mixture = _mixture(model, table.design + jax.random.uniform(for_design, (model.d,)), data, SPREAD if corrected else 0.0)
+    mixture = _mixture(model, table.design + jax.random.uniform(for_design, (model.d,)), data, SPREAD if corrected and not model.quadratic else 0.0)
     diagnostics = {"ess_design": mixture.ess}
     if corrected and widened(model):
         point, x, log_ratios = _rounds(mixture, model, table.draws, for_draws, data)
@@ -138,6 +139,16 @@ class Mixture(NamedTuple):
         """Exact log posterior density of draws over their density but for the standard coordinates' part."""
         return jax.vmap(lambda other, x: model.joint(x, model.other(other), data))(self.others[point], x) - self.log_density[point]
 
+    def weighed(self, point: jax.Array, log_weights: jax.Array) -> "Mixture":
+        """The mixture with shares of points by draws' weights, which sum to 1 after exponentiation."""
+        share = _spread(jnp.log(jnp.zeros(DESIGN).at[point].add(jnp.exp(log_weights))), SPREAD)
+        return self._replace(log_share=share, log_density=self.log_density + share - self.log_share)
+
+
+def _spread(log_weights: jax.Array, share: float) -> jax.Array:
+    """Log shares of the draws at each point: by weight, but for a `share` that goes to all points alike."""
+    return jnp.logaddexp(jnp.log1p(-share) + log_weights, jnp.log(share / DESIGN)) if share else log_weights
+
 
 def _mixture(model: Latent, design: jax.Array, data: Data, spread: float) -> Mixture:
     """Stretch a design to one data set's posterior; a share `spread` of the draws goes to all points alike."""
@@ -152,7 +163,7 @@ def _mixture(model: Latent, design: jax.Array, data: Data, spread: float) -> Mix
     density = log_density - jnp.sum(jnp.log(sides_scale), axis=1)
     log_weights = marginals - density
     log_weights = jax.nn.log_softmax(jnp.where(jnp.isfinite(log_weights), log_weights, -jnp.inf))
-    share = jnp.logaddexp(jnp.log1p(-spread) + log_weights, jnp.log(spread / DESIGN)) if spread else log_weights
+    share = _spread(log_weights, spread)
     return Mixture(others, centres, roots, share, share + density - jacobians, 1.0 / jnp.sum(jnp.exp(2 * log_weights)))
 
 
@@ -160,13 +171,15 @@ def _rounds(mixture: Mixture, model: Latent, table: np.ndarray, seed: jax.Array,
     """Points, coefficients and log ratios of the draws of the last rounds."""
     widths = INFLATED * np.where(np.arange(len(table)) % STRIDE == STRIDE - 1, 2.0, 1.0)[:, None]
 
-    def round_(frame: Frame, shift):
+    def round_(state: tuple[Mixture, Frame], shift):
+        mixture, frame = state
         point, x, e = mixture.draw((table + shift) % 1.0, widths, frame)
         proposed = log_widened(0.5 * jnp.sum((e / INFLATED) ** 2, axis=1), model.p, 1 / STRIDE)
         log_ratios = mixture.exact(model, point, x, data) + frame.log_volume - proposed
-        return matched(frame.place(e), log_ratios), (point, x, log_ratios)
+        weights = smooth(log_ratios)[0]
+        return (mixture.weighed(point, weights), matched(frame.place(e), weights)), (point, x, log_ratios)
 
-    found = jax.lax.scan(round_, standard(model.p), jax.random.uniform(seed, (ROUNDS, 1 + model.p)))[1]
+    found = jax.lax.scan(round_, (mixture, standard(model.p)), jax.random.uniform(seed, (ROUNDS, 1 + model.p)))[1]
     return jax.tree.map(lambda v: v[-KEPT:].reshape(-1, *v.shape[2:]), found)
 
 

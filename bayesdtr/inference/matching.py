@@ -12,8 +12,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .pareto import smooth
-
 ROUNDS = 4
 KEPT = 2
 """The last rounds, whose draws are used."""
@@ -49,10 +47,10 @@ def matched(z: jax.Array, log_weights: jax.Array) -> Frame:
     ----------
     z : array, shape (draw, p)
     log_weights : array, shape (draw,)
-        Up to a constant. Few effective draws move the frame little from the standard one.
+        Smoothed; sum to 1 after exponentiation. Few effective draws move the frame little from the standard one.
     """
     p = z.shape[1]
-    weights = jnp.exp(smooth(log_weights)[0])
+    weights = jnp.exp(log_weights)
     size = 1.0 / jnp.sum(weights**2)
     share = size / (size + PRIOR * p)
     seen = jnp.where(weights[:, None] > 0, z, 0.0)
@@ -60,5 +58,5 @@ def matched(z: jax.Array, log_weights: jax.Array) -> Frame:
     around = seen - mean
     covariance = jnp.einsum("s,si,sj->ij", weights, around, around)
     root = jnp.linalg.cholesky(share * covariance + (1.0 - share) * jnp.eye(p))
-    usable = jnp.isfinite(log_weights).any() & jnp.isfinite(root).all()
+    usable = jnp.isfinite(root).all()
     return jax.tree.map(lambda new, old: jnp.where(usable, new, old), Frame(share * mean, root), standard(p))

@@ -14,7 +14,9 @@ from bayesdtr import Baseline, Bernoulli, Decision, InferenceError, Normal, Pois
 from bayesdtr.data import fix_scales, read
 from bayesdtr.decision.induction import committed, solve
 from bayesdtr.decision.world import Rows, World
+from bayesdtr.inference import leave_one_out, log_likelihood
 from bayesdtr.inference.fit import blocks_of
+from bayesdtr.inference.loo import refitted_density
 from bayesdtr.model import compile_response, evaluate, evaluate_paired, make_inputs
 from bayesdtr.runtime import double_precision
 from bayesdtr.study import from_json, to_json
@@ -186,14 +188,19 @@ LINKED = {
 @pytest.fixture(scope="module", params=list(LINKED))
 def few(request):
     """A posterior of eight very different draws."""
-    rng, study = np.random.default_rng(5), LINKED[request.param]
+    return made_up(LINKED[request.param], 8, 1.5)
+
+
+def made_up(study, size, sd):
+    """A posterior of any draws, and its block."""
+    rng = np.random.default_rng(5)
     columns = {n: rng.choice(["a", "b"], 40) if n in ("first", "second") else rng.integers(0, 2, 40) for n in study.names}
     frame = pd.DataFrame(columns)
     trajectories = read(study, frame)
     (block,) = blocks_of(study, trajectories, {})
     with double_precision():
         shapes = {n: np.shape(a) for n, a in block.compiled.constrain(block.compiled.initial(block.inputs), block.inputs).items()}
-    values = {n: rng.normal(0, 1.5, (1, 8, *shape)) for n, shape in shapes.items()}
+    values = {n: rng.normal(0, sd, (1, size, *shape)) for n, shape in shapes.items()}
     draws = {r: {n.removeprefix(f"{r}::"): np.abs(v) if "tau" in n or n == "r::patient_effect" else v for n, v in values.items() if n.startswith(r)}
              for r in ("r", "y")}
     return known.posterior_with(study, draws, frame), block
@@ -222,6 +229,19 @@ def test_draws_are_weighed_by_the_own_history(few):
     np.testing.assert_allclose(start.values[0].mean(axis=0)[0], total, rtol=1e-9)
     plain = [[float(p_y[a, r, s].mean()) for s in (0, 1)] for a in (0, 1) for r in (0, 1)]
     assert np.abs(np.array(plain) - answer.qbar).max() > 0.02  # equal weights would say something else
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_responses_that_share_parameters_are_left_out_together(name):
+    """By the joint density of all that was observed of a patient."""
+    posterior, _ = made_up(LINKED[name], 400, 0.2)
+    joint = log_likelihood(posterior, "r") + log_likelihood(posterior, "y")
+    found = leave_one_out(posterior)
+    assert list(found.elpd) == ["r and y"] and found.high() == 0
+    harmonic = np.log(400) - logsumexp(-joint, axis=0)  # before smoothing, which moves little where weights vary little
+    moved = np.abs(found.elpd["r and y"] - harmonic).max()
+    apart = sum(np.log(400) - logsumexp(-log_likelihood(posterior, n), axis=0) for n in ("r", "y"))
+    assert moved < 0.02 and np.abs(apart - harmonic).max() > 3 * moved
 
 
 def test_pooled_stages():
@@ -282,6 +302,11 @@ def test_fit_recovers_and_uses_the_effect():
     regime = optimize(posterior)
     told = regime.recommend(pd.DataFrame({"age": [0.0, 0.0], "first": ["a", "a"], "r": [0, 1]}))
     assert told["option"].tolist() == ["c", "d"]
+    left = leave_one_out(posterior)
+    assert left.high() == 0
+    row = int(left.elpd["r and y"].argmin())
+    # Both estimates average a patient's density over some 1,000 effective draws, whose spread relative to its mean is of order one.
+    assert refitted_density(posterior, ("r", "y"), row) == pytest.approx(left.elpd["r and y"][row], abs=4 * np.sqrt(2 / 1000))
 
 
 def test_declaration_and_file():

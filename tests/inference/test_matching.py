@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from bayesdtr.inference.matching import PRIOR, Frame, matched, standard
+from bayesdtr.inference.pareto import smooth
 from bayesdtr.runtime import double_precision
 
 SIZE = 40_000
@@ -16,7 +17,7 @@ def test_a_round_finds_the_moments_of_what_it_aims_at():
     z = 1.6 * np.random.default_rng(3).normal(size=(SIZE, 2))
     log_weights = stats.multivariate_normal(mean, covariance).logpdf(z) - stats.norm(0, 1.6).logpdf(z).sum(axis=1)
     with double_precision():
-        frame = matched(jnp.asarray(z), jnp.asarray(log_weights))
+        frame = matched(jnp.asarray(z), smooth(jnp.asarray(log_weights))[0])
     weights = np.exp(log_weights - log_weights.max())
     effective = weights.sum() ** 2 / (weights**2).sum()
     prior = PRIOR * 2 / effective
@@ -25,12 +26,12 @@ def test_a_round_finds_the_moments_of_what_it_aims_at():
     np.testing.assert_allclose(root @ root.T, covariance, atol=5 * 1.5 * np.sqrt(2 / effective) + prior)
 
 
-def test_a_round_without_a_usable_weight_leaves_the_standard_frame():
+def test_weights_that_are_no_numbers_leave_the_standard_frame():
+    z = jnp.asarray(np.random.default_rng(1).normal(size=(50, 3)))
     with double_precision():
-        for log_weights in (np.full(50, -np.inf), np.full(50, np.nan)):
-            frame = matched(jnp.asarray(np.random.default_rng(1).normal(size=(50, 3))), jnp.asarray(log_weights))
-            np.testing.assert_array_equal(frame.root, np.eye(3))
-            np.testing.assert_array_equal(frame.centre, 0)
+        frame = matched(z, jnp.full(50, np.nan))
+        np.testing.assert_array_equal(frame.root, np.eye(3))
+        np.testing.assert_array_equal(frame.centre, 0)
 
 
 def test_one_large_weight_moves_the_frame_little():
@@ -38,7 +39,7 @@ def test_one_large_weight_moves_the_frame_little():
     log_weights[7] = 1e3
     z = np.random.default_rng(2).normal(size=(50, 3)) + 4
     with double_precision():
-        frame = matched(jnp.asarray(z), jnp.asarray(log_weights))
+        frame = matched(jnp.asarray(z), smooth(jnp.asarray(log_weights))[0])
     assert (np.abs(frame.centre) < np.abs(z[7])).all() and (np.diag(frame.root) > 0).all()
 
 
