@@ -105,11 +105,13 @@ def missing_shift(posterior: Posterior, shift: Shift, *, seed: int | None = None
     counts = missing_counts(posterior, shift)
     options = tuple(counts)
     size = posterior.shape
-    rng = np.random.default_rng([posterior.seed if seed is None else seed, zlib.crc32(shift.response.encode()), 9])
+    seed = posterior.seed if seed is None else seed
+    rng = np.random.default_rng([seed, zlib.crc32(shift.response.encode()), 9])
     share = np.stack([rng.beta(1 + lost, 1 + n - lost, size) for n, lost in counts.values()], axis=-1)
     moved = np.stack([_draw(p, size, rng) for p in shift.of(options).values()], axis=-1)
     dims = (CHAIN, DRAW, "option")
-    group = xr.Dataset({PROBABILITY: (dims, share), SHIFT: (dims, moved)}, attrs={"response": shift.response, "by": shift.by},
+    how = {"response": shift.response, "by": shift.by, "said": str(shift), "declared": repr(shift), "seed": seed}
+    group = xr.Dataset({PROBABILITY: (dims, share), SHIFT: (dims, moved)}, attrs=how,
                        coords={CHAIN: np.arange(size[0]), DRAW: np.arange(size[1]), "option": np.array(options, dtype=np.str_)})
     groups = {str(name): node.to_dataset() for name, node in posterior.tree.children.items()} | {MISSING_SHIFT: group}
     said = ", ".join(f"{lost} of {n} after {o!r}" for o, (n, lost) in counts.items())

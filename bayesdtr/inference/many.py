@@ -28,7 +28,7 @@ from .transport import factor
 DESIGN = 64
 """Points over the other parameters."""
 SPREAD = 0.2
-"""Share of corrected draws whose other parameters are any point of the design, so that no point's weight is large; none of those of a Normal response,
+"""Share of corrected draws whose other parameters are any point of the design, so that no point's weight is large. None for a Normal response,
 whose approximation is exact at every point."""
 INFLATED = 1.15
 """Scale of corrected draws' coordinates: where the posterior is Normal the largest weights are then in its middle, not in its tails."""

@@ -16,7 +16,7 @@ MOST_REGIMES = 64
 MISSING = (
     ("Safety: constraints, where they bind, options removed, default used", "CONSORT-ACE 2020, data monitoring"),
     ("Fairness: value and gain by subgroup", "BARG"),
-    ("Sensitivity: power-scaling of priors, unmeasured confounding, values missing not at random", "ROBUST, ICH E9(R1)"),
+    ("Sensitivity: power-scaling of priors, unmeasured confounding, tipping points of values missing not at random", "ROBUST, ICH E9(R1)"),
     ("Adaptation of a trial: allocation, looks, drift", "CONSORT-ACE 2020"),
     ("Operating characteristics by simulation", "ICH E20 draft, CONSORT-ACE 2020"),
     ("Guideline checklists, filled in", "ROBUST, BARG, CONSORT-ACE 2020"),

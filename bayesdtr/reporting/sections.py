@@ -26,7 +26,7 @@ from ..study.timeline import Decision
 from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Picture, Points, Section, amount, chance, digits_for, interval, table
 from .figures import inlined, width_of
 from .material import Material, study_hash
-from .stacked import TERM, computed, draws_of, sources, weights_of
+from .stacked import TERM, computed, draws_of, shift_of, sources, weights_of
 
 
 def picture(figure: Any, description: str, caption: str) -> Picture:
@@ -133,7 +133,9 @@ def _assumptions(m: Material) -> list[tuple[str, str, str]]:
         thin = f" Some option was received by fewer than {SPARSE} patients of a cell: see the table of positivity." if d.name in sparse else ""
         what = "Every feasible option had a positive probability in every history that offers it." + thin
         rows.append((f"Positivity at {d.name}", what, "the design" if randomized else "the analyst (seen in the counts only)"))
-    rows.append(("Missing data", "What is missing is unrelated to what it would have been, given the recorded history.", "the analyst"))
+    shift, at_random = shift_of(m.regime.posterior), "is missing is unrelated to what it would have been, given the recorded history."
+    moved = f"Not at random: the {shift['said']}. The data do not inform this shift. What else " if shift else "What "
+    rows.append(("Missing data", moved + at_random, "the analyst"))
     rows.append(("Model", "The equations above describe the responses well enough; the checks of the model probe part of this.", "the analyst"))
     return rows
 

@@ -1,9 +1,10 @@
 """What a report says more where its posterior mixes several models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..inference import Posterior, StackedModel, StackedPosterior
+from ..schema import MISSING_SHIFT
 from ..study.study import Study
 from .blocks import Block, Heading, Paragraph, table
 
@@ -58,6 +59,19 @@ def weights_of(posterior: Posterior) -> list[Block]:
 
 def rerun_lines(posterior: Posterior) -> list[str]:
     """Python lines that make the posterior again from `study` and `patients`."""
+    if shift := shift_of(posterior):
+        moved = f"posterior = dtr.missing_shift(posterior, {shift['declared']}, seed={shift['seed']})".replace("Shift(", "dtr.Shift(").replace(
+            "Prior(", "dtr.Prior(")
+        return [*_fit_lines(posterior), moved]
+    return _fit_lines(posterior)
+
+
+def shift_of(posterior: Posterior) -> Mapping[str, Any]:
+    """What is assumed of a response that is not missing at random: its name, the assumption in words and as declared; empty where nothing is."""
+    return posterior.tree[MISSING_SHIFT].attrs if MISSING_SHIFT in posterior.tree.children else {}
+
+
+def _fit_lines(posterior: Posterior) -> list[str]:
     if not isinstance(posterior, StackedPosterior):
         return [f"posterior = dtr.fit(study, patients, {_arguments(posterior)})"]
     names = [f"posterior_{k}" for k in range(1, 1 + len(posterior.models))]

@@ -14,6 +14,7 @@ from ..study.rules import Rules
 from ..study.timeline import Decision, Response
 from .blocks import digits_for
 from .material import Lean, Material
+from .stacked import shift_of
 
 MOST_LINES = 8
 """Branches of one decision spelled out on the first page at most."""
@@ -57,7 +58,7 @@ def name_words(name: str) -> str:
 
 
 def called(name: str) -> str:
-    """The name of a decision, in quotation marks so that it is not read as a word of the sentence."""
+    """A name, in quotation marks so that it is not read as a word of the sentence."""
     return f"“{name_words(name)}”"
 
 
@@ -295,7 +296,11 @@ def wrong_of(m: Material) -> list[str]:
     if any(c.near_tie or c.mc_tie for c in m.cells):
         found.append("For some patients two options are so close that the choice between them hardly matters, or could turn with chance.")
     if not all(bool(t.observed(n.name).all()) for n in m.study.timeline if not isinstance(n, Decision)):
-        found.append("Some values of patients are missing. The analysis assumes that what is missing can be foreseen from what was recorded before.")
+        shift = shift_of(m.regime.posterior)
+        assumed = "that what is missing can be foreseen from what was recorded before"
+        if shift:
+            assumed = f"that missing values of {called(shift['response'])} differ from recorded ones by a chosen amount, which no data can check"
+        found.append(f"Some values of patients are missing. The analysis assumes {assumed}.")
     if not m.withheld:
         found.append("The rule was found and valued with the same patients, so its expected result is likely to be somewhat too favorable.")
     found.append("All of this rests on a model of how patients respond, and holds for patients like those studied and treated as they were.")

@@ -11,7 +11,7 @@ from .study import Study
 from .timeline import Decision, Options, Response
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Shift:
     """A pattern-mixture assumption: the linear predictor of patients whose outcome is missing is shifted, by treatment.
 
@@ -72,10 +72,21 @@ class Shift:
         assert isinstance(node, Decision)
         self.of(node.options)
 
+    def __repr__(self) -> str:
+        """As it is declared."""
+        law = "{" + ", ".join(f"{o!r}: {_declared(p)}" for o, p in self.prior) + "}" if isinstance(self.prior, tuple) else _declared(self.prior)
+        return f"Shift({self.response!r}, by={self.by!r}, prior={law})"
+
     def __str__(self) -> str:
         what = "; ".join(f"{o}: {p if isinstance(p, Prior) else f'{p:g}'}" for o, p in self.prior) if isinstance(self.prior, tuple) else (
             str(self.prior) if isinstance(self.prior, Prior) else f"{self.prior:g}")
         return f"linear predictor of {self.response!r} where it is missing, by {self.by!r}: + {what}"
+
+
+def _declared(prior: Prior | float) -> str:
+    if not isinstance(prior, Prior):
+        return f"{prior:g}"
+    return f"Prior({prior.distribution!r}, {', '.join(f'{n}={v:g}' for n, v in prior.parameters)})"
 
 
 def _checked(prior: object) -> Prior | float:
