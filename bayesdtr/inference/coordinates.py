@@ -28,13 +28,19 @@ class Chart(NamedTuple):
     Attributes
     ----------
     pilot : Pilot
+    log_scale : array, shape (p,)
+        Log prior scales there; what follows is in units of them.
+    basis : array, shape (p, p), or None
+        Orthogonal: combinations of coefficients that the data tell apart. None stands for the coefficients themselves.
     information, target : array, shape (p,)
-        Each coefficient's own pseudo-likelihood, a Normal of this precision and precision times mean around the prior mean.
+        Each combination's own pseudo-likelihood, a Normal of this precision and precision times mean around the prior mean.
     rotation : array, shape (p, p)
-        Root of the coefficients' posterior correlation.
+        Root of the combinations' posterior correlation.
     """
 
     pilot: Pilot
+    log_scale: jax.Array
+    basis: jax.Array | None
     information: jax.Array
     target: jax.Array
     rotation: jax.Array
@@ -55,12 +61,30 @@ def chart(compiled: CompiledResponse, data: Data) -> Chart | None:
         return None
     pilot = find(model, data)
     mean, log_scale = model.prior(model.other(pilot.psi), data[0])
+    scale = jnp.exp(log_scale)
     _, _, inverse = factor(pilot.at.gram, log_scale)
     covariance = inverse.T @ inverse  # in units of the prior scale
+    centre = (pilot.at.x - mean) / scale
+    basis = _basis(model, scale[:, None] * pilot.at.gram * scale)
+    if basis is not None:
+        covariance, centre = basis.T @ covariance @ basis, basis.T @ centre
     sd = jnp.sqrt(jnp.diagonal(covariance))
-    information = jnp.maximum(1.0 / sd**2 - 1.0, 0.0) * jnp.exp(-2.0 * log_scale)
-    target = (pilot.at.x - mean) * jnp.exp(-2.0 * log_scale) / sd**2
-    return Chart(pilot, information, target, jnp.linalg.cholesky(covariance / jnp.outer(sd, sd)))
+    information = jnp.maximum(1.0 / sd**2 - 1.0, 0.0)
+    return Chart(pilot, log_scale, basis, information, centre / sd**2, jnp.linalg.cholesky(covariance / jnp.outer(sd, sd)))
+
+
+def _basis(model: Latent, gram: jax.Array) -> jax.Array | None:
+    """Principal axes of what the data say about the coefficients of curves; other coefficients stay as they are.
+
+    A curve's coefficients share a spread, and their posterior correlation changes with it. Along the principal axes each
+    combination moves between prior and data by itself, whatever the spread is.
+    """
+    if not model.curves:
+        return None
+    basis = jnp.eye(model.p)
+    for begin, end in model.curves:
+        basis = basis.at[begin:end, begin:end].set(jnp.linalg.eigh(gram[begin:end, begin:end])[1])
+    return basis
 
 
 def to_model(compiled: CompiledResponse, position: Arrays, made: Chart | None, data: Data) -> tuple[dict[str, jax.Array], jax.Array]:
@@ -87,15 +111,20 @@ def to_model(compiled: CompiledResponse, position: Arrays, made: Chart | None, d
 def _placed(model: Latent, position: Arrays, made: Chart, data: Data) -> tuple[Arrays, jax.Array, jax.Array, jax.Array]:
     """Other parameters, coefficients, the ratio of curvatures, and the log Jacobian determinant of the whole map.
 
-    Each coefficient by itself is moved between centred and non-centred as its scale says; the
-    correlations between them stay the pilot's. Factoring the whole covariance anew at every point
+    Each coefficient (of curves: each combination along the chart's basis) is moved between centred and non-centred
+    by itself as its scale says; the correlations between them stay the pilot's. Factoring the whole covariance anew at every point
     (:func:`transport` with a matrix) makes paths no shorter and costs thirty times as much at 50 coefficients.
     """
     psi = model.other(made.pilot.psi + made.pilot.spread @ position[OTHER])
     ratio = relative(model, made.pilot, psi, data)
     mean, log_scale = model.prior(psi, data[0])
     z = made.rotation @ position[COEFFICIENTS]
-    v, jacobian = transport(ratio * made.information, log_scale, ratio * jnp.exp(log_scale) * made.target, z)
+    widening = log_scale - made.log_scale
+    if made.basis is not None:
+        widening = widening @ made.basis**2
+    v, jacobian = transport(ratio * made.information, widening, ratio * jnp.exp(widening) * made.target, z)
+    if made.basis is not None:
+        v = made.basis @ v
     jacobian += jnp.sum(log_scale) + jnp.sum(jnp.log(jnp.diagonal(made.rotation))) + jnp.sum(jnp.log(jnp.diagonal(made.pilot.spread)))
     return psi, mean + jnp.exp(log_scale) * v, ratio, jacobian
 

@@ -47,6 +47,19 @@ class Curvature(NamedTuple):
     weight: jax.Array
 
 
+def _span(names: tuple[str, ...], sizes: list[int], wanted: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Where runs of neighbouring variables of some names begin and end among all coefficients."""
+    found: list[tuple[int, int]] = []
+    begin = 0
+    for name, size in zip(names, sizes, strict=True):
+        if name in wanted and found and found[-1][1] == begin:
+            found[-1] = found[-1][0], begin + size
+        elif name in wanted:
+            found.append((begin, begin + size))
+        begin += size
+    return tuple(found)
+
+
 class Latent:
     """A response's coefficients as one vector.
 
@@ -65,6 +78,7 @@ class Latent:
         self.sizes = [int(np.prod(self.shapes[n])) for n in self.linear.latent]
         self.p = sum(self.sizes)
         self.cuts = np.cumsum(self.sizes)[:-1].tolist()
+        self.curves = _span(self.linear.latent, self.sizes, self.linear.curves)
         self.d = sum(int(np.prod(self.shapes[n])) for n in self.linear.hyper)
         self.normal = compiled.distribution in ("normal", "lognormal") and self.linear.parts == 1 and not compiled.extras
         self.quadratic = self.normal

@@ -116,6 +116,11 @@ def _like(tree: Any, leaves: tuple[jax.Array, ...]) -> Any:
     return jax.tree.unflatten(structure, keyed)
 
 
+def _target(made: Any) -> float:
+    """Acceptance aimed at: higher where the coordinates leave scales and coefficients bound to each other."""
+    return TARGET_ACCEPT if made is not None and made.basis is None else PLAIN_TARGET_ACCEPT
+
+
 def programs(compiled: CompiledResponse, warmup: int, target_accept: float | None = None, depth: int = 10) -> tuple[Any, Any, Any]:
     """The three functions behind the executables.
 
@@ -143,7 +148,7 @@ def programs(compiled: CompiledResponse, warmup: int, target_accept: float | Non
         chain_key = key(seed, compiled.name, chain)
         return kernels()[0](
             start_of(compiled, made, data, jax.random.fold_in(chain_key, 0)), num_warmup=warmup,
-            target_accept_prob=target_accept or (PLAIN_TARGET_ACCEPT if made is None else TARGET_ACCEPT),
+            target_accept_prob=target_accept or _target(made),
             model_args=(*data, made), rng_key=jax.random.fold_in(chain_key, 1), max_tree_depth=depth,
         )
 

@@ -20,6 +20,8 @@ from ..runtime import bridge
 from .likelihoods import Outcome
 
 Arrays = Mapping[str, Any]
+CURVE = "smooth"
+"""Names of coefficients of curves end so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,11 @@ class Linear:
     _eta: Callable[..., Any] | None
     _prior: Callable[..., Any]
     _rows: Callable[..., Any] | None
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """Coefficients of basis functions of smooth curves."""
+        return tuple(n for n in self.latent if n.endswith(CURVE))
 
     def eta(self, x: Arrays, inputs: Arrays) -> jax.Array:
         """Linear predictors of each row, shape (row, part)."""

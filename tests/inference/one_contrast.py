@@ -22,10 +22,14 @@ def frame(yes: tuple[int, int] = (11, 16), n: tuple[int, int] = (24, 22)) -> pd.
 
 def block(family: str = "bernoulli", data: pd.DataFrame | None = None) -> Block:
     """The compiled model with its data."""
+    return block_of(study(family), frame() if data is None else data)
+
+
+def block_of(declared: dtr.Study, data: pd.DataFrame) -> Block:
+    """The compiled model of a study with one response, with its data."""
     from bayesdtr.inference.fit import blocks_of
 
-    declared = study(family)
-    trajectories = read(declared, frame() if data is None else data)
+    trajectories = read(declared, data)
     return blocks_of(declared, trajectories, fix_scales(declared, trajectories))[0]
 
 
