@@ -204,8 +204,9 @@ def fit_many(
         Under "laplace": weigh about 100 draws of each data set against the exact posterior and report k-hat. Takes longer
         than the approximation itself, and is about tails: it may exceed 0.7 where probabilities are right to two digits.
     corrected : bool
-        Under "laplace": spread some draws wider, weigh all against the exact posterior, and resample them by their weights,
-        whose k-hat is reported. Where it is 0.7 or more a warning names the data sets, for which only "nuts" will do.
+        Under "laplace": weigh draws against the exact posterior, in rounds each placed by the weights of the one before, and
+        resample the last ones by their weights, whose k-hat is reported. Where it is 0.7 or more a warning names the data
+        sets, for which only "nuts" will do. For whatever decides about patients; plain draws are for sketches of a design.
     first : int
         Number of the first data set, for a long run in parts.
     batch : int, optional

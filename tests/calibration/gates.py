@@ -238,8 +238,8 @@ def _p_best(fits):
     return fits.p_best("y", AVERAGE, None if levels is None else dict(zip(levels, range(len(levels)), strict=True)))[:, 1]
 
 
-def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 4096) -> Trial:
-    """``fit_many(engine="laplace")``."""
+def by_many(declared: dtr.Study, data: dict[str, np.ndarray], *, corrected: bool = False, draws: int = 8192) -> Trial:
+    """``fit_many(engine="laplace")``; so many draws that their own noise, .011 at the 95th percentile, leaves room for an error of the engine."""
     begin = time.perf_counter()
     fits = dtr.fit_many(declared, data, seed=5, draws=draws, khat=True, corrected=corrected)
     return Trial(_p_best(fits), fits.diagnostics["y"]["khat"], time.perf_counter() - begin)
@@ -260,7 +260,7 @@ def by_fit(declared: dtr.Study, data: dict[str, np.ndarray], draws: int = 1000) 
     return Trial(_p_best(fits), khat, time.perf_counter() - begin)
 
 
-ENGINES = {"fit_many": by_many, "fit_many corrected": functools.partial(by_many, corrected=True), "fit": by_fit}
+ENGINES = {"fit_many corrected": functools.partial(by_many, corrected=True), "fit": by_fit}
 
 
 @dataclass(frozen=True)
@@ -282,9 +282,14 @@ class Figures:
     spread: list = field(default_factory=list)
 
     @property
+    def decides(self) -> bool:
+        """Whether probabilities and decisions are those of NUTS."""
+        return self.gap_95 <= LARGEST_GAP and self.decisions_equal >= LEAST_SHARE
+
+    @property
     def passed(self) -> bool:
         """Whether the gate is open."""
-        return self.gap_95 <= LARGEST_GAP and self.decisions_equal >= LEAST_SHARE and self.khat_below >= LEAST_SHARE
+        return self.decides and self.khat_below >= LEAST_SHARE
 
 
 def figures(engine: str, family: str, trial: Trial, reference: Audit) -> Figures:
