@@ -201,12 +201,11 @@ def fit_many(
     warmup, chains : int
         Under "nuts".
     khat : bool
-        Under "laplace": weigh about 100 draws of each data set against the exact posterior and report k-hat. Takes longer
-        than the approximation itself, and is about tails: it may exceed 0.7 where probabilities are right to two digits.
+        Under "laplace": weigh about 100 draws of each data set and report k-hat; it may exceed 0.7 where probabilities are right.
     corrected : bool
         Under "laplace": weigh draws against the exact posterior, in rounds each placed by the weights of the one before, and
-        resample the last ones by their weights, whose k-hat is reported. Where it is 0.7 or more a warning names the data
-        sets, for which only "nuts" will do. For whatever decides about patients; plain draws are for sketches of a design.
+        resample the last ones; their k-hat is reported, and where it is 0.7 or more a warning names the data sets, for which
+        only "nuts" will do. For whatever decides about patients; plain draws are for sketches of a design.
     first : int
         Number of the first data set, for a long run in parts.
     batch : int, optional
