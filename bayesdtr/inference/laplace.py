@@ -48,13 +48,14 @@ class Proposal(NamedTuple):
     Attributes
     ----------
     other : array, shape (d,)
-    x : array, shape (p,)
+    x : array, shape (p,), or None
+        Coefficients; None where `other` holds all parameters.
     log_weight : scalar
         Exact log posterior density minus the log density of the proposal.
     """
 
     other: jax.Array
-    x: jax.Array
+    x: jax.Array | None
     log_weight: jax.Array
 
 
@@ -219,7 +220,7 @@ def _whole(compiled: CompiledResponse, data: Data, keys: jax.Array) -> tuple[Pro
 
     def draw(seed):
         w, log_q = two_piece(jax.random.fold_in(seed, 0), scales, len(at) <= HEAVY)
-        return Proposal(at + spread @ w, jnp.zeros(0), density(at + spread @ w) - log_q)
+        return Proposal(at + spread @ w, None, density(at + spread @ w) - log_q)
 
     return _each(draw, keys), lambda found: named(found.other)
 
