@@ -87,17 +87,18 @@ def test_systematic_resampling_keeps_shares():
     np.testing.assert_allclose(np.bincount(picked) / 1000, weights, atol=1e-3)
 
 
-def coin(history):
-    """Probability of success under a Beta(2, 3) prior: no linear predictor, so the posterior is approximated as a whole."""
-    return pm.Bernoulli("y", p=pm.Beta("p", 2, 3))
+def coins(history):
+    """A probability of success for each option: no linear predictor, so the posterior is approximated as a whole."""
+    return pm.Bernoulli("y", p=pm.Beta("p", 2, 3, shape=2)[history.code("a")])
 
 
 def test_a_model_without_linear_predictors_against_its_conjugate_posterior():
-    study = dtr.Study(dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Bernoulli(), model=coin), utility="y")
-    data = pd.DataFrame({"a": ["old", "new"] * 12, "y": [1, 1, 1, 0, 1, 0] * 4})
+    study = dtr.Study(dtr.Decision("a", ["old", "new"]), dtr.Response("y", dtr.Bernoulli(), model=coins), utility="y")
+    data = pd.DataFrame({"a": ["old", "new"] * 12, "y": [1, 1, 1, 0, 0, 0] * 4})  # of twelve each, eight and four
     posterior = dtr.fit(study, data, seed=3, engine="laplace", draws=2000, progress=False)
-    truth, p = stats.beta(2 + 16, 3 + 8), posterior.draws("y")["p"]
     assert posterior.verdict.convergence.khat < 0.7
     size = posterior.verdict.convergence.ess_bulk
-    assert abs(p.mean() - truth.mean()) < 4 * truth.std() / np.sqrt(size)
-    assert abs(np.log(p.std() / truth.std())) < 4 / np.sqrt(size)
+    for p, yes in zip(posterior.draws("y")["p"].T, (8, 4), strict=True):
+        truth = stats.beta(2 + yes, 3 + 12 - yes)
+        assert abs(p.mean() - truth.mean()) < 4 * truth.std() / np.sqrt(size)
+        assert abs(np.log(p.std() / truth.std())) < 4 / np.sqrt(size)
