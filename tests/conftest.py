@@ -1,6 +1,7 @@
 """Fixtures shared by the whole suite."""
 
 import dataclasses
+import functools
 import gc
 import sys
 from collections.abc import Iterator
@@ -16,13 +17,28 @@ import bayesdtr as dtr
 ANALYSES = {"codiacs_analysis", "adhd_analysis", "hypertension_analysis", "any_analysis"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests run in one process: a file's, those of a folder that shares fitted posteriors, and those of all files with an analysis below."""
-    fits = {item.path for item in items if ANALYSES & set(getattr(item, "fixturenames", ()))}
-    for item in items:
-        group = "analyses" if item.path in fits else "properties" if item.path.parent.name == "properties" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests run in one process: a file's, those of a folder that shares fitted posteriors, and those of all files with an analysis above.
+
+    A scheduler of our own: marks of groups are not heeded by pytest-xdist 3.8 under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(config.rootpath / nodeid.split("::", 1)[0])
+
+    return Grouped(config, log)
+
+
+@functools.cache
+def _group(path: Path) -> str:
+    """The group of a file's tests."""
+    if path.parent.name == "properties":
+        return "properties"
+    text = path.read_text(encoding="utf-8") if path.suffix == ".py" and path.exists() else ""
+    return "analyses" if any(name in text for name in ANALYSES) else str(path)
 
 
 MOST_MAPS = 30_000

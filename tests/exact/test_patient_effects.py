@@ -1,11 +1,13 @@
 """A patient's own effect shared by responses: integrals against SciPy, predictions that learn from the patient, weights of draws."""
 
+import arviz_stats as azs
 import jax
 import known
 import numpy as np
 import pandas as pd
 import pymc as pm
 import pytest
+import xarray as xr
 from scipy.integrate import quad
 from scipy.special import expit, log_expit, logsumexp
 from scipy.stats import halfnorm, norm
@@ -287,18 +289,24 @@ def test_pooled_stages_learn_from_one_another():
         study = Study(*LINKED["pool_stages"].timeline, utility="y", pool_stages=pooled)
         posterior = fit(study, frame, seed=1, draws=500, warmup=500, progress=False)
         effect = posterior.draws("y")["treatment"][:, 1] + (posterior.draws("y")["r::pooled_treatment"][:, 0] if pooled else 0.0)
-        spread[bool(pooled)] = effect.std()
+        draws = xr.DataArray(effect.reshape(posterior.shape), dims=("chain", "draw"))
+        spread[bool(pooled)] = effect.std(), float(azs.mcse(draws, method="sd"))
         assert abs(effect.mean() - np.sqrt(2)) < 3 * effect.std()
-    assert spread[True] < 0.8 * spread[False]
+    (narrow, one), (wide, other) = spread[True], spread[False]
+    assert narrow < wide - 4 * np.hypot(one, other)
 
 
 @pytest.mark.slow
 def test_fit_recovers_and_uses_the_effect():
-    """The contrast of the second decision rises with the effect by 1.2: patients who responded gain, the others lose."""
+    """The contrast of the second decision rises with the effect: patients who responded gain, the others lose.
+
+    By 1.2 where the data were made; by .983 (standard error .087) in these data, the maximum of the likelihood with the effect summed out on
+    801 points, towards which the prior pulls from below.
+    """
     posterior = fit(TWO, two_data(400, 8), seed=3, draws=500, warmup=500, progress=False)
     assert posterior.verdict.status != "fail"
     tilt = posterior.draws("y")["patient_effect_treatment"][:, 0] * np.sqrt(2)
-    assert abs(tilt.mean() - 1.2) < 3 * tilt.std()
+    assert abs(tilt.mean() - 0.983) < 1.5 * tilt.std() and tilt.std() == pytest.approx(0.087, rel=0.3)
     regime = optimize(posterior)
     told = regime.recommend(pd.DataFrame({"age": [0.0, 0.0], "first": ["a", "a"], "r": [0, 1]}))
     assert told["option"].tolist() == ["c", "d"]
