@@ -112,8 +112,9 @@ def _placed(model: Latent, position: Arrays, made: Chart, data: Data) -> tuple[A
     """Other parameters, coefficients, the ratio of curvatures, and the log Jacobian determinant of the whole map.
 
     Each coefficient (of curves: each combination along the chart's basis) is moved between centred and non-centred
-    by itself as its scale says; the correlations between them stay the pilot's. Factoring the whole covariance anew at every point
-    (:func:`transport` with a matrix) makes paths no shorter and costs thirty times as much at 50 coefficients.
+    by itself as its scale says; the correlations between them stay the pilot's. Factoring the whole covariance anew at every
+    point (:func:`transport` with a matrix) costs some thirty times as much at 50 coefficients, and makes paths no shorter but
+    of curves: there it removes the divergences that are left.
     """
     psi = model.other(made.pilot.psi + made.pilot.spread @ position[OTHER])
     ratio = relative(model, made.pilot, psi, data)

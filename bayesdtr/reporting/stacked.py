@@ -60,9 +60,8 @@ def weights_of(posterior: Posterior) -> list[Block]:
 def rerun_lines(posterior: Posterior) -> list[str]:
     """Python lines that make the posterior again from `study` and `patients`."""
     if shift := shift_of(posterior):
-        moved = f"posterior = dtr.missing_shift(posterior, {shift['declared']}, seed={shift['seed']})".replace("Shift(", "dtr.Shift(").replace(
-            "Prior(", "dtr.Prior(")
-        return [*_fit_lines(posterior), moved]
+        moved = f"posterior = dtr.missing_shift(posterior, {shift['declared']}, seed={shift['seed']})"
+        return ["from bayesdtr import Prior, Shift", *_fit_lines(posterior), moved]
     return _fit_lines(posterior)
 
 

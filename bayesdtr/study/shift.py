@@ -85,8 +85,8 @@ class Shift:
 
 def _declared(prior: Prior | float) -> str:
     if not isinstance(prior, Prior):
-        return f"{prior:g}"
-    return f"Prior({prior.distribution!r}, {', '.join(f'{n}={v:g}' for n, v in prior.parameters)})"
+        return repr(prior)
+    return f"Prior({prior.distribution!r}, {', '.join(f'{n}={v!r}' for n, v in prior.parameters)})"
 
 
 def _checked(prior: object) -> Prior | float:

@@ -125,16 +125,17 @@ def test_prior_starts_best_is_shown(codiacs_analysis, tmp_path):
 
 
 def test_a_shift_of_missing_outcomes_is_said_and_can_be_run_again():
-    study = dtr.Study(dtr.Decision("arm", ["a", "b"]), dtr.Response("y", dtr.Normal(), model=dtr.Saturated()), utility="y")
-    patients = pd.DataFrame({"arm": ["a", "b"] * 20, "y": [0.1 * i if i % 5 else None for i in range(40)]})
+    study = dtr.Study(dtr.Decision("arm", ["a", "Shift(b)"]), dtr.Response("y", dtr.Normal(), model=dtr.Saturated()), utility="y")
+    patients = pd.DataFrame({"arm": ["a", "Shift(b)"] * 20, "y": [0.1 * i if i % 5 else None for i in range(40)]})
     posterior = dtr.fit(study, patients, seed=1, engine="exact", draws=400)
-    shift = dtr.Shift("y", by="arm", prior={"a": dtr.Prior("Normal", loc=0, scale=0.5), "b": -1})
+    shift = dtr.Shift("y", by="arm", prior={"a": dtr.Prior("Normal", loc=0, scale=0.1234567), "Shift(b)": -1})
     moved = dtr.missing_shift(posterior, shift, seed=7)
     regime = dtr.optimize(moved)
     text = words(render(Material.of(regime, dtr.compare(moved))))
-    assert "Not at random: the linear predictor of 'y' where it is missing, by 'arm': + a: Normal(0, 0.5); b: -1." in text
+    assert "Not at random: the linear predictor of 'y' where it is missing, by 'arm': + a: Normal(0, 0.123457); Shift(b): -1." in text
     assert "differ from recorded ones by a chosen amount" in text and "can be foreseen" not in text
     (line,) = re.findall(r"posterior = dtr\.missing_shift\(.*\)", text)
-    again: dict = {"dtr": dtr, "posterior": posterior}
+    again: dict = {"dtr": dtr, "Prior": dtr.Prior, "Shift": dtr.Shift, "posterior": posterior}
+    assert "from bayesdtr import Prior, Shift" in text
     exec(line, again)
     assert again["posterior"].tree["missing_shift"].identical(moved.tree["missing_shift"])
