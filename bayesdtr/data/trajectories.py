@@ -76,7 +76,7 @@ class Trajectories:
     hash : str
         SHA-256 of the content.
     notes : tuple of str
-        Sentences: what was filled in, who is still on study.
+        Sentences: what was filled in, who has not been followed to the end.
     extras : mapping of str to array of float, shape (n,)
         Further columns of responses under ``response::role``, such as an exposure.
     """

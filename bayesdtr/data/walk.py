@@ -289,7 +289,7 @@ def still_on_study(study: Study, columns: Columns, censored: Columns) -> tuple[s
     if waiting:
         total = sum(waiting.values())
         parts = ", ".join(f"{count} before {what}" for what, count in waiting.items())
-        notes.append(f"{total} patient{' is' if total == 1 else 's are'} still on study: {parts}.")
+        notes.append(f"{total} patient{' has' if total == 1 else 's have'} not been followed to the end: {parts}.")
         notes.append(
             f"{'This patient counts' if total == 1 else 'These patients count'} with what was observed; what was not is taken to be missing at "
             "random given that, whether it is still to come, was not measured, or the patient left."

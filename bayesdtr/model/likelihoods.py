@@ -5,6 +5,7 @@ that neither it nor its gradient overflows.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from .priors import place
 
 Tensor = pt.TensorVariable
 ONE = pt.constant(1.0)
+MOST_FACTORS = 100
+"""Factors of a rising factorial that are written out; above, gamma functions."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,33 @@ def _bernoulli(p: Parts) -> Made:
     return pm.Bernoulli(p.name, logit_p=p.eta[0]), "bernoulli", (pt.sigmoid(p.eta[0]),)
 
 
+def _rising(start: Tensor, log_start: Tensor, count: Tensor, most: int) -> Tensor:
+    """Log of ``start (start + 1) ... (start + count - 1)``, for counts up to `most`."""
+    if most > MOST_FACTORS:
+        return pt.gammaln(start + count) - pt.gammaln(start)
+    later = pt.constant(np.arange(1.0, most))
+    factors = pt.switch(pt.gt(count[:, None], later), pt.log(pt.atleast_1d(start)[:, None] + later), 0.0)
+    return pt.switch(count > 0, log_start, 0.0) + factors.sum(axis=1)
+
+
+def _beta_binomial_logp(n: int) -> Callable[..., Tensor]:
+    def logp(value: Tensor, eta: Tensor, size: Tensor) -> Tensor:
+        """By rising factorials: a few logarithms are far cheaper than gamma functions and their slopes, and exact for any concentration."""
+        yes, no, log_size = pt.cast(value, "float64"), n - pt.cast(value, "float64"), pt.log(size)
+        ways = pt.constant(np.array([math.log(math.comb(n, y)) for y in range(n + 1)]))[pt.cast(value, "int64")]
+        successes = _rising(size * pt.sigmoid(eta), log_size - pt.softplus(-eta), yes, n)
+        failures = _rising(size * pt.sigmoid(-eta), log_size - pt.softplus(eta), no, n)
+        return ways + successes + failures - _rising(size, log_size, pt.full_like(yes, float(n)), n)
+
+    return logp
+
+
 def _beta_binomial(p: Parts) -> Made:
     assert isinstance(p.family, BetaBinomial)
     size = p.parameter("concentration")
-    n = pt.cast(p.history.zeros, "int64") + p.family.n  # a vector: functions of a short constant would be folded in 32 bits
+    n = p.history.zeros + float(p.family.n)  # a vector: functions of a short constant would be folded in 32 bits
     a, b = pt.sigmoid(p.eta[0]) * size, pt.sigmoid(-p.eta[0]) * size
-    return pm.BetaBinomial(p.name, alpha=a, beta=b, n=n), "beta_binomial", (pt.cast(n, "float64"), a, b)
+    return _custom(p, _beta_binomial_logp(p.family.n), (p.eta[0], size)), "beta_binomial", (n, a, b)
 
 
 def _ordinal_logp(value: Tensor, eta: Tensor, cutpoints: Tensor) -> Tensor:

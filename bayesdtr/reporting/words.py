@@ -10,6 +10,7 @@ from ..inference import StackedPosterior
 from ..inference.check import ESS_FAIL, RHAT_FAIL, convergence_reasons
 from ..plot.style import SPARSE
 from ..study.conditions import Condition, Equals, OneOf, Test
+from ..study.lifetime import LifeUtility, QualityAdjusted, SurvivalAt
 from ..study.rules import Rules
 from ..study.timeline import Decision, Response
 from .blocks import digits_for
@@ -71,6 +72,11 @@ def number_words(x: float, digits: int) -> str:
     """A number, its sign in letters."""
     text = f"{abs(round(x, digits)) + 0.0:.{digits}f}"
     return f"minus {text}" if round(x, digits) < 0 else text
+
+
+def plain_number(x: float) -> str:
+    """A declared number with no more digits than it needs."""
+    return number_words(x, 3).rstrip("0").rstrip(".") if x != round(x) else number_words(x, 0)
 
 
 def chance_words(p: float) -> str:
@@ -144,14 +150,33 @@ def rules_words(rules: Rules) -> str:
     return name_words(re.sub(r"\sin\s\{([^}]*)\}", r" is one of \1", re.sub(r"\s=\s", " is ", text)).replace(";", ", then"))
 
 
+def _life_words(life: LifeUtility) -> str:
+    """A utility of times: a clause for survival at a time, a noun for the others."""
+    names = [called(n) for n in life.names]
+    together, until = f"{list_words(names)}{' together' if len(names) > 1 else ''}", plain_number(life.limit)
+    if isinstance(life, SurvivalAt):
+        return f"{together} last{'' if len(names) > 1 else 's'} longer than {until}"
+    if isinstance(life, QualityAdjusted):
+        worth = list_words([f"a unit of {n} counts {plain_number(q)}" for n, q in zip(names, life.qualities, strict=True)])
+        later = ", later time less than earlier" if life.discount_rate else ""
+        return f"the time lived up to {until}, in which {worth}{later}"
+    return f"the time that {together} last{'' if len(names) > 1 else 's'}, counted up to {until}"
+
+
 def utility_words(m: Material) -> str:
     """What is to be made as large as possible."""
-    weights, tables = m.study.utility.weights, m.study.utility.tables
-    if len(weights) == 1 and weights[0][1] == 1 and not tables:
+    utility = m.study.utility
+    weights, tables, times = utility.weights, utility.tables, utility.times
+    if len(times) == 1 and times[0][1] == 1 and not weights and not tables:
+        share = isinstance(times[0][0], SurvivalAt)
+        return f"{'the share of patients for whom' if share else 'the average of'} {_life_words(times[0][0])}"
+    if len(weights) == 1 and weights[0][1] == 1 and not tables and not times:
         node = m.study[weights[0][0]]
         binary = isinstance(node, Response) and node.support == (0, 1)
         return f"{'the share of patients with ' if binary else 'the average of '}{name_words(weights[0][0])}"
-    parts = [f"{name_words(n)} counted {number_words(w, 3).rstrip('0').rstrip('.')} times" for n, w in weights]
+    counted = lambda w: f"counted {plain_number(w)} times"  # noqa: E731
+    parts = [f"{name_words(n)} {counted(w)}" for n, w in weights]
+    parts += [f"{'one if ' if isinstance(life, SurvivalAt) else ''}{_life_words(life)} {counted(w)}" for life, w in times]
     parts += [f"the agreed value of each result for {list_words([name_words(n) for n in t.names])}" for t in tables]
     return f"the average of a score that {'adds up' if len(parts) > 1 else 'is'} {list_words(parts)}"
 
@@ -295,7 +320,10 @@ def wrong_of(m: Material) -> list[str]:
         found.append("The model does not reproduce some features of the data, which the section on checks of the model shows.")
     if any(c.near_tie or c.mc_tie for c in m.cells):
         found.append("For some patients two options are so close that the choice between them hardly matters, or could turn with chance.")
-    if not all(bool(t.observed(n.name).all()) for n in m.study.timeline if not isinstance(n, Decision)):
+    if ended := [called(r.name) for r in m.study.responses if t.censored(r.name).any()]:
+        found.append(f"Some patients were followed for less than the whole of {list_words(ended, 'or')}. The analysis assumes that following them "
+                     "ended for reasons that tell nothing about what came after.")
+    if any((t.reached(m.study, n.name) & ~t.observed(n.name)).any() for n in m.study.timeline):
         shift = shift_of(m.regime.posterior)
         assumed = "that what is missing can be foreseen from what was recorded before"
         if shift:

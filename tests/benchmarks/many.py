@@ -101,7 +101,8 @@ def compare(count: int = 10_000, audited: int = 128, family: str = "bernoulli") 
     gap = np.abs(fast.p_best("y", histories)[: slow.size, 1] - slow.p_best("y", histories)[:, 1])
     return {
         "laplace_ms": fast_ms, "laplace_with_khat_ms": weighed_ms, "laplace_corrected_ms": corrected_ms, "nuts_ms": slow_ms,
-        "vmapped_ms": vmapped_ms, "ratio": vmapped_ms / fast_ms, "ratio_own_nuts": slow_ms / fast_ms, "ratio_corrected": vmapped_ms / corrected_ms, "laplace_first_s": fast_compile,
+        "vmapped_ms": vmapped_ms, "ratio": vmapped_ms / fast_ms, "ratio_own_nuts": slow_ms / fast_ms,
+        "ratio_corrected": vmapped_ms / corrected_ms, "laplace_first_s": fast_compile,
         "nuts_first_s": slow_compile, "gap_95": float(np.quantile(gap, 0.95)),
         "nuts_divergences": float(np.sum(slow.diagnostics["y"]["divergences"])),
     }

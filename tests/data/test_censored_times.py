@@ -31,7 +31,7 @@ def test_what_is_read():
     notes = " ".join(data.notes)
     assert "'t1': 1 patient was right-censored" in notes and "'t2': 1 patient was right-censored" in notes
     assert "The course of 2 patients ended before decision 'b'." in notes
-    assert "1 patient is still on study: 1 before decision 'b'." in notes
+    assert "1 patient has not been followed to the end: 1 before decision 'b'." in notes
     scale = fix_scales(STUDY, data)["t1"]
     np.testing.assert_allclose(np.exp(scale.location), 20.5 / 5)  # person-time per event
     np.testing.assert_allclose(scale.sd, np.log1p(np.array([1, 2, 1.5, 3, 9]) / 4.1).std(ddof=1))

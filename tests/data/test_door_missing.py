@@ -55,7 +55,7 @@ def test_admitted_and_told(lenient, frame):
     assert got.notes[0].startswith("'severity': missing for 2 of 6 patients (patients 'v', 'x'); drawn from its model")
     assert got.notes[2].startswith("'improved': missing for 3 of 6 patients")
     assert "Counts by cell" in got.notes[3]
-    assert got.notes[4] == "2 patients are still on study: 1 before decision 'second', 1 before response 'drop'."
+    assert got.notes[4] == "2 patients have not been followed to the end: 1 before decision 'second', 1 before response 'drop'."
     assert "missing at random" in got.notes[5]
     # The option received is open after either value, so its probability is not known; one that rests on one value only neither.
     np.testing.assert_array_equal(got.assignment["second"], [1 / 3, np.nan, np.nan, 1 / 2, np.nan, np.nan])

@@ -55,7 +55,7 @@ def test_patients_still_on_study_contribute_what_is_known(make, study, table):
     assert got.columns["second"].tolist() == [0, -1, -1, 2, 1, 0]  # the third patient's only option is not due until something follows it
     assert np.isnan(got.columns["drop"][:3]).all()
     waiting, assumed = got.notes
-    assert waiting == "3 patients are still on study: 2 before decision 'second', 1 before response 'drop'."
+    assert waiting == "3 patients have not been followed to the end: 2 before decision 'second', 1 before response 'drop'."
     assert "These patients count with what was observed" in assumed and "missing at random" in assumed
     np.testing.assert_array_equal(got.assignment["second"], [0.5, np.nan, np.nan, 1, 0.5, 0.5])
     assert due(study, got).tolist() == [2, 1, 1, 2, 2, 2]

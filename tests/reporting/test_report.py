@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,7 +13,8 @@ from bayesdtr.errors import DecisionError, FileError
 from bayesdtr.reporting import report, summary, write_figures
 from bayesdtr.reporting.material import Material
 from bayesdtr.reporting.report import render
-from bayesdtr.reporting.words import plain_page
+from bayesdtr.reporting.words import plain_page, utility_words
+from bayesdtr.simulators import declined_rerandomization
 
 TITLES = ["In plain words", "Contents", "1. Identification", "2. Estimand", "3. Timeline, model and assumptions", "4. Priors", "5. Data",
           "6. Computation", "7. Posterior predictive checks", "8. Results", "9. Limitations",
@@ -70,6 +72,29 @@ def test_page_one_holds_no_symbol(any_analysis):
     assert not SYMBOLS.search(page.text), SYMBOLS.search(page.text)
     for jargon in ("R-hat", "posterior", "P(", "ESS", "prior "):
         assert jargon not in page.text
+
+
+def test_times_and_those_who_left_in_words():
+    study = declined_rerandomization.study()
+    posterior = dtr.fit(study, declined_rerandomization.simulate(150, seed=3), seed=1, engine="laplace", draws=100)
+    regime = dtr.optimize(posterior)
+    page = plain_page(Material.of(regime, dtr.compare(posterior)))
+    assert "Best means that the share of patients for whom “t1” and “t2” together last longer than 12 is as large as possible." in page.question
+    wrong = " ".join(page.wrong)
+    assert "followed for less than the whole of “t1” or “t2”" in wrong and "Some values of patients are missing" in wrong
+    assert not SYMBOLS.search(page.text), SYMBOLS.search(page.text)
+
+
+@pytest.mark.parametrize(("utility", "said"), [
+    (dtr.RestrictedMean(["t1", "t2"], horizon=24), "the average of the time that “t1” and “t2” together last, counted up to 24"),
+    (dtr.QualityAdjusted({"t1": 0.5, "t2": 1}, horizon=2.5, discount_rate=0.03),
+     "the average of the time lived up to 2.5, in which a unit of “t1” counts 0.5 and a unit of “t2” counts 1, later time less than earlier"),
+    ({dtr.SurvivalAt(["t1", "t2"], at=12): 10.0, "response": -1.0},
+     "the average of a score that adds up response counted minus 1 times and one if “t1” and “t2” together last longer than 12 counted 10 times"),
+])
+def test_utilities_in_words(utility, said):
+    study = dtr.Study(*declined_rerandomization.study().timeline, utility=dtr.Utility(utility))
+    assert utility_words(SimpleNamespace(study=study)) == said
 
 
 def test_randomized_studies_raise_no_alarm_about_choice(adhd_analysis):

@@ -48,5 +48,5 @@ def test_a_seed_gives_the_same_patients_under_every_policy():
 def test_the_declarations_fit_the_frames():
     assert read(tt.study(), tt.simulate(200, seed=1)).censored("t1").any()
     data = read(declined.study(), declined.simulate(400, seed=1))
-    assert "still on study" in " ".join(data.notes)  # those who declined wait before the second decision
+    assert "not been followed to the end" in " ".join(data.notes)  # those who declined wait before the second decision
     assert "The course of" in " ".join(data.notes)
