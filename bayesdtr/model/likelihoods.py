@@ -25,7 +25,7 @@ from .priors import place
 
 Tensor = pt.TensorVariable
 ONE = pt.constant(1.0)
-MOST_FACTORS = 100
+MOST_FACTORS = 32
 """Factors of a rising factorial that are written out; above, gamma functions."""
 
 
@@ -98,9 +98,10 @@ def _rising(start: Tensor, log_start: Tensor, count: Tensor, most: int) -> Tenso
     """Log of ``start (start + 1) ... (start + count - 1)``, for counts up to `most`."""
     if most > MOST_FACTORS:
         return pt.gammaln(start + count) - pt.gammaln(start)
-    later = pt.constant(np.arange(1.0, most))
-    factors = pt.switch(pt.gt(count[:, None], later), pt.log(pt.atleast_1d(start)[:, None] + later), 0.0)
-    return pt.switch(count > 0, log_start, 0.0) + factors.sum(axis=1)
+    found = pt.switch(count > 0, log_start, 0.0)
+    for j in range(1, most):  # term by term: one axis more would be laid out in memory for every draw and patient
+        found = found + pt.switch(count > j, pt.log(start + float(j)), 0.0)
+    return found
 
 
 def _beta_binomial_logp(n: int) -> Callable[..., Tensor]:
