@@ -78,7 +78,7 @@ def prior_draws(posterior: Posterior, *, seed: int, draws: int = 1000, warmup: i
         return {r.name: _conjugate(posterior, r, chains * draws, seed) for r in posterior.study.responses}
     n = posterior.trajectories.n
     blocks = [
-        Block(b.compiled, b.inputs, b.y, np.where(np.arange(len(b.weight)) < n, 0.0, b.weight))
+        Block(b.compiled, b.inputs, b.y, np.where(np.arange(b.weight.shape[-1]) < n, 0.0, b.weight))
         for b in blocks_of(posterior.study, posterior.trajectories, dict(posterior.scales), posterior.borrowed)
     ]
     study = posterior.study

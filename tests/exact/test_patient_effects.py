@@ -19,6 +19,7 @@ from bayesdtr.decision.world import Rows, World
 from bayesdtr.inference import leave_one_out, log_likelihood
 from bayesdtr.inference.fit import blocks_of
 from bayesdtr.inference.loo import refitted_density
+from bayesdtr.inference.prior import prior_draws
 from bayesdtr.model import compile_response, evaluate, evaluate_paired, make_inputs
 from bayesdtr.runtime import double_precision
 from bayesdtr.study import from_json, to_json
@@ -244,6 +245,17 @@ def test_responses_that_share_parameters_are_left_out_together(name):
     moved = np.abs(found.elpd["r and y"] - harmonic).max()
     apart = sum(np.log(400) - logsumexp(-log_likelihood(posterior, n), axis=0) for n in ("r", "y"))
     assert moved < 0.02 and np.abs(apart - harmonic).max() > 3 * moved
+
+
+def test_the_prior_of_responses_that_share_parameters():
+    """Drawn with every patient's weight 0: intercepts are Normal(0, 1.5), whatever the data."""
+    posterior, _ = made_up(LINKED["pool_stages"], 8, 1.5)
+    drawn = prior_draws(posterior, seed=2, draws=400, warmup=300, chains=2)
+    for name in ("r", "y"):
+        intercept = xr.DataArray(drawn[name]["intercept"].reshape(2, 400), dims=("chain", "draw"))
+        assert abs(float(intercept.mean())) < 4 * float(azs.mcse(intercept, method="mean"))
+        assert abs(float(intercept.std()) - 1.5) < 4 * float(azs.mcse(intercept, method="sd"))
+        assert set(drawn[name]) == set(posterior.compiled(name).parameters)
 
 
 def test_pooled_stages():
