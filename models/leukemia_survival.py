@@ -22,10 +22,10 @@ randomization.
 Model and priors
 ----------------
 Weibull times for both transitions, with main effects of the history, treatment contrasts and
-interactions under the default half-Normal scales (0.5 and 0.25 of a unit of the log time): drugs
-that shift a median survival more than twofold are rare. Response or death at the first transition is
-a logistic regression on the arm and the time of transition. Whoever did not respond has no second
-decision, and the time to death is the whole of the course.
+interactions under the default half-Normal scales (0.5 and 0.25 of a unit of the log time; a
+difference of 0.7 doubles a median). Response or death at the first transition is a logistic
+regression on the arm and the time of transition. Whoever did not respond has no second decision, and
+the time to death is the whole of the course.
 
 Assumptions
 -----------
@@ -40,8 +40,8 @@ Known limits
   and their response.
 * A Weibull law has one shape for every patient. Where hazards cross, "piecewise" times with
   `breaks=` follow the data more closely and are less precise.
-* A hundred responders say little about which drug holds a response best: expect strategies that
-  cannot be told apart, and a report that says so.
+* The 128 responders who were randomized again say little about which drug holds a response best: the
+  four strategies cannot be told apart, and the report says so.
 
 Reference
 ---------

@@ -75,8 +75,8 @@ def number_words(x: float, digits: int) -> str:
 
 
 def plain_number(x: float) -> str:
-    """A declared number with no more digits than it needs."""
-    return number_words(x, 3).rstrip("0").rstrip(".") if x != round(x) else number_words(x, 0)
+    """A number with no more digits than it needs."""
+    return number_words(x, 10).rstrip("0").rstrip(".")
 
 
 def chance_words(p: float) -> str:
@@ -105,9 +105,9 @@ def _test_words(m: Material, name: str, test: Test) -> str:
         return f"{name_words(name)} is {list_words([_value_words(m, name, v) for v in test.values], 'or')}"
     low, high = test.low, test.high
     if low is None:
-        return f"{name_words(name)} is below {number_words(float(high or 0.0), 10).rstrip('0').rstrip('.')}"
-    ends = f"at least {number_words(low, 10).rstrip('0').rstrip('.')}"
-    return f"{name_words(name)} is {ends}" + ("" if high is None else f" and below {number_words(high, 10).rstrip('0').rstrip('.')}")
+        return f"{name_words(name)} is below {plain_number(float(high or 0.0))}"
+    ends = f"at least {plain_number(low)}"
+    return f"{name_words(name)} is {ends}" + ("" if high is None else f" and below {plain_number(high)}")
 
 
 def _threshold_words(m: Material, text: str) -> str:

@@ -160,7 +160,8 @@ def test_density_moments_and_predictors(case):
         moments = [np.asarray(v) for v in mean_and_variance(law)]
         from_eta = np.asarray(compiled.linear.rows(eta, u, inputs, y))
     np.testing.assert_allclose(rows, logpdf(y), rtol=0, atol=1e-11)
-    np.testing.assert_allclose(carried, logpdf(y), rtol=0, atol=5e-7)  # NumPyro's log beta function is good to 5e-8, and to 3e-7 of 40 trials
+    # NumPyro's log beta function is good to 5e-8, and less so of many trials.
+    np.testing.assert_allclose(carried, logpdf(y), rtol=0, atol=5e-7 if y.max() > 7 else 2e-7)
     np.testing.assert_allclose(moments, [mean, variance], rtol=1e-8)
     np.testing.assert_array_equal(from_eta, rows)
 

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 import bayesdtr as dtr
+from bayesdtr.data import read
 from bayesdtr.errors import DecisionError, FileError
 from bayesdtr.reporting import report, summary, write_figures
 from bayesdtr.reporting.material import Material
 from bayesdtr.reporting.report import render
-from bayesdtr.reporting.words import plain_page, utility_words
+from bayesdtr.reporting.words import plain_page, utility_words, wrong_of
 from bayesdtr.simulators import declined_rerandomization
 
 TITLES = ["In plain words", "Contents", "1. Identification", "2. Estimand", "3. Timeline, model and assumptions", "4. Priors", "5. Data",
@@ -83,6 +84,10 @@ def test_times_and_those_who_left_in_words():
     wrong = " ".join(page.wrong)
     assert "followed for less than the whole of “t1” or “t2”" in wrong and "Some values of patients are missing" in wrong
     assert not SYMBOLS.search(page.text), SYMBOLS.search(page.text)
+    # Where nobody declined, what is not there comes after the end of a course or of follow-up: it is not missing.
+    complete = dataclasses.replace(posterior, trajectories=read(study, declined_rerandomization.simulate(150, seed=3, declining=False)))
+    wrong = " ".join(wrong_of(Material.of(dataclasses.replace(regime, posterior=complete), dtr.compare(posterior))))
+    assert "followed for less than the whole" in wrong and "are missing" not in wrong
 
 
 @pytest.mark.parametrize(("utility", "said"), [
