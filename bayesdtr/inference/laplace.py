@@ -62,13 +62,14 @@ class Proposal(NamedTuple):
 def halves(density: Any, d: int) -> jax.Array:
     """Scales of a density at 0 to either side of each axis, shape (2, d): up, then down.
 
-    The density's fall at 1.5 and at 3 units, read as a Normal's; the wider of the two, so that a long tail is covered.
+    The density's fall at 1.5, 3 and 4 units, read as a Normal's; the widest of the three, so that a long tail is covered: a
+    small scale that the data barely speak against has one that falls like the scale itself.
     """
-    distances = jnp.array([1.5, 3.0])
+    distances = jnp.array([1.5, 3.0, 4.0])
     sides = jnp.array([1.0, -1.0])
     points = sides[:, None, None, None] * distances[None, :, None, None] * jnp.eye(d)[None, None]
     values = jax.vmap(density)(jnp.concatenate([jnp.zeros((1, d)), points.reshape(-1, d)]))
-    fall = jnp.maximum(values[0] - values[1:].reshape(2, 2, d), 1e-3)
+    fall = jnp.maximum(values[0] - values[1:].reshape(2, -1, d), 1e-3)
     return jnp.clip(jnp.nanmax(distances[None, :, None] / jnp.sqrt(2 * fall), axis=1), 0.5, 5.0)
 
 

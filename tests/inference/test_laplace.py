@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import one_contrast as small
 import pandas as pd
@@ -14,6 +16,7 @@ import bayesdtr as dtr
 from bayesdtr.inference import laplace
 from bayesdtr.inference.check import convergence_reasons
 from bayesdtr.inference.pareto import smooth
+from bayesdtr.inference.pilot import climb
 from bayesdtr.runtime import in_double_precision
 
 
@@ -50,6 +53,25 @@ def test_a_large_khat_warns_then_fails_and_says_what_to_try(posterior):
         found, reasons = convergence_reasons(dataclasses.replace(fine, khat=khat))
         assert found == status
         assert not reasons or "engine='nuts'" in reasons[-1]
+
+
+@pytest.mark.parametrize("variance", [0.18, 0.25])
+@in_double_precision
+def test_proposals_cover_a_scale_that_the_data_barely_keep_from_zero(variance):
+    # The log of a scale under a half-Normal prior, two effects seen as 1 and -1: near its mode like a Normal, far below
+    # it falls only like the scale itself.
+    def density(x):
+        seen = jnp.exp(2 * x[0]) + variance
+        return x[0] - 2 * jnp.exp(2 * x[0]) - jnp.log(seen) - 1 / seen
+
+    at, spread = climb(density, jnp.array([-1.0]), 50)
+    scales = laplace.halves(lambda w: density(at + spread @ w), 1)
+    step, w = 0.01, jnp.arange(-40, 15, 0.01)
+    log_p = jax.vmap(lambda w: density(at + spread[:, 0] * w))(w)
+    scale = jnp.where(w > 0, scales[0, 0], scales[1, 0])
+    log_q = jnp.asarray(stats.t(4).logpdf(np.asarray(w / scale))) - jnp.log(scales.mean())
+    assert jnp.sum(jnp.exp(log_q)) * step == pytest.approx(1, abs=1e-3)
+    assert jnp.max(log_p - log_q) - jax.nn.logsumexp(log_p + jnp.log(step)) < 0.5
 
 
 def test_same_seed_same_draws():
