@@ -10,6 +10,7 @@ grid's.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,8 @@ PROPOSALS = 4
 """Proposals per draw asked for; fewer where there are many patients, never fewer than two."""
 MOST_WORK = 4e8
 """Proposals times patients, about."""
+BATCH = 128
+"""Proposals that are evaluated side by side; a round has a whole number of batches, for a remainder would be compiled anew."""
 CHORD = 3
 """Newton steps with the pilot's curvature towards the conditional mode at a proposal."""
 SKEW = 3
@@ -156,7 +159,7 @@ def propose(compiled: CompiledResponse, data: Data, seed: jax.Array, size: int) 
 
 def _each(function: Any, arguments: Any) -> Any:
     """Apply a function to every proposal, some at a time."""
-    return jax.lax.map(function, arguments, batch_size=128)
+    return jax.lax.map(function, arguments, batch_size=BATCH)
 
 
 def _hierarchical(model: Latent, data: Data, seed: jax.Array, size: int) -> Proposal:
@@ -246,8 +249,9 @@ def systematic(log_weights: np.ndarray, size: int, rng: np.random.Generator) -> 
 
 
 def proposals_for(size: int, rows: int) -> int:
-    """How many proposals to make for a number of draws."""
-    return int(max(2 * size, min(PROPOSALS * size, MOST_WORK // max(rows, 1))))
+    """How many proposals to make for a number of draws: whole batches in each of the rounds that are kept."""
+    wanted = max(2 * size, min(PROPOSALS * size, MOST_WORK // max(rows, 1)))
+    return math.ceil(wanted / (KEPT * BATCH)) * KEPT * BATCH
 
 
 def sample(blocks: list[Block], *, seed: int, draws: int, chains: int, show: str | bool = "auto") -> list[Draws]:
