@@ -25,8 +25,10 @@ from .pareto import smooth
 from .pilot import Pilot, find, log_joint, marginal, relative
 from .transport import factor
 
-DESIGN = 64
-"""Points over the other parameters."""
+DESIGN = (64, 256)
+"""Points over the other parameters: where they are few, and where they are more than `FEW`."""
+FEW = 3
+"""With five other parameters 64 points were worth a thousand independent draws, however many were drawn at them."""
 SPREAD = 0.2
 """Share of corrected draws whose other parameters are any point of the design, so that no point's weight is large. None for a Normal response,
 whose approximation is exact at every point."""
@@ -60,7 +62,7 @@ def tables(d: int, p: int, draws: int) -> Tables:
         power = max(0, int(np.ceil(np.log2(rows))))
         return qmc.Sobol(max(columns, 1), seed=seed).random_base2(power)[:rows, :columns]
 
-    return Tables(sobol(d, DESIGN, 1), sobol(1 + p, draws, 2))
+    return Tables(sobol(d, DESIGN[d > FEW], 1), sobol(1 + p, draws, 2))
 
 
 def approximate(
@@ -130,7 +132,7 @@ class Mixture(NamedTuple):
 
     def draw(self, uniforms: jax.Array, widths: np.ndarray | float = 1.0, frame: Frame | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Points, coefficients and their standard coordinates (before the frame) from numbers in the unit cube, shape (draw, 1 + p)."""
-        point = jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(self.log_share)), uniforms[:, 0]), DESIGN - 1)
+        point = jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(self.log_share)), uniforms[:, 0]), len(self.log_share) - 1)
         z = widths * jax.scipy.special.ndtri(jnp.clip(uniforms[:, 1:], 1e-12, 1 - 1e-12))
         placed = z if frame is None else frame.place(z)
         return point, self.centres[point] + jnp.einsum("dkp,dk->dp", self.roots[point], placed), z
@@ -141,13 +143,13 @@ class Mixture(NamedTuple):
 
     def weighed(self, point: jax.Array, log_weights: jax.Array) -> "Mixture":
         """The mixture with shares of points by draws' weights, which sum to 1 after exponentiation."""
-        share = _spread(jnp.log(jnp.zeros(DESIGN).at[point].add(jnp.exp(log_weights))), SPREAD)
+        share = _spread(jnp.log(jnp.zeros(len(self.log_share)).at[point].add(jnp.exp(log_weights))), SPREAD)
         return self._replace(log_share=share, log_density=self.log_density + share - self.log_share)
 
 
 def _spread(log_weights: jax.Array, share: float) -> jax.Array:
     """Log shares of the draws at each point: by weight, but for a `share` that goes to all points alike."""
-    return jnp.logaddexp(jnp.log1p(-share) + log_weights, jnp.log(share / DESIGN)) if share else log_weights
+    return jnp.logaddexp(jnp.log1p(-share) + log_weights, jnp.log(share / len(log_weights))) if share else log_weights
 
 
 def _mixture(model: Latent, design: jax.Array, data: Data, spread: float) -> Mixture:
