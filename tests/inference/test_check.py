@@ -11,7 +11,7 @@ from bayesdtr.gallery import adhd_smart
 from bayesdtr.inference import PredictiveCheck, fit
 from bayesdtr.inference.check import convergence, convergence_reasons, marked
 from bayesdtr.model import compile_response, evaluate
-from bayesdtr.study import Decision, Normal, Response, Study
+from bayesdtr.study import Decision, Normal, Response, Saturated, Study
 
 
 def dataset(values: np.ndarray) -> xr.Dataset:
@@ -57,8 +57,10 @@ def test_heavy_tails_are_simulated_not_put_on_a_grid():
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"a": ["p", "q"] * 40, "m": rng.standard_t(1.5, 80), "b": ["u", "u", "v", "v"] * 20})
     data["y"] = (data.b == "v") * 1.0 + rng.normal(size=80)
-    study = Study(Decision("a", ["p", "q"]), Response("m", model=heavy), Decision("b", ["u", "v"]), Response("y", Normal()), utility="y")
+    study = Study(Decision("a", ["p", "q"]), Response("m", model=heavy), Decision("b", ["u", "v"]),
+                  Response("y", Normal(), model=Saturated(over=["a", "b"])), utility="y")
     posterior = fit(study, data, seed=1, draws=200, warmup=300, progress=False)
     assert World.of(posterior).width("m") in (1, np.inf)
-    regime = optimize(posterior)
+    watching = Study(Decision("a", ["p", "q"]), Response("m", model=heavy), Decision("b", ["u", "v"]), Response("y", Normal()), utility="y")
+    regime = optimize(fit(watching, data, seed=1, draws=200, warmup=300, progress=False))
     assert regime.methods["a"].startswith("regression") and np.isfinite(regime.value_draws).all()
