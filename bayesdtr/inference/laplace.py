@@ -4,7 +4,7 @@ The coefficients of a latent Gaussian model are Normal given the few other param
 likelihood's skewness; those few are drawn from a two-piece Student's t around the mode of their marginal
 density. Each draw is weighed against the exact posterior density, the weights are Pareto-smoothed, and
 their shape k-hat says whether they can be trusted. Where a few coefficients meet a likelihood that is not Normal,
-proposals are made in rounds (:mod:`matching`). Other models are treated as Normal as a whole.
+proposals of both kinds are made in rounds (:mod:`matching`). Other models are treated as Normal as a whole.
 The design follows Rue, Martino & Chopin (2009), JRSS B 71:319, with importance weights in place of a
 grid's.
 """
@@ -168,27 +168,36 @@ def _hierarchical(model: Latent, data: Data, seed: jax.Array, size: int) -> Prop
     skew = skewness(model, pilot, data)
     scales = halves(lambda w: marginal(model, pilot, pilot.psi + pilot.spread @ w, data), model.d)
 
-    def draw(seed, frame):
-        w, log_q = two_piece(jax.random.fold_in(seed, 0), scales, model.d <= HEAVY)
+    def weighed(w, z, log_density):
         other = pilot.psi + pilot.spread @ w
         psi = model.other(other)
-        e, log_r = _normals(jax.random.fold_in(seed, 1), model)
-        z = frame.place(e)
         x, jacobian, ratio = conditional_draw(model, pilot, skew, psi, z, data)
-        log_weight = log_joint(model, pilot, x, psi, ratio, data) + jacobian + frame.log_volume - log_q - log_r
-        return Proposal(other, x, log_weight), z
+        return Proposal(other, x, log_joint(model, pilot, x, psi, ratio, data) + jacobian - log_density)
+
+    def once(seed):
+        w, log_q = two_piece(jax.random.fold_in(seed, 0), scales, model.d <= HEAVY)
+        z, log_r = _normals(jax.random.fold_in(seed, 1), model)
+        return weighed(w, z, log_q + log_r)
 
     if not widened(model):
-        frame = standard(model.p)
-        return _each(lambda k: draw(k, frame)[0], jax.random.split(seed, size))
+        return _each(once, jax.random.split(seed, size))
+
+    sides = jnp.concatenate([scales, jnp.ones((2, model.p))], axis=1)
+
+    def placed(seed, frame: Frame):
+        t, log_q = students_t(jax.random.uniform(jax.random.fold_in(seed, 0), (model.d,), minval=1e-12))
+        e, log_r = _normals(jax.random.fold_in(seed, 1), model)
+        at = frame.place(jnp.concatenate([t, e]))
+        side = jnp.where(at > 0, sides[0], sides[1])
+        w, z = jnp.split(side * at, [model.d])
+        return weighed(w, z, log_q + log_r - frame.log_volume - jnp.sum(jnp.log(side))), at
 
     def round_(frame: Frame, keys):
-        found, z = _each(lambda k: draw(k, frame), keys)
-        return matched(z, smooth(found.log_weight)[0]), found
+        found, at = _each(lambda k: placed(k, frame), keys)
+        return matched(at, smooth(found.log_weight)[0]), found
 
-    of_round = -(-size // KEPT)
-    found = jax.lax.scan(round_, standard(model.p), jax.random.split(seed, (ROUNDS, of_round)))[1]
-    return jax.tree.map(lambda v: v[-KEPT:].reshape(-1, *v.shape[2:])[:size], found)
+    found = jax.lax.scan(round_, standard(model.d + model.p), jax.random.split(seed, (ROUNDS, size // KEPT)))[1]
+    return jax.tree.map(lambda v: v[-KEPT:].reshape(-1, *v.shape[2:]), found)
 
 
 def widened(model: Latent) -> bool:

@@ -25,10 +25,6 @@ from .pareto import smooth
 from .pilot import Pilot, find, log_joint, marginal, relative
 from .transport import factor
 
-DESIGN = (64, 256)
-"""Points over the other parameters: where they are few, and where they are more than `FEW`."""
-FEW = 3
-"""With five other parameters 64 points were worth a thousand independent draws, however many were drawn at them."""
 SPREAD = 0.2
 """Share of corrected draws whose other parameters are any point of the design, so that no point's weight is large. None for a Normal response,
 whose approximation is exact at every point."""
@@ -53,6 +49,14 @@ class Tables(NamedTuple):
     draws: np.ndarray
 
 
+def points(d: int) -> int:
+    """Size of the design over `d` other parameters.
+
+    Over five of them 64 points were worth a thousand independent draws, however many were drawn at them.
+    """
+    return 64 if d <= 3 else 256
+
+
 @functools.lru_cache(maxsize=32)
 def tables(d: int, p: int, draws: int) -> Tables:
     """Make the tables for a model's size and a number of draws."""
@@ -62,7 +66,7 @@ def tables(d: int, p: int, draws: int) -> Tables:
         power = max(0, int(np.ceil(np.log2(rows))))
         return qmc.Sobol(max(columns, 1), seed=seed).random_base2(power)[:rows, :columns]
 
-    return Tables(sobol(d, DESIGN[d > FEW], 1), sobol(1 + p, draws, 2))
+    return Tables(sobol(d, points(d), 1), sobol(1 + p, draws, 2))
 
 
 def approximate(

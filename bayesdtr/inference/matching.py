@@ -2,9 +2,10 @@
 
 Normal proposals for coefficients are too narrow where the likelihood says little on one side (the part of
 a zero-inflated response that makes zeros: its intercept may be very low, and then its other coefficients
-are free). A round's weighted mean and covariance place the next, as in the moment matching of Paananen,
-Piironen, Buerkner & Vehtari (2021), Statistics and Computing 31:16; every kept draw is weighed against the density it
-was drawn from, so that the weights stay exact whatever the moments were.
+are free), and they take the scales' directions one at a time. A round's weighted mean and covariance place the
+next, as in the moment matching of Paananen, Piironen, Buerkner & Vehtari (2021), Statistics and Computing
+31:16; every kept draw is weighed against the density it was drawn from, so that the weights stay exact
+whatever the moments were.
 """
 
 from typing import NamedTuple

@@ -26,7 +26,11 @@ from .priors import place
 Tensor = pt.TensorVariable
 ONE = pt.constant(1.0)
 MOST_FACTORS = 32
-"""Factors of a rising factorial that are written out; above, gamma functions."""
+"""Factors of a rising factorial that are written out; above, Stirling's series."""
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
+"""Coefficients of ``1/v, 1/v^3, ...`` in the logarithm of the gamma function of v (Abramowitz & Stegun 1964, 6.1.41)."""
+SHIFT = 8
+"""From here on the series' next term is below 2e-14."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,38 @@ def _bernoulli(p: Parts) -> Made:
     return pm.Bernoulli(p.name, logit_p=p.eta[0]), "bernoulli", (pt.sigmoid(p.eta[0]),)
 
 
-def _rising(start: Tensor, log_start: Tensor, count: Tensor, most: int) -> Tensor:
-    """Log of ``start (start + 1) ... (start + count - 1)``, for counts up to `most`."""
-    if most > MOST_FACTORS:
-        return pt.gammaln(start + count) - pt.gammaln(start)
+def _rising(start: Tensor, log_start: Tensor, count: Tensor, most: int | None = None) -> Tensor:
+    """Log of ``start (start + 1) ... (start + count - 1)``, for counts up to `most`.
+
+    Not a difference of log gamma functions: that has no digits left where `start` is large (counts that are all but Poisson,
+    trials that are all but binomial), and costs more.
+    """
+    if most is None or most > MOST_FACTORS:
+        return _rising_by_stirling(start, log_start, count)
     found = pt.switch(count > 0, log_start, 0.0)
     for j in range(1, most):  # term by term: one axis more would be laid out in memory for every draw and patient
         found = found + pt.switch(count > j, pt.log(start + float(j)), 0.0)
     return found
+
+
+def _rising_by_stirling(start: Tensor, log_start: Tensor, count: Tensor) -> Tensor:
+    """The difference of two Stirling series, taken term by term, after `SHIFT` factors are moved out of the way."""
+    low = start + float(SHIFT)
+    high = low + count
+    leading = (high - 0.5) * pt.log1p(count / low) + count * (pt.log(low) - 1.0)
+    moved = ONE
+    for j in range(1, SHIFT):
+        moved = moved * (1.0 + count / (start + float(j)))
+    first = pt.switch(count > 0, pt.log(start + count) - log_start, 0.0)
+    return leading + _remainder(high) - _remainder(low) - first - pt.log(moved)
+
+
+def _remainder(v: Tensor) -> Tensor:
+    """What Stirling's formula for the logarithm of the gamma function leaves out."""
+    square, found = v**-2.0, pt.constant(STIRLING[-1])
+    for coefficient in reversed(STIRLING[:-1]):
+        found = coefficient + square * found
+    return found / v
 
 
 def _beta_binomial_logp(n: int) -> Callable[..., Tensor]:
@@ -173,7 +201,7 @@ def _poisson_logp(value: Tensor, log_mean: Tensor) -> Tensor:
 def _negative_binomial_logp(value: Tensor, log_mean: Tensor, size: Tensor) -> Tensor:
     """In terms of the mean: the usual probability 1 - p loses its digits where the mean is small."""
     mu = pt.exp(log_mean)
-    ways = pt.gammaln(value + size) - pt.gammaln(size) - pt.gammaln(value + 1.0)
+    ways = _rising(size, pt.log(size), pt.cast(value, "float64")) - pt.gammaln(value + 1.0)
     return ways - size * pt.log1p(mu / size) + value * (log_mean - pt.log(mu + size))
 
 

@@ -1,8 +1,12 @@
 """Every built-in family says the same in PyMC, after it was compiled, and in SciPy: density, moments, quantiles, predictors."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
 import pytest
 import scipy.stats as st
 from scipy import special
@@ -10,6 +14,7 @@ from scipy import special
 import bayesdtr as dtr
 from bayesdtr.model import compile_response, evaluate, make_inputs
 from bayesdtr.model.distributions import log_prob, mean_and_variance
+from bayesdtr.model.likelihoods import _rising
 from bayesdtr.runtime import double_precision
 from bayesdtr.study import Scale
 
@@ -136,7 +141,12 @@ def utility_of(family):
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
-    family, y, law = CASES[request.param]
+    return made(CASES[request.param])
+
+
+def made(case):
+    """A family's compiled response at arbitrary parameters, with SciPy's law there."""
+    family, y, law = case
     study = dtr.Study(
         dtr.Baseline("x"), dtr.Decision("a", ["p", "q", "r"]), dtr.Response("y", family), utility=dtr.Utility(utility_of(family)), cluster="site",
     )
@@ -164,6 +174,38 @@ def test_density_moments_and_predictors(case):
     np.testing.assert_allclose(carried, logpdf(y), rtol=0, atol=5e-7 if y.max() > 7 else 2e-7)
     np.testing.assert_allclose(moments, [mean, variance], rtol=1e-8)
     np.testing.assert_array_equal(from_eta, rows)
+
+
+POISSON_LIMITS = {
+    "negative binomial": lambda e: plain(st.poisson(mu_of(e, True)), "logpmf"),
+    "inflated negative binomial": lambda e: inflated(st.poisson(mu_of(e)), expit(e[:, 1])),
+    "hurdle negative binomial": lambda e: hurdle(st.poisson(mu_of(e)), expit(e[:, 1])),
+}
+
+
+@pytest.mark.parametrize("name", POISSON_LIMITS)
+def test_counts_of_vanishing_dispersion_are_poisson(name):
+    """Where a sampler's or an importance proposal's tail may reach: a false density there would outweigh all others."""
+    compiled, inputs, y, u, _, _, (logpdf, *_) = made((CASES[name][0], [0, 1, 40, 700], lambda e, _: POISSON_LIMITS[name](e)))
+    with double_precision():
+        density = jax.jit(lambda u: compiled.log_density(u, inputs, y)[0])
+        slopes = jax.jit(jax.grad(lambda u: jnp.sum(compiled.log_density(u, inputs, y)[0])))
+        for log_dispersion in (-12.0, -17.5, -40.0):
+            u = u | {"dispersion_log__": np.asarray(log_dispersion)}
+            # A count of 700 differs from Poisson by about 700^2 dispersion^2 / 2; rounding, by 1e-16 of 700 log 700.
+            np.testing.assert_allclose(np.asarray(density(u)), logpdf(y), rtol=1e-12, atol=700**2 * np.exp(2 * log_dispersion))
+            assert all(np.isfinite(v).all() for v in slopes(u).values())
+
+
+def test_rising_factorials_of_any_size():
+    """Against the sum of logarithms, rounded once."""
+    start, count = pt.dscalar(), pt.dscalar()
+    value = _rising(start, pt.log(start), count)
+    rising = pytensor.function([start, count], [value, pt.grad(value, start)])
+    for s in 10.0 ** np.arange(-12, 19):
+        for n in (0, 1, 2, 33, 5000):
+            exact = math.fsum(math.log(s + j) for j in range(n)), math.fsum(1 / (s + j) for j in range(n))
+            np.testing.assert_allclose(rising(s, n), exact, rtol=1e-12, atol=1e-13, err_msg=f"{s}, {n}")
 
 
 def test_predictors_are_affine_in_the_coefficients(case):

@@ -74,6 +74,14 @@ def test_proposals_cover_a_scale_that_the_data_barely_keep_from_zero(variance):
     assert jnp.max(log_p - log_q) - jax.nn.logsumexp(log_p + jnp.log(step)) < 0.5
 
 
+@pytest.mark.parametrize("size", [1, 100, 1000, 4000])
+def test_proposals_come_in_whole_batches_for_every_kept_round(size):
+    for rows in (1, 100, 1_000_000):
+        made = laplace.proposals_for(size, rows)
+        assert made % (laplace.KEPT * laplace.BATCH) == 0 and made >= 2 * size
+    assert laplace.proposals_for(size, 1_000_000) <= laplace.proposals_for(size, 100)
+
+
 def test_same_seed_same_draws():
     one, two, other = (laplace.sample([small.block()], seed=s, draws=50, chains=2, show=False)[0].values["treatment"] for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
