@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 from ..inference import Posterior
 from .induction import clairvoyant, committed, solve
@@ -26,6 +27,8 @@ class Assessment:
         Probability that the option has the highest committed value.
     p_starts_best : array
         Probability that it starts the optimum of a draw (clairvoyant later decisions).
+    p_near_best, p_equivalent : array
+        Probability that its committed value lies within a margin of the highest one, and of the recommended option's to either side.
     choice : array of int, shape (row,)
         The recommended option.
     regret : array, shape (row,)
@@ -39,6 +42,8 @@ class Assessment:
     upper: np.ndarray
     p_best: np.ndarray
     p_starts_best: np.ndarray
+    p_near_best: np.ndarray
+    p_equivalent: np.ndarray
     choice: np.ndarray
     regret: np.ndarray
     margin: np.ndarray
@@ -49,12 +54,21 @@ class Assessment:
         """Whether Monte Carlo error could have decided the recommendation, shape (row,)."""
         return ~(self.margin > NEAR_SE * self.margin_error) & np.isfinite(self.margin)
 
+    @property
+    def p_flip(self) -> np.ndarray:
+        """Probability that Monte Carlo error alone put the recommended option before the next one, shape (row,); NaN with too few draws to tell."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            flip = ndtr(-self.margin / self.margin_error)
+        return np.where((self.margin == 0) & (self.margin_error == 0), 0.5, flip)
+
     def take(self, index: np.ndarray) -> "Assessment":
         """Rows by index."""
         return Assessment(**{n: getattr(self, n)[index] for n in self.__dataclass_fields__})
 
 
-def summarize_options(posterior: Posterior, qbar: np.ndarray, q: np.ndarray, best: np.ndarray, ci_prob: float) -> Assessment:
+def summarize_options(
+    posterior: Posterior, qbar: np.ndarray, q: np.ndarray, best: np.ndarray, ci_prob: float, epsilon: float = 0.0
+) -> Assessment:
     """Summaries of per-draw values.
 
     Parameters
@@ -63,6 +77,8 @@ def summarize_options(posterior: Posterior, qbar: np.ndarray, q: np.ndarray, bes
         Defines the recommendation.
     q, best : array, shape (draw, row, option)
         Committed and clairvoyant values; ``-inf`` where infeasible.
+    epsilon : float
+        The margin of `p_near_best` and `p_equivalent`.
     """
     rows = np.arange(len(qbar))
     feasible = np.isfinite(qbar)
@@ -80,6 +96,8 @@ def summarize_options(posterior: Posterior, qbar: np.ndarray, q: np.ndarray, bes
         expected=blank(qbar), lower=blank(low), upper=blank(high),
         p_best=blank(win_rates(q)),
         p_starts_best=blank(win_rates(best)),
+        p_near_best=blank((q >= q.max(axis=2, keepdims=True) - epsilon).mean(axis=0)),
+        p_equivalent=blank((np.abs(finite - finite[:, rows, choice, None]) <= epsilon).mean(axis=0)),
         choice=choice,
         regret=np.maximum((best.max(axis=2) - q[:, rows, choice]).mean(axis=0), 0.0),
         margin=np.where(single, np.inf, ranked[:, -1] - ranked[:, -2] if qbar.shape[1] > 1 else np.inf),
@@ -87,7 +105,7 @@ def summarize_options(posterior: Posterior, qbar: np.ndarray, q: np.ndarray, bes
     )
 
 
-def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *, ci_prob: float = 0.95) -> Assessment:
+def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *, ci_prob: float = 0.95, epsilon: float = 0.0) -> Assessment:
     """Assess every option at one decision for given histories.
 
     Parameters
@@ -99,7 +117,8 @@ def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *
         Histories before it.
     fit : StageFit or None
         The fitted values where the tree of histories would be too large.
-    ci_prob : float
+    ci_prob, epsilon : float
+        Of intervals; of the probabilities of lying within a margin.
     """
     distinct, inverse = rows.unique()
     world = World.of(posterior)
@@ -107,12 +126,13 @@ def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *
     if fit is None:
         world = affordable(world, posterior, distinct.n, stage)
         for answer in solve(world, stage, distinct, [committed, clairvoyant]):
-            parts.append(summarize_options(posterior, answer.qbar, *answer.values, ci_prob))
+            parts.append(summarize_options(posterior, answer.qbar, *answer.values, ci_prob, epsilon))
     else:
         name = posterior.study.decisions[stage].name
         for begin in range(0, distinct.n, 256):
             some = distinct.take(np.arange(begin, min(begin + 256, distinct.n)))
             q, best = fit.tables(posterior.study, name, some.columns, some.cluster, some.n)
-            parts.append(summarize_options(posterior, fit.qbar(posterior.study, name, some.columns, some.cluster, some.n), q, best, ci_prob))
+            qbar = fit.qbar(posterior.study, name, some.columns, some.cluster, some.n)
+            parts.append(summarize_options(posterior, qbar, q, best, ci_prob, epsilon))
     joined = Assessment(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in Assessment.__dataclass_fields__})
     return joined.take(inverse)

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ from ..study.timeline import Decision
 from ..text import fold
 from .assess import Assessment, assess
 from .regression import StageFit
+from .sets import COLUMNS, Ties, checked, lines, ties
 from .values import Summary, batch_error, summarize
 from .world import Rows
+
+Lines = Callable[[Decision, Assessment, np.ndarray], Iterator[dict[str, Any]]]
+"""From a decision, what is known of its options and the patients' rows to the lines of a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +48,11 @@ class Regime:
 
     # ---- recommendations -------------------------------------------------------------------------
 
-    def assess(self, decision: str, rows: Rows, *, ci_prob: float = 0.95) -> Assessment:
+    def assess(self, decision: str, rows: Rows, *, ci_prob: float = 0.95, epsilon: float = 0.0) -> Assessment:
         """Assess every option at a decision for given histories (codes, not labels)."""
         names = [d.name for d in self.posterior.study.decisions]
         fit = self.fits[decision] if self.methods[decision].startswith("regression") else None
-        return assess(self.posterior, names.index(decision), rows, fit, ci_prob=ci_prob)
+        return assess(self.posterior, names.index(decision), rows, fit, ci_prob=ci_prob, epsilon=epsilon)
 
     @functools.cached_property
     def profile(self) -> dict[str, tuple[Rows, Assessment]]:
@@ -80,7 +84,7 @@ class Regime:
             Columns: the patient's identifier, ``decision``, ``option``, ``expected_utility``,
             ``lower``, ``upper`` (they bound the expected utility, not the patient's outcome),
             ``p_best``, ``regret``, ``near_tie`` (another option within `mcid`), ``mc_tie`` (Monte
-            Carlo error could have decided), ``verdict``; with `every_option` also ``recommended``
+            Carlo error could have decided), ``p_flip`` (probability that it did), ``verdict``; with `every_option` also ``recommended``
             and ``p_starts_best``. Patients with no decision due have no row.
 
         Warns
@@ -90,38 +94,90 @@ class Regime:
         """
         if not 0 < ci_prob < 1:
             raise DecisionError(f"recommend: ci_prob must lie between 0 and 1, got {ci_prob!r}.")
+        names = ["decision", "option", "expected_utility", "lower", "upper", "p_best", "regret", "near_tie", "mc_tie", "p_flip", "verdict"]
+        names += ["recommended", "p_starts_best"] if every_option else []
+        return self._answered(patients, names, lambda *due: self._lines(*due, every_option), ci_prob=ci_prob)
+
+    def sets(self, patients: Any, *, epsilon: float | None = None, alpha: float = 0.05) -> Any:
+        """Sets of options for each patient at the decision that is due next: near the best, equivalent, likely to hold the best.
+
+        Parameters
+        ----------
+        patients : pandas, polars or pyarrow frame
+            As for :meth:`recommend`.
+        epsilon : float, optional
+            Difference in utility that does not matter; by default the study's `mcid`.
+        alpha : float
+            One minus the probability with which a set is to hold the best option.
+
+        Returns
+        -------
+        frame of the caller's kind
+            One row per patient and feasible option. Columns: the patient's identifier, ``decision``,
+            ``option``, ``recommended``, ``expected_utility``, ``shortfall`` (below the recommended
+            option's), ``near_best`` (shortfall at most epsilon), ``p_near_best`` (probability that the
+            option's value lies within epsilon of the highest), ``p_equivalent`` (probability that it
+            differs from the recommended option's by at most epsilon: the region of practical
+            equivalence), ``p_best``, ``in_set`` (in the smallest set that holds the best option with
+            probability 1 - alpha at least; options exactly as probable as the last one needed are in it
+            too), ``set_probability``, ``verdict``.
+
+        Raises
+        ------
+        DecisionError
+
+        Warns
+        -----
+        VerdictWarning
+            When the posterior's checks fail.
+        """
+        margin = checked(self, epsilon, alpha, "sets")
+        return self._answered(patients, list(COLUMNS), lambda *due: lines(self, *due, margin, alpha), epsilon=margin)
+
+    def ties(self, *, epsilon: float | None = None, alpha: float = 0.05) -> Ties:
+        """How often options tie, decision by decision, over the observed patients.
+
+        Parameters
+        ----------
+        epsilon, alpha : float
+            As for :meth:`sets`.
+
+        Returns
+        -------
+        Ties
+        """
+        return ties(self, checked(self, epsilon, alpha, "ties"), alpha)
+
+    def _answered(self, patients: Any, names: Sequence[str], lines: Lines, **how: float) -> Any:
+        """A frame of the caller's kind with lines for every patient's next decision."""
         study, verdict = self.posterior.study, self.posterior.verdict
         if verdict.status == "fail":
-            warnings.warn(VerdictWarning("The posterior's checks fail, so these rows are no recommendation: " + verdict.reasons[0]), stacklevel=2)
+            warnings.warn(VerdictWarning("The posterior's checks fail, so these rows are no recommendation: " + verdict.reasons[0]), stacklevel=3)
         new = read_new(study, patients, cluster_labels=self.posterior.trajectories.cluster_labels)
         waiting = next_decision(self.posterior, new)
-        table: dict[str, list[Any]] = {}
+        table: dict[str, list[Any]] = {n: [] for n in ("row", *names)}
         for stage, decision in enumerate(study.decisions):
             index = np.flatnonzero(waiting == stage)
             if index.size:
-                found = self.assess(decision.name, rows_before(self.posterior, new, decision.name, index), ci_prob=ci_prob)
-                for line in self._lines(decision, found, index, every_option):
+                found = self.assess(decision.name, rows_before(self.posterior, new, decision.name, index), **how)
+                for line in lines(decision, found, index):
                     for name, value in line.items():
-                        table.setdefault(name, []).append(value)
-        order = np.argsort(table.get("row", []), kind="stable")
-        rows = np.asarray(table.pop("row", []), dtype=int)[order]
+                        table[name].append(value)
+        order = np.argsort(table["row"], kind="stable")
+        rows = np.asarray(table.pop("row"), dtype=int)[order]
         columns: dict[str, Any] = {study.id or "patient": [str(x) for x in new.ids[rows]]}
-        columns |= {n: [v[i] for i in order] for n, v in (table or {n: [] for n in self._empty(every_option)}).items()}
-        return like(backend(patients), columns)
+        return like(backend(patients), columns | {n: [v[i] for i in order] for n, v in table.items()})
 
-    def _empty(self, every_option: bool) -> list[str]:
-        names = ["decision", "option", "expected_utility", "lower", "upper", "p_best", "regret", "near_tie", "mc_tie", "verdict"]
-        return names + (["recommended", "p_starts_best"] if every_option else [])
-
-    def _lines(self, decision: Decision, a: Assessment, index: np.ndarray, every_option: bool):
-        tie, within = a.mc_tie, a.margin < mcid_of(self.posterior)
+    def _lines(self, decision: Decision, a: Assessment, index: np.ndarray, every_option: bool) -> Iterator[dict[str, Any]]:
+        tie, within, flip = a.mc_tie, a.margin < mcid_of(self.posterior), a.p_flip
         for i, row in enumerate(index):
             shown = np.flatnonzero(np.isfinite(a.expected[i])) if every_option else [a.choice[i]]
             for o in shown:
                 line = {
                     "row": int(row), "decision": decision.name, "option": decision.options[o], "expected_utility": float(a.expected[i, o]),
                     "lower": float(a.lower[i, o]), "upper": float(a.upper[i, o]), "p_best": float(a.p_best[i, o]),
-                    "regret": float(a.regret[i]), "near_tie": bool(within[i]), "mc_tie": bool(tie[i]), "verdict": self.posterior.verdict.status,
+                    "regret": float(a.regret[i]), "near_tie": bool(within[i]), "mc_tie": bool(tie[i]), "p_flip": float(flip[i]),
+                    "verdict": self.posterior.verdict.status,
                 }
                 if every_option:
                     line |= {"recommended": bool(o == a.choice[i]), "p_starts_best": float(a.p_starts_best[i, o])}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, Utility, compare, one_of, optimize, when
 
+EPSILON, ALPHA = 0.4, 0.25
 CELLS = {"model": Saturated()}
 # A dozen arbitrary draws converge to nothing; that the verdict says so is not at stake here.
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
@@ -76,6 +77,9 @@ def prove_posterior(posterior, averaged: known.Law, per_draw: known.Law) -> None
         before = [h for h in known.histories(study, decision.name) if len(known.offered(decision, h))]
         shown = regime.recommend(known.frame_of(before) if before != [{}] else known.frame_of([{"row": 0}]), every_option=True)
         found = {(str(line.patient), line.option): line for line in shown.itertuples() if line.decision == decision.name}
+        sets = regime.sets(known.frame_of(before) if before != [{}] else known.frame_of([{"row": 0}]), epsilon=EPSILON, alpha=ALPHA)
+        margins = {(str(line.patient), line.option): line for line in sets.itertuples() if line.decision == decision.name}
+        assert set(margins) == set(found)
         for row, history in enumerate(before, start=1):
             options = known.offered(decision, history)
             if decision.name != _due(study, history):
@@ -97,9 +101,27 @@ def prove_posterior(posterior, averaged: known.Law, per_draw: known.Law) -> None
                 assert (line.p_best, line.p_starts_best) == pytest.approx((wins, starts), abs=1e-12)
                 # The options' clairvoyant values are never below what the committed continuation gives.
                 assert (clairvoyant[o] >= followed[o] - 1e-10).all()
+            _prove_sets({o: margins[str(row), o] for o in options}, committed, followed, best)
             ceiling = np.max([clairvoyant[o] for o in options], axis=0).mean()
             assert found[str(row), best].regret == pytest.approx(max(ceiling - followed[best].mean(), 0.0), abs=1e-8)
     _prove_values(study, posterior, regime, averaged, per_draw)
+
+
+def _prove_sets(lines, committed, followed, best) -> None:
+    """Margins draw by draw, and the set against every subset of the options."""
+    top = np.max(list(followed.values()), axis=0)
+    for o, line in lines.items():
+        assert line.shortfall == pytest.approx(committed[best][0] - committed[o][0], abs=1e-8)
+        assert line.near_best == (line.shortfall <= EPSILON)
+        assert line.p_near_best == pytest.approx((followed[o] >= top - EPSILON).mean(), abs=1e-12)
+        assert line.p_equivalent == pytest.approx((np.abs(followed[o] - followed[best]) <= EPSILON).mean(), abs=1e-12)
+    member = [o for o, line in lines.items() if line.in_set]
+    holds = {s: sum(lines[o].p_best for o in s) for n in range(len(lines) + 1) for s in itertools.combinations(lines, n)}
+    assert all(line.set_probability == pytest.approx(holds[tuple(member)]) for line in lines.values())
+    least = min(len(s) for s, p in holds.items() if p >= 1 - ALPHA - 1e-12)
+    weakest = min(lines[o].p_best for o in member)
+    assert sum(lines[o].p_best > weakest + 1e-12 for o in member) < least <= len(member)
+    assert all(line.in_set == (line.p_best >= weakest - 1e-12) for line in lines.values())
 
 
 def _due(study: Study, history: dict) -> str:
