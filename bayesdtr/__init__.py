@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .data import Trajectories
     from .decision import (
         Comparison,
+        InformationValue,
         ModelComparison,
         PriorPredictive,
         Regime,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         optimize,
         prior_predictive,
         tipping,
+        value_of_information,
     )
     from .inference import Fits, Posterior, PowerPrior, PriorTable, StackedPosterior, Verdict, check, fit, fit_many, priors
     from .reporting import report
@@ -66,7 +68,7 @@ __version__ = "0.1.0"
 
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
-    "missing_shift": "decision", "tipping": "decision",
+    "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -76,12 +78,12 @@ _LATER = {
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision",
-    "DecisionError", "FileError", "Fits", "Hierarchical", "Hurdle", "InferenceError", "LogNormal", "ModelComparison", "ModelError",
-    "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior", "PriorPredictive", "PriorTable",
-    "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT",
-    "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
-    "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "missing_shift", "one_of",
-    "optimize", "plot", "prior_predictive", "priors", "report", "tipping", "when",
+    "DecisionError", "FileError", "Fits", "Hierarchical", "Hurdle", "InferenceError", "InformationValue", "LogNormal", "ModelComparison",
+    "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior", "PriorPredictive",
+    "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift",
+    "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning",
+    "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "fit", "fit_many", "load", "missing_shift",
+    "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "tipping", "value_of_information", "when",
 ]
 
 

@@ -4,14 +4,17 @@ from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .compare import Comparison, EmbeddedValue, compare
 from .files import load
+from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
 from .optimize import optimize
 from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
+from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Comparison", "EmbeddedValue", "ModelComparison", "PriorPredictive", "Regime", "Summary", "best_set", "compare", "compare_models",
-    "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "tipping",
+    "BestSet", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime", "Summary", "Ties",
+    "best_set", "compare", "compare_models", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "tipping",
+    "value_of_information",
 ]

@@ -190,6 +190,27 @@ def _settle_shared(world: World, node: ResponseNode, own: np.ndarray) -> np.ndar
     return expected + (p * (node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))).sum(axis=-1)
 
 
+def own_histories(world: World, node: Node, own: np.ndarray | None = None) -> dict[int, np.ndarray | None]:
+    """Weight of each draw given every decision node's own histories, ``[draw, row]`` with mean 1 over draws; None where all are equal.
+
+    The same weights as :func:`settle` uses on its way down.
+    """
+    found: dict[int, np.ndarray | None] = {}
+    while node is not None:
+        if isinstance(node, DecisionNode):
+            found[id(node)] = own
+            own = None if own is None else own[:, node.row]
+        elif node.points is not None and node.gain is not None:
+            if world.shares(node.name):
+                joint = (np.ones((world.size, node.rows.n)) if own is None else own)[:, :, None] * world.probabilities(
+                    node.name, node.rows, node.points)
+                own = leveled(joint.reshape(len(joint), -1))
+            elif own is not None:
+                own = np.repeat(own, node.points.at.shape[1], axis=1)
+        node = node.child
+    return found
+
+
 Known = dict[int, tuple[np.ndarray | None, np.ndarray | float]]
 """By response node: probabilities of its points ``[draw, row, point]`` (None without points), and what it is expected to earn beside them."""
 

@@ -14,7 +14,8 @@ from scipy.stats import halfnorm, norm
 
 from bayesdtr import Baseline, Bernoulli, Decision, InferenceError, Normal, Poisson, Response, Saturated, Study, StudyError, compare, fit, optimize
 from bayesdtr.data import fix_scales, read
-from bayesdtr.decision.induction import committed, solve
+from bayesdtr.decision import value_of_information
+from bayesdtr.decision.induction import committed, grow, own_histories, solve
 from bayesdtr.decision.world import Rows, World
 from bayesdtr.inference import leave_one_out, log_likelihood
 from bayesdtr.inference.fit import blocks_of
@@ -230,6 +231,15 @@ def test_draws_are_weighed_by_the_own_history(few):
     np.testing.assert_allclose(start.qbar[0], total, rtol=1e-9)
     # The committed rule's value averaged over draws is what it promises: E before max, along the whole tree.
     np.testing.assert_allclose(start.values[0].mean(axis=0)[0], total, rtol=1e-9)
+    found = value_of_information(posterior)
+    likely = {(a, r): p_r[:, a] if r else 1 - p_r[:, a] for a in (0, 1) for r in (0, 1)}
+    informed = [sum(likely[a, r] * np.maximum(p_y[a, r, 0], p_y[a, r, 1]) for r in (0, 1)) for a in (0, 1)]
+    np.testing.assert_allclose(found.values, [np.max(informed, axis=0).mean(), max(v.mean() for v in informed), max(total)], rtol=1e-9)
+    root = grow(world, 0, Rows({}, None, 1))
+    second = root.child.child
+    own = own_histories(world, root)[id(second)]
+    at = second.rows.columns
+    np.testing.assert_allclose(own, np.stack([likely[a, r] / likely[a, r].mean() for a, r in zip(at["first"], at["r"], strict=True)], axis=1))
     plain = [[float(p_y[a, r, s].mean()) for s in (0, 1)] for a in (0, 1) for r in (0, 1)]
     assert np.abs(np.array(plain) - answer.qbar).max() > 0.02  # equal weights would say something else
 
