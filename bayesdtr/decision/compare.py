@@ -1,6 +1,7 @@
-"""`compare`: the embedded regimes of a study side by side, with P(best) and the set of best."""
+"""`compare`: embedded or written regimes side by side, with P(best), the set of best, and what the optimal regime gains."""
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,12 @@ from ..errors import DecisionError, did_you_mean, listing
 from ..inference import Convergence, Posterior
 from ..inference.check import convergence
 from ..schema import CHAIN, DRAW, REGIME
-from ..study.rules import Rules
+from ..study.rules import Rules, written
 from ..study.timeline import Response
 from ..text import fold, number
 from .bestset import best_set
+from .optimize import fitted_policy
+from .regime import Regime
 from .values import Summary, batch_error, summarize, values_of, wins
 
 SCALES = ("auto", "identity", "log-odds")
@@ -37,6 +40,10 @@ class EmbeddedValue:
         Patients all of whose decisions are made and agree with the regime.
     contrast : Summary or None
         Difference to the reference regime.
+    name : str
+        Of a regime that was given one.
+    gain : Summary or None
+        Value of the optimal regime minus its own, draw by draw, where the comparison is against one.
     """
 
     rules: Rules
@@ -47,16 +54,23 @@ class EmbeddedValue:
     in_best_set: bool
     patients: int
     contrast: Summary | None
+    name: str = ""
+    gain: Summary | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name, or its rules in one line."""
+        return self.name or self.rules.label
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The embedded regimes of a posterior.
+    """Regimes side by side: the embedded ones of a study, or those that were given.
 
     Attributes
     ----------
     rows : tuple of EmbeddedValue
-        In the order of the study's declaration.
+        In the order of the study's declaration, or as given.
     best : int
         Index of the regime with the highest posterior mean.
     draws : xarray.Dataset
@@ -103,11 +117,11 @@ class Comparison:
 
     def __str__(self) -> str:
         prob = self.rows[0].value.ci_prob
-        width = min(max(len("no choice"), *(len(r.rules.label) for r in self.rows)), 34)
+        width = min(max(len("no choice"), *(len(r.label) for r in self.rows)), 34)
         lines = [f"{'regime':<{width}} {'mean':>9} {'sd':>8} {f'{prob:.0%} interval':>20} {'P(best)':>8} {'n':>4}  in set"]
         for r in self.rows:
             v = r.value
-            first, *rest = _folded(r.rules.label, width)
+            first, *rest = _folded(r.label, width)
             lines.append(
                 f"{first:<{width}} {v.mean:>9.4g} {v.sd:>8.3g} {f'{v.lower:.4g} to {v.upper:.4g}':>20} {r.p_best:>8.4f} {r.patients:>4}  "
                 f"{'yes' if r.in_best_set else 'no'}"
@@ -117,6 +131,8 @@ class Comparison:
         error_text = number(error, ".4f")
         lines.append(f"Equal-tailed intervals; P(best) by draws, Monte Carlo error at most {error_text}; n: patients who followed the regime.")
         lines.append(f"In set: cannot be told from the best, simultaneous {1 - self.alpha:.0%}, {self.scale} scale. Computed by {self.method}.")
+        if gains := [f"  {r.label}: {r.gain}" for r in self.rows if r.gain is not None]:
+            lines += ["Optimal regime minus", *gains]
         return fold("\n".join(lines))
 
 
@@ -151,12 +167,43 @@ def followed(posterior: Posterior, rules: Rules) -> np.ndarray:
     return agrees
 
 
-def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95, scale: str = "auto") -> Comparison:
-    """Values of the embedded regimes, P(each is best), and the simultaneous set of best.
+def _asked(posterior: Posterior, regimes: Mapping[str, Any] | None) -> list[tuple[str, Rules]]:
+    """Names and rules of the regimes to compare; embedded ones have no names."""
+    study = posterior.study
+    if regimes is None:
+        return [("", r) for r in study.embedded()]
+    if not isinstance(regimes, Mapping) or not regimes or not all(isinstance(n, str) and n for n in regimes):
+        raise DecisionError(f"compare: regimes is a mapping of names to regimes, such as {{'usual care': {{'first': 'a'}}}}, got {regimes!r}.")
+    return [(n, written(study, r.by_decision if isinstance(r, Rules) else r, f"regime {n!r}")) for n, r in regimes.items()]
+
+
+def _optimal(posterior: Posterior, against: Regime | None) -> dict[str, Any]:
+    """How :func:`values_of` is to value the optimal regime."""
+    if against is None:
+        return {}
+    if not isinstance(against, Regime):
+        raise DecisionError(f"compare: against is a Regime, what optimize returns, got {type(against).__name__}.")
+    if against.posterior.tree is not posterior.tree:
+        raise DecisionError("compare: against is a regime of another posterior; use optimize(posterior) of this one.")
+    if against.methods[posterior.study.decisions[0].name].startswith("regression"):
+        return {"optimal": True, "policy": lambda world: fitted_policy(world, against.fits)}
+    return {"optimal": True}
+
+
+def compare(
+    posterior: Posterior, *, regimes: Mapping[str, Any] | None = None, against: Regime | None = None, alpha: float = 0.05, ci_prob: float = 0.95,
+    scale: str = "auto",
+) -> Comparison:
+    """Values of the embedded regimes, or of written ones, P(each is best), and the simultaneous set of best.
 
     Parameters
     ----------
     posterior : Posterior
+    regimes : mapping of str to regime, optional
+        Regimes to compare in place of the embedded ones, by name. A regime is a mapping of decisions to an option, or to a mapping of
+        conditions to options, as a study's `reference`; or Rules.
+    against : Regime, optional
+        The optimal regime of this posterior: what it gains over each of them, on the same draws, patients and random numbers.
     alpha : float
         One minus the simultaneous probability of the set of best.
     ci_prob : float
@@ -175,12 +222,12 @@ def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95,
             raise DecisionError(f"compare: {name} must lie between 0 and 1, got {given!r}.")
     scale = _scale(posterior, scale)
     study = posterior.study
-    regimes = study.embedded()
-    asked = [*regimes, study.reference] if study.reference else list(regimes)
-    found = values_of(posterior, asked, posterior.seed)
-    draws = found.draws[..., : len(regimes)]
+    asked = _asked(posterior, regimes)
+    ruled = [rules for _, rules in asked] + ([study.reference] if study.reference else [])
+    found = values_of(posterior, ruled, posterior.seed, **_optimal(posterior, against))
+    draws = found.draws[..., : len(asked)]
     reference = found.draws[..., -1] if study.reference else None
-    flat = draws.reshape(-1, len(regimes))
+    flat = draws.reshape(-1, len(asked))
     if scale == "log-odds" and not ((flat > 0) & (flat < 1)).all():
         raise DecisionError(
             f"compare(scale='log-odds') needs values between 0 and 1, and they run from {flat.min():.4g} to {flat.max():.4g}; use scale='identity'."
@@ -192,10 +239,11 @@ def compare(posterior: Posterior, *, alpha: float = 0.05, ci_prob: float = 0.95,
         EmbeddedValue(
             rules, summarize(draws[..., e], ci_prob), float(best[..., e].mean()), float(errors[e]), float(chosen.upper[e]), bool(chosen.member[e]),
             int(followed(posterior, rules).sum()), None if reference is None else summarize(draws[..., e] - reference, ci_prob),
+            name, None if found.optimal is None else summarize(found.optimal - draws[..., e], ci_prob),
         )
-        for e, rules in enumerate(regimes)
+        for e, (name, rules) in enumerate(asked)
     )
-    labels = np.array([r.label for r in regimes], dtype=np.str_)
+    labels = np.array([r.label for r in rows], dtype=np.str_)
     dataset = xr.Dataset(
         {"value": ((CHAIN, DRAW, REGIME), draws)}, coords={CHAIN: np.arange(draws.shape[0]), DRAW: np.arange(draws.shape[1]), REGIME: labels}
     )

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..errors import DecisionError
 from ..study.rules import Rules
-from .world import Points, Rows, World, leveled
+from .points import Points
+from .world import Rows, World, leveled
 
 MOST_LEAVES = 4096
 """A tree with more leaves per patient than this is left to regression."""

@@ -68,7 +68,7 @@ def setting_of(subject: Study | Posterior, data: Any, *, seed: int, draws: int) 
         compiled = {r.name: compile_response(study, r.name, labels) for r in study.responses}
         drawn = _drawn(study, compiled, scales, rows, seed, per_chain)
     size = max((len(next(iter(d.values()))) for d in drawn.values() if d), default=1)
-    watched = frozenset(n.name for n in study.timeline)
+    watched = {n.name: () for n in study.timeline}
     few = rows.take(np.linspace(0, rows.n - 1, min(rows.n, PATIENTS)).astype(int))
     return Setting(World(study, compiled, scales, drawn, size, watched), few, origin, seen)
 

@@ -20,7 +20,7 @@ from .induction import MOST_LEAVES, clairvoyant, following, leaves, rule_options
 from .pretend import Setting, by_chance, setting_of, trial
 from .rollout import following_rules
 from .values import _first, win_rates
-from .world import Rows, World
+from .world import Rows, World, looked_at
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -182,7 +182,7 @@ def _thinned(world: World, work: float) -> World:
 
 def _who_is_best(setting: Setting, columns: Mapping[str, np.ndarray], notes: list[str]) -> tuple[tuple[PriorBest, ...], dict[str, float] | None]:
     """P(best) at every decision, over histories simulated from the prior."""
-    world = dataclasses.replace(setting.world, watched=frozenset())
+    world = dataclasses.replace(setting.world, watched={})
     found, starts = [], None
     for stage, decision in enumerate(world.study.decisions):
         before = [n.name for n in world.study.before(decision.name)]
@@ -225,8 +225,7 @@ def _by_set(study: Study, decision: Any, share: np.ndarray, feasible: np.ndarray
 
 def _exact_values(world: World, rows: Rows, regimes: Sequence[Rules]) -> np.ndarray | None:
     """Value of each regime under each draw, ``(draw, regime)``; None where the tree of histories is too large."""
-    watched = frozenset(v for r in regimes for _, branches in r.decisions for condition, _ in branches for v in condition.variables)
-    world = dataclasses.replace(world, watched=watched)
+    world = dataclasses.replace(world, watched=looked_at(regimes))
     distinct, inverse = rows.unique()
     share = np.bincount(inverse, minlength=distinct.n) / rows.n
     if leaves(world, 0) * distinct.n * world.size > BUDGET:

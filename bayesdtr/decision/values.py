@@ -1,6 +1,6 @@
 """Posterior distributions of the value of whole regimes, and summaries of draws with their Monte Carlo error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,8 @@ import numpy as np
 from ..errors import DecisionError, listing
 from ..inference import Posterior
 from ..study.rules import Rules
-from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, feasible_at, following, leaves, rule_options, solve
-from .rollout import DRAWS, following_rules, rollout
+from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, committed, feasible_at, following, leaves, rule_options, solve
+from .rollout import DRAWS, Policy, following_rules, rollout
 from .world import Rows, World
 
 
@@ -115,10 +115,13 @@ class RegimeValues:
     ----------
     draws : array, shape (chain, draw, regime)
     method : str
+    optimal : array, shape (chain, draw), or None
+        Value of the committed rule on the same draws, patients and luck, where it was asked for and could be.
     """
 
     draws: np.ndarray
     method: str
+    optimal: np.ndarray | None = None
 
 
 def chains_of(posterior: Posterior, values: np.ndarray) -> np.ndarray:
@@ -135,7 +138,9 @@ def thin_to(world: World, posterior: Posterior, most: int) -> World:
     return world if step <= 1 else world.take((np.arange(chains)[:, None] * per_chain + np.arange(0, per_chain, step)).ravel())
 
 
-def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> RegimeValues:
+def values_of(
+    posterior: Posterior, regimes: Sequence[Rules], seed: int, *, optimal: bool = False, policy: Callable[[World], Policy] | None = None
+) -> RegimeValues:
     """Value of each regime under each draw, averaged over the observed patients.
 
     By the tree of histories where it is small enough, otherwise by forward simulation on common
@@ -146,6 +151,10 @@ def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> Regi
     posterior : Posterior
     regimes : sequence of Rules
     seed : int
+    optimal : bool
+        Value the committed rule beside them.
+    policy : callable, optional
+        Makes the committed rule where it is a fitted one; everything is then simulated.
 
     Returns
     -------
@@ -153,22 +162,27 @@ def values_of(posterior: Posterior, regimes: Sequence[Rules], seed: int) -> Regi
     """
     world = World.of(posterior, regimes)
     rows = baseline_rows(posterior)
-    if leaves(world, 0) > MOST_LEAVES:
+    if policy is not None or leaves(world, 0) > MOST_LEAVES:
         world = thin_to(world, posterior, DRAWS)
         drawn = np.stack([rollout(world, rows, following_rules(world, r), seed) for r in regimes], axis=-1)
-        return RegimeValues(chains_of(posterior, drawn), f"simulation on common random numbers, {world.size} draws")
+        best = None if policy is None else chains_of(posterior, rollout(world, rows, policy(world), seed))
+        return RegimeValues(chains_of(posterior, drawn), f"simulation on common random numbers, {world.size} draws", best)
     distinct, inverse = rows.unique()
     world = affordable(world, posterior, distinct.n, 0)
     weights = population_weights(world, inverse, distinct.n, seed, rows.sets)
-    total = np.zeros((world.size, len(regimes)))
-    for answer in solve(world, 0, distinct, [following(world, r) for r in regimes]):
+    total, best = np.zeros((world.size, len(regimes))), np.zeros(world.size)
+    choosers = [following(world, r) for r in regimes] + ([committed] if optimal else [])
+    for answer in solve(world, 0, distinct, choosers):
         m = len(answer.qbar)
         part = distinct.take(np.arange(answer.begin, answer.begin + m))
         w = weights[:, answer.begin : answer.begin + m]
-        for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=True)):
+        for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=False)):
             chosen = rule_options(world, rules, _first(world, part))
             total[:, e] += (w * q[:, np.arange(m), chosen]).sum(axis=1)
-    return RegimeValues(chains_of(posterior, total), GRID_NOTE if any_grid(world) else "enumeration")
+        if optimal:
+            best += (w * answer.values[-1][:, np.arange(m), answer.qbar.argmax(axis=1)]).sum(axis=1)
+    how = GRID_NOTE if any_grid(world) else "enumeration"
+    return RegimeValues(chains_of(posterior, total), how, chains_of(posterior, best) if optimal else None)
 
 
 def _first(world: World, rows: Rows) -> DecisionNode:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit, logit
@@ -11,12 +11,12 @@ from ..errors import DecisionError
 from ..inference import Posterior
 from ..model import Predictor, look, look_paired, spread_over
 from ..schema import MISSING_SHIFT
+from ..study.conditions import Test
 from ..study.rules import Rules, tailoring_variables
 from ..study.study import Scale, Study
 from ..study.timeline import Node, Response
+from .points import EXTRA, GRID, Points, cells_of, panels
 
-GRID = 96
-"""Points along one continuous response, at least."""
 REACH = 7.0
 """Half-width of the grid in residual SDs beyond the means of the draws."""
 SPACING = 0.5
@@ -25,8 +25,6 @@ FINEST = 8 * GRID
 COUNT_REACH = 20.0
 """SDs above the mean up to which counts are enumerated: what an exponential tail leaves above is 2e-9."""
 RANGE_DRAWS = 256
-CELL_DRAWS, CELL_LEVELS = 64, 129
-"""Draws and quantiles of each that are pooled to find cells."""
 PROBABILITY, SHIFT = "probability", "shift"
 """Variables of the group ``missing_shift``: share of missing outcomes, and shift of their linear predictor, by option."""
 
@@ -92,21 +90,6 @@ def leveled(weights: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
-    """Points that carry a predictive distribution.
-
-    Attributes
-    ----------
-    at : array, shape (row, point)
-    edges : array, shape (row, point - 1), or None
-        Where each point stands for a cell, the bounds between cells: a point's probability is that of its cell.
-    """
-
-    at: np.ndarray
-    edges: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class World:
     """A study's responses as predictive distributions under posterior (or prior) draws.
 
@@ -118,8 +101,9 @@ class World:
     draws : mapping of str to mapping of str to array, shape (draw, ...)
     size : int
         Number of draws.
-    watched : frozenset of str
-        Variables that the regimes to be valued look at, so that they are kept even where no model needs them.
+    watched : mapping of str to tuple of float
+        Variables that the regimes to be valued look at, so that they are kept even where no model needs them, with the thresholds
+        that those regimes name.
     """
 
     study: Study
@@ -127,7 +111,7 @@ class World:
     scales: Mapping[str, Scale]
     draws: Mapping[str, Mapping[str, np.ndarray]]
     size: int
-    watched: frozenset[str] = frozenset()
+    watched: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     shifted: tuple[str, str] | None = None
     """The response whose mean mixes measured and missing outcomes, and the decision that their share and shift go by; draws among the response's."""
 
@@ -136,13 +120,12 @@ class World:
         """The world of a posterior, all draws, in which the given regimes can be followed."""
         names = [r.name for r in posterior.study.responses]
         draws = {n: posterior.draws(n) for n in names}
-        watched = frozenset(v for r in regimes for _, branches in r.decisions for condition, _ in branches for v in condition.variables)
         shifted = None
         if MISSING_SHIFT in posterior.tree.children:
             group = posterior.tree[MISSING_SHIFT].to_dataset()
             shifted = str(group.attrs["response"]), str(group.attrs["by"])
             draws[shifted[0]] |= {mark(n): group[n].values.reshape(posterior.size, -1) for n in (PROBABILITY, SHIFT)}
-        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, watched, shifted)
+        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, looked_at(regimes), shifted)
 
     def take(self, index: np.ndarray) -> "World":
         """Some of the draws, by index."""
@@ -258,14 +241,22 @@ class World:
             scale = self.scales[response]
             count = scale.location + COUNT_REACH * scale.sd
             return max(count, GRID) if count <= FINEST else np.inf
+        if compiled.smooth and (cuts := self.cuts(response)):
+            return GRID + EXTRA * (len(cuts) + 1)
         return GRID if compiled.smooth or compiled.cells else np.inf
+
+    def cuts(self, response: str) -> tuple[float, ...]:
+        """Values of a response at which a decision's conditions, or those of a regime to be valued, change; sorted."""
+        tests = [test for d in self.study.decisions for c, _ in d.choices for name, test in c.tests if name == response]
+        return tuple(sorted({*thresholds(tests), *self.watched.get(response, ())}))
 
     def points(self, response: str, rows: Rows) -> Points:
         """Points that carry a response's predictive distribution at given histories.
 
         The finite support; a uniform grid wide enough for every draw, on which the midpoint rule
-        integrates a smooth density to machine precision and a kink to the square of the spacing; or,
-        where the tails are heavy or an end is sharp, cells between quantiles.
+        integrates a smooth density to machine precision and a kink to the square of the spacing; Gauss-Legendre
+        panels between the thresholds of conditions, where what follows jumps; or, where the tails are heavy
+        or an end is sharp, cells between quantiles.
         """
         support = self.compiled[response].support
         if support is not None:
@@ -287,6 +278,8 @@ class World:
                 f"Response {response!r}: the draws differ by so many residual SDs that {count} grid points would be needed (at most {FINEST}); "
                 "use optimize(method='regression'), or a more informative prior."
             )
+        if cuts := self.cuts(response):
+            return panels(low, high, cuts, count)
         fraction = (np.arange(count) + 0.5) / count
         return Points(low[:, None] + (high - low)[:, None] * fraction)
 
@@ -306,63 +299,23 @@ class World:
         if points.edges is not None:
             below = self.look(response, rows, "cdf", points.edges, average=average)
             return np.diff(below, axis=-1, prepend=0.0, append=1.0)
-        if not average:
-            density = np.array(self.look(response, rows, "density", points.at))
-            density /= density.sum(axis=-1, keepdims=True)
-            return density
-        # Grid points are equally spaced and cover every draw, so normalising after averaging is the same to rounding.
-        density = self.look(response, rows, "density", points.at, average=True)
-        return density / density.sum(axis=-1, keepdims=True)
+        # The points cover every draw, so normalising after averaging is the same to rounding.
+        density = np.array(self.look(response, rows, "density", points.at, average=average))
+        if points.weights is not None:
+            density *= points.weights
+        density /= density.sum(axis=-1, keepdims=True)
+        return density
 
 
-def cells_of(world: World, response: str, rows: Rows) -> Points:
-    """Cells between quantiles of the predictive distribution averaged over draws; common to all draws.
-
-    Cells are bounded, too, by every time at which something changes at once: the ends of utilities of
-    times, the thresholds of conditions and the breaks of a hazard. A cell is represented by its mean under the averaged
-    predictive, so that what is linear inside cells is integrated exactly on average.
-    """
-    some = world.take(spread_over(world.compiled[response], world.draws[response], world.size, CELL_DRAWS))
-    levels = (np.arange(CELL_LEVELS) + 0.5) / CELL_LEVELS
-    drawn = some.look(response, rows, "quantiles", np.broadcast_to(levels, (rows.n, CELL_LEVELS)))  # (draw, row, level)
-    if not np.isfinite(drawn).all():
-        raise DecisionError(f"Response {response!r}: some draws predict no finite values; its model has not been learned from these data.")
-    pooled = np.sort(np.moveaxis(drawn, 0, 1).reshape(rows.n, -1), axis=1)
-    cuts = _cuts(world, response, rows)
-    inner = max(GRID - cuts.shape[1], GRID // 2)
-    fractions = np.arange(1, inner) / inner
-    edges = np.sort(np.concatenate([np.quantile(pooled, fractions, axis=1).T, cuts], axis=1), axis=1)
-    top = np.where(pooled > edges[:, -1:], pooled, 0.0).sum(axis=1) / np.maximum((pooled > edges[:, -1:]).sum(axis=1), 1)
-    last = np.maximum(top, edges[:, -1])
-    return Points(np.concatenate([_cell_means(some, response, rows, edges), last[:, None]], axis=1), edges)
+def thresholds(tests: Iterable[Test]) -> set[float]:
+    """Bounds that tests name of a variable without labels."""
+    return {float(b) for t in tests for b in t.labels if not isinstance(b, str)}
 
 
-def _cell_means(world: World, response: str, rows: Rows, edges: np.ndarray) -> np.ndarray:
-    """Mean of an averaged positive law in each bounded cell, by Gauss-Legendre quadrature of its distribution function; shape (row, edge).
-
-    Between `a` and `b` the mean is ``b`` minus the integral of ``F(x) - F(a)`` divided by ``F(b) - F(a)``.
-    """
-    ends = np.concatenate([np.zeros((rows.n, 1)), edges], axis=1)
-    low, width = ends[:, :-1], np.diff(ends, axis=1)
-    x, w = np.polynomial.legendre.leggauss(5)
-    inside = low[..., None] + width[..., None] * (x + 1) / 2
-    grid = np.concatenate([edges, inside.reshape(rows.n, -1)], axis=1)
-    below = world.look(response, rows, "cdf", grid, average=True)
-    at_ends, between = below[:, : edges.shape[1]], below[:, edges.shape[1] :].reshape(inside.shape)
-    before = np.concatenate([np.zeros((rows.n, 1)), at_ends[:, :-1]], axis=1)
-    mass = at_ends - before
-    area = ((between - before[..., None]) * w / 2).sum(axis=-1)
-    share = np.where(mass > 1e-12, area / np.maximum(mass, 1e-12), 0.5)
-    return low + width * (1 - np.clip(share, 0.0, 1.0))
-
-
-def _cuts(world: World, response: str, rows: Rows) -> np.ndarray:
-    """Values of a response at which what follows jumps or bends, shape (row, cut)."""
-    study = world.study
-    found = [
-        np.broadcast_to(np.maximum(life.limit - life.elapsed(response, rows.columns), 0.0), (rows.n,)) for life, _ in study.lives(response)
-    ]
-    tests = [test for d in study.decisions for c, _ in d.choices for name, test in c.tests if name == response]
-    known = {float(b) for t in tests for b in t.labels if not isinstance(b, str)} | set(getattr(study[response].family, "breaks", ()))
-    found += [np.full(rows.n, b) for b in sorted(known)]
-    return np.stack(found, axis=1) if found else np.zeros((rows.n, 0))
+def looked_at(regimes: Iterable[Rules]) -> dict[str, tuple[float, ...]]:
+    """Variables that regimes look at, each with the thresholds they name."""
+    found: dict[str, set[float]] = {}
+    for condition in (c for r in regimes for _, branches in r.decisions for c, _ in branches):
+        for name, test in condition.tests:
+            found.setdefault(name, set()).update(thresholds([test]))
+    return {n: tuple(sorted(v)) for n, v in found.items()}

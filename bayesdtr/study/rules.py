@@ -46,6 +46,11 @@ class Rules:
         return np.where(count == 1, feasible.argmax(axis=1), np.where(count == 0, -1, chosen))
 
     @property
+    def by_decision(self) -> dict[str, dict[Condition, str]]:
+        """As it is written: decisions with their conditions and options."""
+        return {name: dict(branches) for name, branches in self.decisions if branches}
+
+    @property
     def label(self) -> str:
         """One line: ``therapy; stay if improved = 0, switch if improved = 1``."""
         return "; ".join(_branches(branches) for _, branches in self.decisions if branches)
