@@ -247,7 +247,7 @@ def given_effect(study: Study, name: str, clusters: tuple[str, ...] = ()) -> Com
     response = study[name]
     assert isinstance(response, Response)
     function = response.model.function if isinstance(response.model, UserModel) else None
-    return _compile(study, name, clusters, None if function is None else id(function))
+    return _compile(study.modeled, name, clusters, None if function is None else id(function))
 
 
 @functools.lru_cache(maxsize=64)

@@ -29,7 +29,7 @@ def embedded_data(comparison: Comparison) -> "DataFrame":
 
     rows = [
         {
-            "regime": r.rules.label, "mean": r.value.mean, "lower": r.value.lower, "upper": r.value.upper, "ci_prob": r.value.ci_prob,
+            "regime": r.label, "mean": r.value.mean, "lower": r.value.lower, "upper": r.value.upper, "ci_prob": r.value.ci_prob,
             "p_best": r.p_best, "p_best_mcse": r.p_best_error, "patients": r.patients, "best": i == comparison.best,
             "in_best_set": r.in_best_set, "reference": same_as_reference(r.contrast),
             "minus_reference": r.contrast.mean if r.contrast else np.nan,

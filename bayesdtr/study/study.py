@@ -11,16 +11,13 @@ import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
 from .addresses import Given, resolve, with_study_priors
-from .conditions import Level, check_condition
-from .families import Bernoulli, Normal
+from .checks import check_decision, check_order, check_response, check_utility
+from .conditions import Level
 from .lifetime import LifeUtility
-from .models import Hierarchical, Saturated, UserModel
-from .partition import check_partition
+from .models import UserModel
 from .priors import PriorInForce
 from .rules import Rules, embedded_regimes, written
-from .saturated import saturated_variables
 from .structures import check_patient_effects, check_pool_stages
-from .survival import Survival
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Table, Utility
 
@@ -105,22 +102,20 @@ class Study:
                  priors: Mapping[str, Given] | None = None, patient_effects: Sequence[str] = (), pool_stages: Sequence[str] = ()):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
         put("timeline", with_study_priors(timeline, priors or {}))
-        put("utility", Utility(utility) if isinstance(utility, str | LifeUtility) else utility)
+        put("utility", _utility(utility))
         put("cluster", cluster)
         put("id", id)
         put("estimand", tuple((estimand or {}).items()))
-        _check_order(self)
-        if mcid is not None and (isinstance(mcid, bool) or not isinstance(mcid, numbers.Real) or not 0 < mcid < math.inf):
-            raise StudyError(f"Study: mcid must be a finite number above 0, got {mcid!r}.")
-        put("mcid", None if mcid is None else float(mcid))
+        check_order(self)
+        put("mcid", _mcid(mcid))
         put("scales", _scales(self, scales or {}))
         put("patient_effects", check_patient_effects(self, patient_effects))
         put("pool_stages", check_pool_stages(self, pool_stages))
-        _check_utility(self)
+        check_utility(self)
         for decision in self.decisions:
-            _check_decision(self, decision)
+            check_decision(self, decision)
         for response in self.responses:
-            _check_response(self, response)
+            check_response(self, response)
         put("reference", reference if isinstance(reference, Rules) or reference is None else written(self, reference, "reference"))
 
     @property
@@ -229,10 +224,29 @@ class Study:
         -------
         Study
         """
+        return self._with(scales=tuple((dict(self.scales) | dict(_scales(self, scales))).items()))
+
+    def with_utility(self, utility: Utility | LifeUtility | str, mcid: float | None = None) -> "Study":
+        """The same study with another utility; `mcid` is in its units, by default 0.1 SD.
+
+        Raises
+        ------
+        StudyError
+            As for a new study.
+        """
+        made = self._with(utility=_utility(utility), mcid=_mcid(mcid))
+        check_utility(made)
+        return made
+
+    @property
+    def modeled(self) -> "Study":
+        """The study without what no response's model depends on, so that studies which differ in nothing else share their models."""
+        return self._with(utility=Utility(self.responses[-1].name), mcid=None, reference=None, estimand=())
+
+    def _with(self, **changes: Any) -> "Study":
         made = object.__new__(Study)
         for name in self.__dataclass_fields__:
-            object.__setattr__(made, name, getattr(self, name))
-        object.__setattr__(made, "scales", tuple((dict(self.scales) | dict(_scales(self, scales))).items()))
+            object.__setattr__(made, name, changes.get(name, getattr(self, name)))
         return made
 
     # ---- feasible sets ---------------------------------------------------------------------
@@ -288,40 +302,6 @@ class Study:
         return describe(self)
 
 
-def _check_order(study: Study) -> None:
-    for node in study.timeline:
-        if not isinstance(node, (Baseline, Decision, Response)):
-            raise StudyError(f"Study takes Baseline, Decision and Response in time order, got {node!r}.")
-    names = [node.name for node in study.timeline]
-    if repeated := [n for i, n in enumerate(names) if n in names[:i]]:
-        raise StudyError(f"Study: the name {repeated[0]!r} is used twice.")
-    for role, column in (("cluster", study.cluster), ("id", study.id)):
-        if column is not None and (not isinstance(column, str) or not column.strip() or column in names):
-            raise StudyError(f"Study: {role}={column!r} must name a column that is not part of the timeline.")
-    for response in study.responses:
-        for role, column, _ in response.columns:
-            if column in names:
-                raise StudyError(f"Response {response.name!r}: {role}={column!r} must name a column that is not part of the timeline.")
-    if study.cluster is not None and study.cluster == study.id:
-        raise StudyError(f"Study: cluster and id name the same column {study.id!r}.")
-    for event, sentence in study.estimand:
-        if not isinstance(event, str) or not isinstance(sentence, str):
-            raise StudyError(f"Study: estimand is a mapping of intercurrent events to sentences, got {event!r}: {sentence!r}.")
-    if not study.decisions:
-        raise StudyError("Study: at least one Decision is needed.")
-    kinds = [type(node) for node in study.timeline]
-    first = kinds.index(Decision)
-    for node in study.timeline[:first]:
-        if isinstance(node, Response):
-            raise StudyError(f"Study: {node.name!r} comes before the first decision, so it is a Baseline, not a Response.")
-    for node in study.timeline[first:]:
-        if isinstance(node, Baseline):
-            raise StudyError(f"Study: baseline {node.name!r} comes after a decision; move it to the front or declare it as a Response.")
-    for decision in study.decisions:
-        if not study.after(decision.name):
-            raise StudyError(f"Study: no Response follows decision {decision.name!r} before the next one; nothing could be learned about it.")
-
-
 def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], ...]:
     continuous = [n.name for n in study.timeline if finite_values(n) is None]
     result = []
@@ -336,57 +316,11 @@ def _scales(study: Study, given: Mapping[str, Any]) -> tuple[tuple[str, Scale], 
     return tuple(result)
 
 
-def _check_utility(study: Study) -> None:
-    if not isinstance(study.utility, Utility):
-        raise StudyError(f"Study: utility is a Utility or the name of a response, got {study.utility!r}.")
-    study.utility.check(study)
-    last = study.decisions[-1].name
-    if not any(study.weight(r.name) or study.pays(r.name) or study.lives(r.name) for r in study.after(last)):
-        raise StudyError(
-            f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response."
-        )
+def _utility(given: Any) -> Any:
+    return Utility(given) if isinstance(given, str | LifeUtility) else given
 
 
-def _check_decision(study: Study, decision: Decision) -> None:
-    where = f"Decision {decision.name!r}"
-    if decision is study.decisions[0] and () in decision.sets:
-        raise StudyError(f"{where}: a course cannot end before the first decision; leave patients without options out of the study.")
-    if isinstance(decision.probability, str) and (not decision.probability.strip() or decision.probability in study.names):
-        raise StudyError(f"{where}: probability={decision.probability!r} must name a column that is not part of the timeline.")
-    known = {n.name: finite_values(n) for n in study.before(decision.name)}
-    for condition, _ in decision.choices:
-        check_condition(condition, known, where)
-    for name in decision.tailoring or ():
-        if name not in known:
-            raise StudyError(f"{where}: tailoring names {name!r}; observed before it: {listing(known) or 'nothing'}{did_you_mean(name, known)}")
-        if known[name] is None:
-            raise StudyError(f"{where}: tailoring variable {name!r} is continuous; let the decision's conditions cut it with at_least() or below().")
-    check_partition(study, decision)
-
-
-def _check_response(study: Study, response: Response) -> None:
-    study.priors(response.name)  # raises on an unknown address
-    if isinstance(response.family, Survival):
-        known = {n.name: finite_values(n) for n in study.before(response.name)}
-        for name in response.family.by:
-            if known.get(name) is None:
-                raise StudyError(
-                    f"Response {response.name!r}: by names {name!r}; variables with a finite list of values before it: "
-                    f"{listing(n for n, v in known.items() if v)}{did_you_mean(name, known)}"
-                )
-    if isinstance(response.model, Saturated):
-        if not isinstance(response.family, (Bernoulli, Normal)):
-            raise StudyError(
-                f"Response {response.name!r}: Saturated() cells are for Bernoulli() and Normal() responses, got {response.family!r}; "
-                "leave model= out for the hierarchical model."
-            )
-        saturated_variables(study, response)  # raises on a continuous cell variable
-        if response.model.conjugate is not None and response.family is not None and response.family.link != "identity":
-            raise StudyError(f"Response {response.name!r}: conjugate= belongs to a Normal response; a Bernoulli one uses its Beta prior.")
-    elif isinstance(response.model, UserModel) and isinstance(response.family, Survival):
-        raise StudyError(
-            f"Response {response.name!r}: a user-written model knows nothing of censoring; leave model= out for the built-in survival model, "
-            "or the family out where every time is observed."
-        )
-    elif isinstance(response.model, Hierarchical) and response.family is None:
-        raise StudyError(f"Response {response.name!r} needs a family.")
+def _mcid(given: float | None) -> float | None:
+    if given is not None and (isinstance(given, bool) or not isinstance(given, numbers.Real) or not 0 < given < math.inf):
+        raise StudyError(f"Study: mcid must be a finite number above 0, got {given!r}.")
+    return None if given is None else float(given)
