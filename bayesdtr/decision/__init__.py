@@ -3,6 +3,7 @@
 from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .compare import Comparison, EmbeddedValue, compare
+from .exchange import exchange_bands
 from .files import load
 from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
@@ -15,7 +16,7 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime", "Summary", "Ties",
-    "best_set", "compare", "compare_models", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "tipping",
-    "value_of_information", "with_utility",
+    "BestSet", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime", "Summary",
+    "Ties", "best_set", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive",
+    "prior_starts_best", "tipping", "value_of_information", "with_utility",
 ]

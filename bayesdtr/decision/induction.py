@@ -192,14 +192,14 @@ def _settle_shared(world: World, node: ResponseNode, own: np.ndarray) -> np.ndar
 
 
 def own_histories(world: World, node: Node, own: np.ndarray | None = None) -> dict[int, np.ndarray | None]:
-    """Weight of each draw given every decision node's own histories, ``[draw, row]`` with mean 1 over draws; None where all are equal.
+    """Weight of each draw given every node's own histories, ``[draw, row]`` with mean 1 over draws; None where all are equal.
 
     The same weights as :func:`settle` uses on its way down.
     """
     found: dict[int, np.ndarray | None] = {}
     while node is not None:
+        found[id(node)] = own
         if isinstance(node, DecisionNode):
-            found[id(node)] = own
             own = None if own is None else own[:, node.row]
         elif node.points is not None and node.gain is not None:
             if world.shares(node.name):

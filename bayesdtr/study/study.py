@@ -238,6 +238,11 @@ class Study:
         check_utility(made)
         return made
 
+    def valued(self, part: Utility) -> "Study":
+        """The same study under a part of a utility, which alone need not look beyond the last decision."""
+        part.check(self)
+        return self._with(utility=part)
+
     @property
     def modeled(self) -> "Study":
         """The study without what no response's model depends on, so that studies which differ in nothing else share their models."""

@@ -135,6 +135,16 @@ class Utility:
         object.__setattr__(self, "times", tuple(times))
         object.__setattr__(self, "discount", float(discount))
 
+    @classmethod
+    def of_all(cls, parts: Sequence["Utility"]) -> "Utility":
+        """A utility that depends on everything that its parts depend on; its worth has no meaning."""
+        made = object.__new__(cls)
+        weights = {name: 1.0 for part in parts for name, _ in part.weights}
+        for field, value in (("weights", tuple(weights.items())), ("tables", tuple(t for p in parts for t in p.tables)),
+                             ("times", tuple(t for p in parts for t in p.times)), ("discount", 1.0)):
+            object.__setattr__(made, field, value)
+        return made
+
     @property
     def names(self) -> tuple[str, ...]:
         """The responses that it depends on."""
