@@ -23,12 +23,15 @@ from ..study.utility import Utility
 from .induction import BUDGET, MOST_LEAVES, DecisionNode, Node, grow, leaves, own_histories
 from .regime import next_decision, rows_before
 from .values import affordable
-from .world import World
+from .world import Rows, World
 
 STRAIGHT = 1e-9
 """Relative to the largest value: what is closer to a line than this is one."""
 NARROWEST = 1e-11
 """Width in w at which a change of the best option is taken as found."""
+
+Band = tuple[float, float, int]
+"""From, to (as weights of the harm) and the option."""
 
 
 def exchange_bands(
@@ -73,25 +76,28 @@ def exchange_bands(
     found: list[tuple[int, str, str, float, float]] = []
     for stage, decision in enumerate(study.decisions):
         index = np.flatnonzero(waiting == stage)
-        if not index.size:
-            continue
-        if (size := leaves(world, stage)) > MOST_LEAVES:
-            raise DecisionError(f"exchange_bands: the tree of histories after {decision.name!r} has {size:.0f} leaves per patient "
-                                f"(at most {MOST_LEAVES}).")
-        distinct, inverse = rows_before(posterior, new, decision.name, index).unique()
-        some = affordable(world, posterior, distinct.n, stage)
-        chunk = max(1, int(BUDGET // (size * some.size)))
-        bands: list[list[tuple[float, float, int]]] = []
-        for begin in range(0, distinct.n, chunk):
-            tree = _Tree.of(some, stage, distinct.take(np.arange(begin, min(begin + chunk, distinct.n))), parts)
-            bands += _bands(tree, low, high)
-        for i, k in zip(index, inverse, strict=True):
-            found += [(int(i), decision.name, decision.options[o], _rate(a), _rate(b)) for a, b, o in bands[k]]
+        if index.size:
+            distinct, inverse = rows_before(posterior, new, decision.name, index).unique()
+            bands = _bands_at(affordable(world, posterior, distinct.n, stage), stage, distinct, parts, low, high)
+            for i, k in zip(index, inverse, strict=True):
+                found += [(int(i), decision.name, decision.options[o], _rate(a), _rate(b)) for a, b, o in bands[k]]
     found.sort(key=lambda line: (line[0], line[3]))
     names = ("decision", "option", "from_rate", "to_rate")
     columns: dict[str, Any] = {study.id or "patient": [str(new.ids[line[0]]) for line in found]}
     columns |= {n: [line[k + 1] for line in found] for k, n in enumerate(names)}
     return like(backend(patients), columns | {"verdict": [posterior.verdict.status] * len(found)})
+
+
+def _bands_at(world: World, stage: int, rows: Rows, parts: list[Utility], low: float, high: float) -> list[list[Band]]:
+    """Bands of distinct histories before one decision, in bounded memory."""
+    if (size := leaves(world, stage)) > MOST_LEAVES:
+        name = world.study.decisions[stage].name
+        raise DecisionError(f"exchange_bands: the tree of histories after {name!r} has {size:.0f} leaves per patient (at most {MOST_LEAVES}).")
+    chunk = max(1, int(BUDGET // (size * world.size)))
+    found: list[list[Band]] = []
+    for begin in range(0, rows.n, chunk):
+        found += _bands(_Tree.of(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), parts), low, high)
+    return found
 
 
 def _rates(given: Any) -> tuple[float, float]:
@@ -124,7 +130,7 @@ class _Tree:
     known: Mapping[int, tuple[np.ndarray | None, np.ndarray]]
 
     @classmethod
-    def of(cls, world: World, stage: int, rows: Any, parts: list[Utility]) -> "_Tree":
+    def of(cls, world: World, stage: int, rows: Rows, parts: list[Utility]) -> "_Tree":
         root = grow(world, stage, rows)
         own = own_histories(world, root, world.own_history(stage, rows))
         worlds = [dataclasses.replace(world, study=world.study.valued(u)) for u in parts]
@@ -196,8 +202,8 @@ class _End:
     slope: np.ndarray
 
 
-def _bands(tree: _Tree, low: float, high: float) -> list[list[tuple[float, float, int]]]:
-    """Bands ``(from, to, option)`` of every row; rows go side by side, each with intervals of its own."""
+def _bands(tree: _Tree, low: float, high: float) -> list[list[Band]]:
+    """Bands of every row; rows go side by side, each with intervals of its own."""
     n = tree.root.rows.n
     offered = [np.flatnonzero(row) for row in tree.root.feasible]
 
@@ -208,7 +214,7 @@ def _bands(tree: _Tree, low: float, high: float) -> list[list[tuple[float, float
     going = [i for i in range(n) if offered[i].size]
     first, last = at(np.full(n, low), going), at(np.full(n, high), going)
     pending = [[(first[i], last[i])] if i in first else [] for i in range(n)]
-    done: list[list[tuple[float, float, int]]] = [[] for _ in range(n)]
+    done: list[list[Band]] = [[] for _ in range(n)]
     while any(pending):
         w = np.full(n, low)
         split: dict[int, tuple[_End, _End]] = {}
@@ -226,7 +232,7 @@ def _bands(tree: _Tree, low: float, high: float) -> list[list[tuple[float, float
     return [[(a, b, int(offered[i][o])) for a, b, o in _joined(sorted(done[i]))] for i in range(n)]
 
 
-def _closed(a: _End, b: _End) -> list[tuple[float, float, int]] | None:
+def _closed(a: _End, b: _End) -> list[Band] | None:
     """The bands of an interval, or None where it must be split."""
     width = b.w - a.w
     first, last = int(a.value.argmax()), int(b.value.argmax())
@@ -250,7 +256,7 @@ def _stays(a: _End, b: _End, best: int, tolerance: float) -> bool:
     return bool((np.delete(chords, best) <= under + tolerance).all())
 
 
-def _envelope(a: _End, b: _End) -> list[tuple[float, float, int]]:
+def _envelope(a: _End, b: _End) -> list[Band]:
     """Upper envelope of straight lines on an interval."""
     found, at, line = [], a.w, int(np.lexsort((a.slope, a.value))[-1])
     while True:
@@ -265,9 +271,9 @@ def _envelope(a: _End, b: _End) -> list[tuple[float, float, int]]:
         at, line = float(cross.min()), int(nearest[gain[nearest].argmax()])
 
 
-def _joined(bands: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
+def _joined(bands: list[Band]) -> list[Band]:
     """Neighbouring bands of the same option as one; what is narrower than can be told is left out."""
-    kept: list[tuple[float, float, int]] = []
+    kept: list[Band] = []
     for begin, end, option in bands:
         if kept and (kept[-1][2] == option or end - begin <= 2 * NARROWEST):
             kept[-1] = (kept[-1][0], end, kept[-1][2])
