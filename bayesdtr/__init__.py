@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         missing_shift,
         optimize,
         prior_predictive,
+        stakeholders,
         tipping,
         value_of_information,
         with_utility,
@@ -71,7 +72,7 @@ __version__ = "0.1.0"
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
     "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
-    "with_utility": "decision", "exchange_bands": "decision",
+    "with_utility": "decision", "exchange_bands": "decision", "stakeholders": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -86,8 +87,8 @@ __all__ = [
     "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift",
     "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning",
     "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "exchange_bands", "fit", "fit_many", "load",
-    "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "tipping", "value_of_information", "when",
-    "with_utility",
+    "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information",
+    "when", "with_utility",
 ]
 
 

@@ -12,11 +12,12 @@ from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
+from .stakeholders import stakeholders
 from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
     "BestSet", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime", "Summary",
     "Ties", "best_set", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive",
-    "prior_starts_best", "tipping", "value_of_information", "with_utility",
+    "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility",
 ]

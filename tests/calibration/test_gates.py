@@ -21,7 +21,11 @@ def test_engine_decides_as_nuts_does(family, engine):
     assert found.passed, found
 
 
-APART = {"t": "P(best) of plain draws is .0205 from that of NUTS at the 95th percentile; use corrected=True"}
+APART = {
+    "t": "P(best) of plain draws is .0205 from that of NUTS at the 95th percentile; use corrected=True",
+    "inflated negative binomial": "P(best) of plain draws is .0281 from that of NUTS at the 95th percentile; use corrected=True",
+    "hurdle negative binomial": "P(best) of plain draws is .0286 from that of NUTS at the 95th percentile; use corrected=True",
+}
 
 
 @pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.xfail(strict=True, reason=APART[f])] if f in APART else []) for f in CASES])
