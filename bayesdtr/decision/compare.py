@@ -183,8 +183,8 @@ def _optimal(posterior: Posterior, against: Regime | None) -> dict[str, Any]:
         return {}
     if not isinstance(against, Regime):
         raise DecisionError(f"compare: against is a Regime, what optimize returns, got {type(against).__name__}.")
-    if against.posterior.tree is not posterior.tree:
-        raise DecisionError("compare: against is a regime of another posterior; use optimize(posterior) of this one.")
+    if against.posterior.tree is not posterior.tree or against.posterior.study != posterior.study:
+        raise DecisionError("compare: against is a regime of another posterior or of another utility; give compare the posterior it was made of.")
     if against.methods[posterior.study.decisions[0].name].startswith("regression"):
         return {"optimal": True, "policy": lambda world: fitted_policy(world, against.fits)}
     return {"optimal": True}

@@ -13,12 +13,14 @@ from bayesdtr import (
     Saturated,
     Study,
     StudyError,
+    Utility,
     at_least,
     below,
     compare,
     fit,
     optimize,
     when,
+    with_utility,
 )
 from bayesdtr.gallery import codiacs
 
@@ -101,3 +103,5 @@ def test_what_cannot_be_compared(posterior, regime):
     frame = pd.DataFrame({"first": ["p", "q"] * 20, "y": np.arange(40.0)})
     with pytest.raises(DecisionError, match="regime of another posterior"):
         compare(fit(other, frame, seed=1, engine="exact", draws=400), against=regime)
+    with pytest.raises(DecisionError, match="of another utility"):
+        compare(with_utility(posterior, Utility({"bdi_drop": -1.0})), against=regime)
