@@ -18,7 +18,7 @@ from ..text import fold, number
 from .bestset import best_set
 from .optimize import fitted_policy
 from .regime import Regime
-from .values import Summary, batch_error, summarize, values_of, wins
+from .values import RegimeValues, Summary, batch_error, summarize, values_of, wins
 
 SCALES = ("auto", "identity", "log-odds")
 
@@ -104,7 +104,7 @@ class Comparison:
 
         prob = self.rows[0].value.ci_prob
         table = {
-            "regime": [r.rules.label for r in self.rows],
+            "regime": [r.label for r in self.rows], "rules": [r.rules.label for r in self.rows],
             "mean": [r.value.mean for r in self.rows], "sd": [r.value.sd for r in self.rows],
             f"lower_{prob:g}": [r.value.lower for r in self.rows], f"upper_{prob:g}": [r.value.upper for r in self.rows],
             "p_best_regime": [r.p_best for r in self.rows], "p_best_mcse": [r.p_best_error for r in self.rows],
@@ -113,6 +113,9 @@ class Comparison:
         }
         if self.reference is not None:
             table["minus_reference"] = [r.contrast.mean if r.contrast else np.nan for r in self.rows]
+        if any(r.gain for r in self.rows):
+            table |= {f"gain{end}": [getattr(r.gain, what) if r.gain else np.nan for r in self.rows]
+                      for end, what in (("", "mean"), (f"_lower_{prob:g}", "lower"), (f"_upper_{prob:g}", "upper"))}
         return pd.DataFrame(table)
 
     def __str__(self) -> str:
@@ -177,17 +180,23 @@ def _asked(posterior: Posterior, regimes: Mapping[str, Any] | None) -> list[tupl
     return [(n, written(study, r.by_decision if isinstance(r, Rules) else r, f"regime {n!r}")) for n, r in regimes.items()]
 
 
-def _optimal(posterior: Posterior, against: Regime | None) -> dict[str, Any]:
-    """How :func:`values_of` is to value the optimal regime."""
+def _valued(posterior: Posterior, rules: list[Rules], against: Regime | None) -> RegimeValues:
+    """Values of written regimes, and of the optimal one on the same draws where there is one."""
     if against is None:
-        return {}
+        return values_of(posterior, rules, posterior.seed)
     if not isinstance(against, Regime):
         raise DecisionError(f"compare: against is a Regime, what optimize returns, got {type(against).__name__}.")
     if against.posterior.tree is not posterior.tree or against.posterior.study != posterior.study:
         raise DecisionError("compare: against is a regime of another posterior or of another utility; give compare the posterior it was made of.")
-    if against.methods[posterior.study.decisions[0].name].startswith("regression"):
-        return {"optimal": True, "policy": lambda world: fitted_policy(world, against.fits)}
-    return {"optimal": True}
+    fitted = against.methods[posterior.study.decisions[0].name].startswith("regression")
+    policy = (lambda world: fitted_policy(world, dict(against.fits))) if fitted else None
+    found = values_of(posterior, rules, posterior.seed, optimal=True, policy=policy)
+    if found.optimal is None:
+        raise DecisionError(
+            "compare: with what these regimes look at, the tree of histories is too large and they are simulated, while the optimal regime's values "
+            "come from a tree; give against=optimize(posterior, method='regression')."
+        )
+    return found
 
 
 def compare(
@@ -224,7 +233,7 @@ def compare(
     study = posterior.study
     asked = _asked(posterior, regimes)
     ruled = [rules for _, rules in asked] + ([study.reference] if study.reference else [])
-    found = values_of(posterior, ruled, posterior.seed, **_optimal(posterior, against))
+    found = _valued(posterior, ruled, against)
     draws = found.draws[..., : len(asked)]
     reference = found.draws[..., -1] if study.reference else None
     flat = draws.reshape(-1, len(asked))

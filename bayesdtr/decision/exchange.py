@@ -1,8 +1,8 @@
 """Decision bands: which option is recommended at which rate of exchange between benefit and harm.
 
-The utility is ``benefit - rate * harm``. With ``w = rate / (1 + rate)`` an option's posterior-expected
-value ``(1 - w) B - w H`` is convex and piecewise linear in w, for later decisions take the best of
-such functions. One evaluation gives it together with its slope, so an interval is closed as soon as
+The utility is ``benefit - rate * harm``. With ``w = rate / (1 + rate)``, benefit B and harm H in units of
+their own sizes, an option's posterior-expected value ``(1 - w) B - w H`` is convex and piecewise linear in
+w, for later decisions take the best of such functions. One evaluation gives it together with its slope, so an interval is closed as soon as
 tangents and chords prove that one option stays best, or that all are straight there; nothing is
 scanned, and a narrow band is not missed.
 """
@@ -21,7 +21,7 @@ from ..study.lifetime import LifeUtility
 from ..study.study import Study
 from ..study.utility import Utility
 from .induction import BUDGET, MOST_LEAVES, DecisionNode, Node, grow, leaves, own_histories
-from .regime import next_decision, rows_before
+from .regime import next_decision, rows_before, warn_if_failed
 from .values import affordable
 from .world import Rows, World
 
@@ -31,7 +31,7 @@ NARROWEST = 1e-11
 """Width in w at which a change of the best option is taken as found."""
 
 Band = tuple[float, float, int]
-"""From, to (as weights of the harm) and the option."""
+"""From, to (as rates, or as weights of the harm) and the option."""
 
 
 def exchange_bands(
@@ -68,7 +68,11 @@ def exchange_bands(
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"exchange_bands takes a Posterior, got {type(posterior).__name__}; fit a study first.")
     low, high = _rates(rates)
+    for name, given in (("benefit", benefit), ("harm", harm)):
+        if not isinstance(given, Utility | LifeUtility | str):
+            raise DecisionError(f"exchange_bands: {name} is a Utility or the name of a response, got {given!r}.")
     parts = [Utility(u) if isinstance(u, str | LifeUtility) else u for u in (benefit, harm)]
+    warn_if_failed(posterior.verdict)
     study = posterior.study.with_utility(Utility.of_all(parts))
     world = World.of(dataclasses.replace(posterior, study=study))
     new = read_new(study, patients, cluster_labels=posterior.trajectories.cluster_labels)
@@ -80,7 +84,7 @@ def exchange_bands(
             distinct, inverse = rows_before(posterior, new, decision.name, index).unique()
             bands = _bands_at(affordable(world, posterior, distinct.n, stage), stage, distinct, parts, low, high)
             for i, k in zip(index, inverse, strict=True):
-                found += [(int(i), decision.name, decision.options[o], _rate(a), _rate(b)) for a, b, o in bands[k]]
+                found += [(int(i), decision.name, decision.options[o], a, b) for a, b, o in bands[k]]
     found.sort(key=lambda line: (line[0], line[3]))
     names = ("decision", "option", "from_rate", "to_rate")
     columns: dict[str, Any] = {study.id or "patient": [str(new.ids[line[0]]) for line in found]}
@@ -96,23 +100,21 @@ def _bands_at(world: World, stage: int, rows: Rows, parts: list[Utility], low: f
     chunk = max(1, int(BUDGET // (size * world.size)))
     found: list[list[Band]] = []
     for begin in range(0, rows.n, chunk):
-        found += _bands(_Tree.of(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), parts), low, high)
+        tree = _Tree.of(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), parts)
+        bands = _bands(tree, tree.weights(low), tree.weights(high))
+        found += [[(tree.rate(i, a), tree.rate(i, b), o) for a, b, o in row] for i, row in enumerate(bands)]
     return found
 
 
 def _rates(given: Any) -> tuple[float, float]:
-    """The ends of the interval as weights of the harm."""
+    """The ends of the interval."""
     try:
         low, high = (float(r) for r in given)
     except (TypeError, ValueError):
         raise DecisionError(f"exchange_bands: rates is a pair of numbers (lowest, highest), got {given!r}.") from None
     if not 0 <= low < high:
         raise DecisionError(f"exchange_bands: rates must satisfy 0 <= lowest < highest, got {given!r}.")
-    return low / (1 + low), 1.0 if np.isinf(high) else high / (1 + high)
-
-
-def _rate(w: float) -> float:
-    return np.inf if w >= 1 else w / (1 - w)
+    return low, high
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +126,13 @@ class _Tree:
     root : DecisionNode
     known : mapping of int to tuple
         By response node: probabilities of its points ``[row, point]`` or None, and expected earnings ``[benefit or harm, row]``.
+    sizes : array, shape (2, row)
+        Largest benefit and harm of the root's options: weights are of benefit and harm in these units, whatever those of the utilities.
     """
 
     root: DecisionNode
     known: Mapping[int, tuple[np.ndarray | None, np.ndarray]]
+    sizes: np.ndarray
 
     @classmethod
     def of(cls, world: World, stage: int, rows: Rows, parts: list[Utility]) -> "_Tree":
@@ -139,27 +144,46 @@ class _Tree:
             if not isinstance(node, DecisionNode):
                 known[id(node)] = _averages(worlds, node, own[id(node)])
             node = node.child
-        return cls(root, known)
+        plain = cls(root, known, np.ones((2, rows.n)))
+        ends = [np.abs(plain.parts(*w)).max(axis=2) for w in ((np.ones(rows.n), np.zeros(rows.n)), (np.zeros(rows.n), np.ones(rows.n)))]
+        sizes = np.maximum(*ends)
+        return cls(root, known, np.where(sizes > 0, sizes, 1.0))
+
+    def parts(self, benefit: np.ndarray, harm: np.ndarray) -> np.ndarray:
+        """Benefit and harm of every option of the root at its rows' weights ``(row,)`` of either; shape (2, row, option), 0 where infeasible."""
+        row = self.root.row
+        pairs = np.broadcast_to(self._walk(self.root.child, benefit[row], harm[row]), (2, len(row)))
+        return np.where(self.root.feasible, self.root.table(pairs), 0.0)
+
+    def weights(self, rate: float) -> np.ndarray:
+        """Weights of the harm that stand for a rate, shape (row,)."""
+        if np.isinf(rate):
+            return np.ones(self.sizes.shape[1])
+        scaled = rate * self.sizes[1] / self.sizes[0]
+        return scaled / (1 + scaled)
+
+    def rate(self, row: int, w: float) -> float:
+        """The rate that a weight of the harm stands for."""
+        return np.inf if w >= 1 else float(w / (1 - w) * self.sizes[0, row] / self.sizes[1, row])
 
     def options(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Value and slope of every option of the root's rows at their weights of the harm ``(row,)``; shape (row, option), 0 where infeasible."""
-        pairs = np.broadcast_to(self._walk(self.root.child, w[self.root.row]), (2, len(self.root.row)))
-        benefit, harm = (self.root.table(p) for p in pairs)
-        benefit, harm = (np.where(self.root.feasible, v, 0.0) for v in (benefit, harm))
+        benefit, harm = self.parts((1 - w) / self.sizes[0], w / self.sizes[1]) / self.sizes[..., None]
         return (1 - w[:, None]) * benefit - w[:, None] * harm, -benefit - harm
 
-    def _walk(self, node: Node, w: np.ndarray) -> np.ndarray | float:
-        """Benefit and harm to come, shape (2, row), later decisions by the committed rule at each row's weight."""
+    def _walk(self, node: Node, benefit: np.ndarray, harm: np.ndarray) -> np.ndarray:
+        """Benefit and harm to come, shape (2, row), later decisions by the committed rule at each row's weights of either."""
         if node is None:
             return np.zeros((2, 1))
         if isinstance(node, DecisionNode):
-            pairs = np.broadcast_to(self._walk(node.child, w[node.row]), (2, len(node.row)))
-            score = node.table((1 - w[node.row]) * pairs[0] - w[node.row] * pairs[1])
+            benefit, harm = benefit[node.row], harm[node.row]
+            pairs = np.broadcast_to(self._walk(node.child, benefit, harm), (2, len(node.row)))
+            score = node.table(benefit * pairs[0] - harm * pairs[1])
             return node.taken(pairs, score.argmax(axis=1))
         p, earned = self.known[id(node)]
         if p is None:
-            return self._walk(node.child, w) + earned
-        after = np.broadcast_to(self._walk(node.child, np.repeat(w, p.shape[1])), (2, p.size))
+            return self._walk(node.child, benefit, harm) + earned
+        after = np.broadcast_to(self._walk(node.child, *(np.repeat(v, p.shape[1]) for v in (benefit, harm))), (2, p.size))
         return earned + (p * after.reshape(2, *p.shape)).sum(axis=2)
 
 
@@ -202,7 +226,7 @@ class _End:
     slope: np.ndarray
 
 
-def _bands(tree: _Tree, low: float, high: float) -> list[list[Band]]:
+def _bands(tree: _Tree, low: np.ndarray, high: np.ndarray) -> list[list[Band]]:
     """Bands of every row; rows go side by side, each with intervals of its own."""
     n = tree.root.rows.n
     offered = [np.flatnonzero(row) for row in tree.root.feasible]
@@ -212,11 +236,11 @@ def _bands(tree: _Tree, low: float, high: float) -> list[list[Band]]:
         return {i: _End(float(w[i]), value[i, offered[i]], slope[i, offered[i]]) for i in rows}
 
     going = [i for i in range(n) if offered[i].size]
-    first, last = at(np.full(n, low), going), at(np.full(n, high), going)
+    first, last = at(low, going), at(high, going)
     pending = [[(first[i], last[i])] if i in first else [] for i in range(n)]
     done: list[list[Band]] = [[] for _ in range(n)]
     while any(pending):
-        w = np.full(n, low)
+        w = low.copy()
         split: dict[int, tuple[_End, _End]] = {}
         for i, waiting in enumerate(pending):
             while waiting and i not in split:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data import Trajectories, backend, like, read_new
 from ..errors import DecisionError, VerdictWarning
-from ..inference import Posterior
+from ..inference import Posterior, Verdict
 from ..study.timeline import Decision
 from ..text import fold
 from .assess import Assessment, assess
@@ -151,8 +151,7 @@ class Regime:
     def _answered(self, patients: Any, names: Sequence[str], lines: Lines, **how: float) -> Any:
         """A frame of the caller's kind with lines for every patient's next decision."""
         study, verdict = self.posterior.study, self.posterior.verdict
-        if verdict.status == "fail":
-            warnings.warn(VerdictWarning("The posterior's checks fail, so these rows are no recommendation: " + verdict.reasons[0]), stacklevel=3)
+        warn_if_failed(verdict, stacklevel=4)
         new = read_new(study, patients, cluster_labels=self.posterior.trajectories.cluster_labels)
         waiting = next_decision(self.posterior, new)
         table: dict[str, list[Any]] = {n: [] for n in ("row", *names)}
@@ -221,6 +220,13 @@ class Regime:
     def __str__(self) -> str:
         lines = [f"Regime for {', '.join(d.name for d in self.posterior.study.decisions)}; value {self.value()}"]
         return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + [str(self.posterior.verdict)]))
+
+
+def warn_if_failed(verdict: Verdict, stacklevel: int = 3) -> None:
+    """Warn that rows are no recommendation where the checks fail."""
+    if verdict.status == "fail":
+        said = "The posterior's checks fail, so these rows are no recommendation: " + verdict.reasons[0]
+        warnings.warn(VerdictWarning(said), stacklevel=stacklevel)
 
 
 def mcid_of(posterior: Posterior) -> float:

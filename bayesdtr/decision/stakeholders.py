@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 
 from ..data import backend, like, read_new
-from ..errors import DecisionError
+from ..errors import DecisionError, StudyError
 from ..inference import Posterior
 from ..study.lifetime import LifeUtility
 from ..study.utility import Utility
 from .optimize import optimize
-from .regime import mcid_of, next_decision, rows_before
+from .regime import Regime, mcid_of, next_decision, rows_before, warn_if_failed
 from .utilities import with_utility
 
 TAKEN = ("decision", "agree", "compromise", "verdict")
+ALIKE = 1e-9
+"""Losses below this share of the smallest difference that matters are rounding."""
 
 
 def stakeholders(posterior: Posterior, utilities: Mapping[str, Any], patients: Any) -> Any:
@@ -33,21 +35,23 @@ def stakeholders(posterior: Posterior, utilities: Mapping[str, Any], patients: A
     -------
     frame of the caller's kind
         One row per patient. Columns: the patient's identifier, ``decision``; one per stakeholder with the option of highest
-        posterior-expected utility to them, later decisions made as they would; ``agree``; ``compromise``, the feasible option whose largest
-        loss to anyone, in units of their mcid, is smallest; ``loss: name``, what it costs each in expected utility against their own choice;
-        ``verdict``.
+        posterior-expected utility to them, later decisions made as they would (the first of equals); ``agree``, whether one
+        option is best to all; ``compromise``, the feasible option whose largest loss to anyone, in units of their mcid, is
+        smallest; ``loss: name``, what it costs each in expected utility against their own choice; ``verdict``, the worst of theirs.
 
     Raises
     ------
     DecisionError
         For fewer than two stakeholders, or a name that is a column already.
     StudyError
-        Where a utility does not fit the study.
+        Where a utility does not fit the study, or does not depend on anything after the last decision.
     """
     given = _checked(posterior, utilities)
-    regimes = {n: optimize(with_utility(posterior, u, mcid=m)) for n, (u, m) in given.items()}
-    units = np.array([mcid_of(r.posterior) or 1.0 for r in regimes.values()])
     study = posterior.study
+    regimes = {n: optimize(_moved(posterior, n, u, m)) for n, (u, m) in given.items()}
+    verdict = max((r.posterior.verdict for r in regimes.values()), key=lambda v: ("ok", "warn", "fail").index(v.status))
+    warn_if_failed(verdict)
+    units = np.array([_unit(n, r) for n, r in regimes.items()])
     new = read_new(study, patients, cluster_labels=posterior.trajectories.cluster_labels)
     waiting = next_decision(posterior, new)
     lines: dict[int, dict[str, Any]] = {}
@@ -62,8 +66,8 @@ def stakeholders(posterior: Posterior, utilities: Mapping[str, Any], patients: A
             for k, i in enumerate(index):
                 lines[int(i)] = {
                     "decision": decision.name, **{n: decision.options[o] for n, o in zip(regimes, choice[:, k], strict=True)},
-                    "agree": bool((choice[:, k] == choice[0, k]).all()), "compromise": decision.options[middle[k]],
-                    **{f"loss: {n}": float(v) for n, v in zip(regimes, loss[:, k, middle[k]], strict=True)}, "verdict": posterior.verdict.status,
+                    "agree": bool((loss[:, k] <= ALIKE * units[:, None]).all(axis=0).any()), "compromise": decision.options[middle[k]],
+                    **{f"loss: {n}": float(v) for n, v in zip(regimes, loss[:, k, middle[k]], strict=True)}, "verdict": verdict.status,
                 }
     names = ["decision", *regimes, "agree", "compromise", *(f"loss: {n}" for n in regimes), "verdict"]
     order = sorted(lines)
@@ -71,7 +75,7 @@ def stakeholders(posterior: Posterior, utilities: Mapping[str, Any], patients: A
     return like(backend(patients), columns | {n: [lines[i][n] for i in order] for n in names})
 
 
-def _checked(posterior: Posterior, utilities: Any) -> dict[str, tuple[Any, float | None]]:
+def _checked(posterior: Posterior, utilities: Any) -> dict[str, tuple[Utility, float | None]]:
     """Utilities and margins by name."""
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"stakeholders takes a Posterior, got {type(posterior).__name__}; fit a study first.")
@@ -84,5 +88,20 @@ def _checked(posterior: Posterior, utilities: Any) -> dict[str, tuple[Any, float
         pair = value if isinstance(value, tuple) else (value, None)
         if len(pair) != 2 or not isinstance(pair[0], Utility | LifeUtility | str):
             raise DecisionError(f"stakeholders: {name!r} takes a Utility, the name of a response, or (utility, mcid), got {value!r}.")
-        found[name] = pair
+        found[name] = Utility(pair[0]) if isinstance(pair[0], str | LifeUtility) else pair[0], pair[1]
     return found
+
+
+def _moved(posterior: Posterior, name: str, utility: Utility, mcid: float | None) -> Posterior:
+    """The posterior under one stakeholder's utility; errors say whose it is."""
+    try:
+        return with_utility(posterior, utility, mcid=mcid)
+    except StudyError as error:
+        raise StudyError(f"stakeholders, {name!r}: {error}") from error
+
+
+def _unit(name: str, regime: Regime) -> float:
+    """What losses of a stakeholder are measured in."""
+    if not (unit := mcid_of(regime.posterior)) > 0:
+        raise DecisionError(f"stakeholders: nobody's course tells the spread of the utility of {name!r}; give (utility, mcid) for it.")
+    return unit

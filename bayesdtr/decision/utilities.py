@@ -6,6 +6,7 @@ from ..errors import DecisionError
 from ..inference import Posterior
 from ..study.lifetime import LifeUtility
 from ..study.utility import Utility
+from .world import World
 
 
 def with_utility(posterior: Posterior, utility: Utility | LifeUtility | str, *, mcid: float | None = None) -> Posterior:
@@ -31,7 +32,11 @@ def with_utility(posterior: Posterior, utility: Utility | LifeUtility | str, *, 
     ------
     StudyError
         Where the utility does not fit the study.
+    DecisionError
+        Where the posterior is one under `missing_shift` and the utility looks at single outcomes of the shifted response.
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"with_utility takes a Posterior, got {type(posterior).__name__}; fit a study first.")
-    return dataclasses.replace(posterior, study=posterior.study.with_utility(utility, mcid))
+    moved = dataclasses.replace(posterior, study=posterior.study.with_utility(utility, mcid))
+    World.of(moved)  # refuses what a posterior under missing_shift has no answer to
+    return moved

@@ -125,7 +125,13 @@ class World:
             group = posterior.tree[MISSING_SHIFT].to_dataset()
             shifted = str(group.attrs["response"]), str(group.attrs["by"])
             draws[shifted[0]] |= {mark(n): group[n].values.reshape(posterior.size, -1) for n in (PROBABILITY, SHIFT)}
-        return cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, looked_at(regimes), shifted)
+        made = cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, looked_at(regimes), shifted)
+        if shifted and made.matters(shifted[0]):
+            raise DecisionError(
+                f"This posterior shifts the missing outcomes of {shifted[0]!r} in their mean only, and a regime or a utility looks at single "
+                "outcomes of it; use the posterior without missing_shift, or a utility that weighs the response."
+            )
+        return made
 
     def take(self, index: np.ndarray) -> "World":
         """Some of the draws, by index."""

@@ -241,7 +241,7 @@ class Study:
     def valued(self, part: Utility) -> "Study":
         """The same study under a part of a utility, which alone need not look beyond the last decision."""
         part.check(self)
-        return self._with(utility=part)
+        return self._with(utility=part, mcid=None)
 
     @property
     def modeled(self) -> "Study":

@@ -115,3 +115,16 @@ def test_refusals(normal):
         dtr.Shift("r", by="b", prior=0).check(later)
     with pytest.raises(DecisionError, match="90 shifts of 2 options make 8100"):
         dtr.tipping(normal, "y", "arm", shifts=list(range(90)))
+
+
+def test_what_looks_at_single_outcomes_of_a_shifted_response_is_refused(binary):
+    """The shift is one of the mean: a table of outcomes, even one that says the same, would silently leave it out."""
+    moved = dtr.missing_shift(binary, dtr.Shift("y", by="arm", prior=-3.0))
+    table = dtr.Utility({"y": {0: 0.0, 1: 1.0}})
+    assert dtr.optimize(dtr.with_utility(moved, dtr.Utility({"y": 2.0}))).value().mean == pytest.approx(2 * dtr.optimize(moved).value().mean)
+    with pytest.raises(DecisionError, match="shifts the missing outcomes of 'y' in their mean only"):
+        dtr.with_utility(moved, table)
+    with pytest.raises(DecisionError, match="shifts the missing outcomes of 'y'"):
+        dtr.exchange_bands(moved, pd.DataFrame({"patient": ["1"]}), benefit=table, harm="y")
+    with pytest.raises(DecisionError, match="shifts the missing outcomes of 'y'"):
+        dtr.stakeholders(moved, {"a": "y", "b": (table, 0.1)}, pd.DataFrame({"patient": ["1"]}))

@@ -76,6 +76,11 @@ def test_what_is_refused(posterior, patients):
     for given, said in cases:
         with pytest.raises(dtr.DecisionError, match=said):
             dtr.stakeholders(posterior, given, patients)
+    flat = dtr.Utility({"harm": {0: 1.0, 1: 1.0}})
+    with pytest.raises(dtr.DecisionError, match="spread of the utility of 'a'; give"):
+        dtr.stakeholders(posterior, {"a": flat, "b": ("cost", 1.0)}, patients)
+    with pytest.raises(dtr.StudyError, match="stakeholders, 'early': Utility does not depend on anything observed after the last decision"):
+        dtr.stakeholders(posterior, {"early": "well", "late": "relief"}, patients)
     with pytest.raises(dtr.StudyError, match="names 'pain'"):
         dtr.stakeholders(posterior, {"a": "pain", "b": "relief"}, patients)
     with pytest.raises(dtr.DecisionError, match="takes a Posterior, got str"):

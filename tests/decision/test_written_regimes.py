@@ -60,6 +60,10 @@ def test_gains_of_the_optimal_regime_are_on_the_same_draws(posterior, regime):
     text = str(found)
     assert "Optimal regime minus" in text and max(map(len, text.splitlines())) <= 100
     assert compare(posterior).rows[0].gain is None
+    frame = found.frame()
+    assert frame["regime"].tolist() == ["the optimal one", "stay"] and frame["rules"][1] == "medication; stay"
+    assert frame["gain"].tolist() == pytest.approx([0, other.gain.mean], abs=1e-12) and (frame["gain_lower_0.95"] <= frame["gain_upper_0.95"]).all()
+    assert "gain" not in compare(posterior).frame()
 
 
 def test_thresholds_on_the_tree_and_by_simulation():
@@ -84,6 +88,22 @@ def test_thresholds_on_the_tree_and_by_simulation():
     assert abs(a.value.mean - b.value.mean) < 4 * (a.value.mcse + b.value.mcse) + added
     assert abs(a.gain.mean - b.gain.mean) < 4 * (a.gain.mcse + b.gain.mcse) + added
     assert a.gain.mean > 4 * a.gain.mcse
+
+
+def test_a_gain_that_is_not_on_the_same_draws_is_refused():
+    """What nobody's model looks at is grown only for a regime that does; the tree is then too large for the optimal regime's own draws."""
+    timeline = [Decision("a", ["p", "q"])]
+    timeline += [Response(f"x{k}", Normal(), model=Saturated(over=["a"])) for k in range(2)]
+    study = Study(*timeline, Decision("b", ["s", "t"]), Response("y", Normal(), model=Saturated(over=["a", "b"])), utility="y")
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"a": rng.choice(["p", "q"], 60), "b": rng.choice(["s", "t"], 60)} | {n: rng.normal(size=60) for n in ("x0", "x1", "y")})
+    made = fit(study, frame, seed=1, engine="exact", draws=400)
+    rules = {when(x0=at_least(0), x1=at_least(0)): "s", when(x0=below(0)): "t", when(x0=at_least(0), x1=below(0)): "t"}
+    asked = {"regimes": {"both": {"a": "p", "b": rules}}}
+    assert compare(made, **asked).method.startswith("simulation")
+    with pytest.raises(DecisionError, match="they are simulated, while the optimal regime's values come from a tree"):
+        compare(made, **asked, against=optimize(made))
+    assert compare(made, **asked, against=optimize(made, method="regression")).rows[0].gain is not None
 
 
 def test_what_cannot_be_compared(posterior, regime):

@@ -108,6 +108,21 @@ def test_bands_are_the_optimal_regimes_of_every_rate(name):
     assert turns  # some recommendation depends on the rate
 
 
+def test_units_do_not_matter():
+    """A benefit in millions against a rare harm: the same options, at rates in the ratio of the units."""
+    study = STUDIES["three_stages"]()
+    posterior, turns = known.posterior_with(study, known.random_cells(study, 5)), 0
+    for decision in study.decisions:
+        before = [h for h in known.histories(study, decision.name) if len(known.offered(decision, h))]
+        history = known.frame_of(before) if before != [{}] else known.frame_of([{"row": 0}])
+        plain = exchange_bands(posterior, history, benefit="u", harm=Utility({"r": 1.0, "s": 0.4}))
+        odd = exchange_bands(posterior, history, benefit=Utility({"u": 1e6}), harm=Utility({"r": 1e-5, "s": 0.4e-5}))
+        assert plain["option"].tolist() == odd["option"].tolist()
+        turns += len(plain) - len(before)
+        np.testing.assert_allclose(odd["to_rate"], plain["to_rate"] * 1e11, rtol=1e-6)
+    assert turns
+
+
 def test_a_continuous_response_in_between():
     """Later decisions that turn at one patient's outcome after another's: bands follow the committed rule of every rate."""
     study = Study(
@@ -145,7 +160,7 @@ def test_no_band_is_missed(options, pieces, seed):
     slopes = rng.normal(size=(3, options, pieces))
     lines = np.stack([rng.normal(size=slopes.shape) * 0.2 - slopes * rng.uniform(0, 1, slopes.shape), slopes], axis=-1)
     tree, grid = MadeUp(lines), (np.arange(4000) + 0.5) / 4000
-    for row, bands in enumerate(_bands(tree, 0.0, 1.0)):
+    for row, bands in enumerate(_bands(tree, np.zeros(3), np.ones(3))):
         values = (lines[row, :, :, 0][None] + lines[row, :, :, 1][None] * grid[:, None, None]).max(axis=2)
         ends = np.array([b for _, b, _ in bands])
         assert bands[0][0] == 0 and bands[-1][1] == 1 and [a for a, _, _ in bands[1:]] == [b for _, b, _ in bands[:-1]]
@@ -162,5 +177,7 @@ def test_what_is_refused():
             exchange_bands(posterior, frame, benefit="u", harm="r", rates=rates)
     with pytest.raises(StudyError, match="names 'cost'"):
         exchange_bands(posterior, frame, benefit="u", harm="cost")
+    with pytest.raises(DecisionError, match="benefit is a Utility or the name of a response, got"):
+        exchange_bands(posterior, frame, benefit={"u": 1.0}, harm="r")
     with pytest.raises(DecisionError, match="takes a Posterior, got int"):
         exchange_bands(3, frame, benefit="u", harm="r")
