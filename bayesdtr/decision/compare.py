@@ -16,6 +16,7 @@ from ..study.rules import Rules, written
 from ..study.timeline import Response
 from ..text import fold, number
 from .bestset import best_set
+from .learner import REGRESSION
 from .optimize import fitted_policy
 from .regime import Regime
 from .values import RegimeValues, Summary, batch_error, summarize, values_of, wins
@@ -188,7 +189,7 @@ def _valued(posterior: Posterior, rules: list[Rules], against: Regime | None) ->
         raise DecisionError(f"compare: against is a Regime, what optimize returns, got {type(against).__name__}.")
     if against.posterior.tree is not posterior.tree or against.posterior.study != posterior.study:
         raise DecisionError("compare: against is a regime of another posterior or of another utility; give compare the posterior it was made of.")
-    fitted = against.methods[posterior.study.decisions[0].name].startswith("regression")
+    fitted = against.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
     policy = (lambda world: fitted_policy(world, dict(against.fits))) if fitted else None
     found = values_of(posterior, rules, posterior.seed, optimal=True, policy=policy)
     if found.optimal is None:

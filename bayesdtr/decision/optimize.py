@@ -9,11 +9,12 @@ from ..errors import DecisionError, did_you_mean, listing
 from ..inference import Posterior
 from ..inference.check import convergence, convergence_reasons
 from ..schema import CHAIN, DRAW
-from .induction import GRID_NOTE, MOST_LEAVES, committed, leaves, solve
+from .induction import committed, solve
+from .learner import REGRESSION, plan
 from .regime import Regime, rows_before
 from .regression import MOST_DRAWS, StageFit, fit_stages
 from .rollout import DRAWS, Policy, rollout
-from .values import affordable, any_grid, baseline_rows, chains_of, population_weights, thin_to
+from .values import affordable, baseline_rows, chains_of, population_weights, thin_to
 from .world import World
 
 METHODS = ("auto", "tree", "regression")
@@ -52,20 +53,13 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
         raise DecisionError(f"optimize: no method {method!r}; allowed: {listing(METHODS)}{did_you_mean(method, METHODS)}")
     world = World.of(posterior)
     rows = baseline_rows(posterior)
-    methods = {}
-    last = len(posterior.study.decisions) - 1
-    for stage, decision in enumerate(posterior.study.decisions):
-        size = leaves(world, stage)
-        if method == "tree" and not np.isfinite(size):
-            raise DecisionError(f"optimize(method='tree'): a response after {decision.name!r} can only be simulated; use 'auto' or 'regression'.")
-        tree = method == "tree" or ((method == "auto" or stage == last) and size <= MOST_LEAVES)
-        methods[decision.name] = (GRID_NOTE if any_grid(world, stage) else "enumeration") if tree else f"regression on {MOST_DRAWS} draws at most"
+    methods = plan(world, method)
     fits: dict[str, StageFit] = {}
-    if any(m.startswith("regression") for m in methods.values()):
+    if any(m.startswith(REGRESSION) for m in methods.values()):
         _check_flat(posterior, world)
         fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
     first = posterior.study.decisions[0].name
-    value = _simulated_value(posterior, world, fits) if methods[first].startswith("regression") else _tree_value(posterior, world)
+    value = _simulated_value(posterior, world, fits) if methods[first].startswith(REGRESSION) else _tree_value(posterior, world)
     return Regime(judged(posterior, value), methods, fits, value)
 
 

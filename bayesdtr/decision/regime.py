@@ -15,9 +15,10 @@ from ..inference import Posterior, Verdict
 from ..study.timeline import Decision
 from ..text import fold
 from .assess import Assessment, assess
+from .learner import REGRESSION
 from .regression import StageFit
 from .sets import COLUMNS, Ties, checked, lines, ties
-from .values import Summary, batch_error, summarize
+from .values import Summary, batch_error, earnings, summarize
 from .world import Rows
 
 Lines = Callable[[Decision, Assessment, np.ndarray], Iterator[dict[str, Any]]]
@@ -51,7 +52,7 @@ class Regime:
     def assess(self, decision: str, rows: Rows, *, ci_prob: float = 0.95, epsilon: float = 0.0) -> Assessment:
         """Assess every option at a decision for given histories (codes, not labels)."""
         names = [d.name for d in self.posterior.study.decisions]
-        fit = self.fits[decision] if self.methods[decision].startswith("regression") else None
+        fit = self.fits[decision] if self.methods[decision].startswith(REGRESSION) else None
         return assess(self.posterior, names.index(decision), rows, fit, ci_prob=ci_prob, epsilon=epsilon)
 
     @functools.cached_property
@@ -234,15 +235,7 @@ def mcid_of(posterior: Posterior) -> float:
     if posterior.study.mcid is not None:
         return posterior.study.mcid
     t, study = posterior.trajectories, posterior.study
-    columns, utility = t.history(study.names), np.zeros(t.n)
-    for r in study.responses:
-        earned = study.lived(r.name, columns)
-        if weight := study.weight(r.name):
-            earned = earned + weight * t.columns[r.name]
-        if study.pays(r.name):
-            earned = earned + study.earned(r.name, t.columns)
-        counts = bool(study.weight(r.name) or study.pays(r.name) or study.lives(r.name))
-        utility += np.where(t.reached(study, r.name), earned, 0.0) if counts else 0.0
+    utility = sum(earnings(study, t).values(), np.zeros(t.n))
     done = t.finished(study)
     seen = utility[done & np.isfinite(utility)]
     return 0.1 * float(seen.std(ddof=1)) if len(seen) > 1 else 0.0

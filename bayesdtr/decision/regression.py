@@ -110,7 +110,7 @@ def _forward(world: World, stage: int, columns: dict[str, np.ndarray], cluster: 
     return earned
 
 
-def fit_stages(world: World, rows: Rows, seed: int) -> dict[str, StageFit]:
+def fit_stages(world: World, rows: Rows, seed: int, simulations: int = SIMULATIONS) -> dict[str, StageFit]:
     """Regression Monte Carlo backwards over all decisions.
 
     Parameters
@@ -120,13 +120,15 @@ def fit_stages(world: World, rows: Rows, seed: int) -> dict[str, StageFit]:
     rows : Rows
         Baseline columns of the observed patients.
     seed : int
+    simulations : int
+        Simulated transitions per option and stage, over all draws, about: at least 1000 a draw.
 
     Returns
     -------
     dict of str to StageFit
         For every decision.
     """
-    size = -(-int(np.clip(SIMULATIONS // world.size, 1000, 20_000)) // world.size) * world.size
+    size = -(-int(np.clip(simulations // world.size, 1000, 20_000)) // world.size) * world.size
     simulated = explore(world, rows, size, seed)
     clusters, full = simulated.pop(EXPLORED), size
     fits: dict[str, StageFit] = {}

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data import Trajectories
 from ..errors import DecisionError, listing
 from ..inference import Posterior
 from ..study.rules import Rules
+from ..study.study import Study
 from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, committed, feasible_at, following, leaves, rule_options, solve
 from .rollout import DRAWS, Policy, following_rules, rollout
 from .world import Rows, World
@@ -93,6 +95,21 @@ def baseline_rows(posterior: Posterior) -> Rows:
     sets = [posterior.completed(int(k)) for k in np.linspace(0, posterior.size - 1, min(SETS, posterior.size))]
     columns = {n: np.concatenate([s.columns[n] for s in sets]) for n in names}
     return Rows(columns, None if t.cluster is None else np.tile(t.cluster, len(sets)), t.n * len(sets), len(sets))
+
+
+def earnings(study: Study, trajectories: Trajectories) -> dict[str, np.ndarray]:
+    """What every patient earned by every response that counts, shape (n,) each: NaN where it is not observed, 0 where it was not reached."""
+    columns, found = trajectories.history(study.names), {}
+    for r in study.responses:
+        weight, pays, lives = study.weight(r.name), study.pays(r.name), study.lives(r.name)
+        if weight or pays or lives:
+            earned = study.lived(r.name, columns)
+            if weight:
+                earned = earned + weight * trajectories.columns[r.name]
+            if pays:
+                earned = earned + study.earned(r.name, trajectories.columns)
+            found[r.name] = np.where(trajectories.reached(study, r.name), earned, 0.0)
+    return found
 
 
 def population_weights(world: World, inverse: np.ndarray, count: int, seed: int, sets: int = 1) -> np.ndarray:

@@ -61,7 +61,7 @@ def fit(
     Parameters
     ----------
     study : Study
-    data : pandas, polars or pyarrow frame
+    data : pandas, polars or pyarrow frame, or Trajectories
         One row per patient; never changed.
     seed : int
         The same seed gives the same draws.
@@ -96,7 +96,7 @@ def fit(
     check_arguments(study, seed, engine, draws, warmup, chains)
     if engine == "exact":
         exact.refuse(study)
-    trajectories = read(study, data)
+    trajectories = data if isinstance(data, Trajectories) else read(study, data)
     trajectories, borrowed = (trajectories, None) if borrow is None else borrowed_of(study, borrow, trajectories)
     scales = fix_scales(study, trajectories)
     compiled = {r.name: compile_response(study, r.name, trajectories.cluster_labels) for r in study.responses}

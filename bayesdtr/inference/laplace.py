@@ -71,8 +71,8 @@ def halves(density: Any, d: int) -> jax.Array:
     distances = jnp.array([1.5, 3.0, 4.0])
     sides = jnp.array([1.0, -1.0])
     points = sides[:, None, None, None] * distances[None, :, None, None] * jnp.eye(d)[None, None]
-    values = jax.vmap(density)(jnp.concatenate([jnp.zeros((1, d)), points.reshape(-1, d)]))
-    fall = jnp.maximum(values[0] - values[1:].reshape(2, -1, d), 1e-3)
+    values = jax.vmap(density)(jnp.concatenate([jnp.zeros((1, d)), points.reshape(6 * d, d)]))
+    fall = jnp.maximum(values[0] - values[1:].reshape(2, 3, d), 1e-3)
     return jnp.clip(jnp.nanmax(distances[None, :, None] / jnp.sqrt(2 * fall), axis=1), 0.5, 5.0)
 
 

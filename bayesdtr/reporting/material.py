@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..decision import Comparison, EmbeddedValue, Regime, compare
+from ..decision.learner import REGRESSION
 from ..decision.readable import Cell, RuleBranch, decision_cells, rule_branches
 from ..decision.values import Summary, summarize
 from ..errors import DecisionError
@@ -105,7 +106,7 @@ class Material:
         """Difference draw by draw; both values must have been worked out the same way, on the same weights."""
         mine = self.regime.value_draws
         first = self.study.decisions[0].name
-        alike = self.regime.methods[first].startswith("regression") == self.comparison.method.startswith("simulation")
+        alike = self.regime.methods[first].startswith(REGRESSION) == self.comparison.method.startswith("simulation")
         return summarize(mine - other, self.comparison.rows[0].value.ci_prob) if alike and mine.shape == other.shape else None
 
 
