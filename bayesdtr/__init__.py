@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         value_of_information,
         with_utility,
     )
+    from .evaluate import HonestValue, honest_value
     from .inference import Fits, Posterior, PowerPrior, PriorTable, StackedPosterior, Verdict, check, fit, fit_many, priors
     from .reporting import report
 
@@ -77,18 +78,18 @@ _LATER = {
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
     "PowerPrior": "inference", "PriorTable": "inference", "priors": "inference", "PriorPredictive": "decision", "prior_predictive": "decision",
-    "Fits": "inference", "fit_many": "inference",
+    "Fits": "inference", "fit_many": "inference", "HonestValue": "evaluate", "honest_value": "evaluate",
 }
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision",
-    "DecisionError", "FileError", "Fits", "Hierarchical", "Hurdle", "InferenceError", "InformationValue", "LogNormal", "ModelComparison",
-    "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior", "PriorPredictive",
-    "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift",
-    "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning",
-    "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "exchange_bands", "fit", "fit_many", "load",
-    "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information",
-    "when", "with_utility",
+    "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
+    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
+    "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated",
+    "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict",
+    "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "exchange_bands", "fit",
+    "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders",
+    "tipping", "value_of_information", "when", "with_utility",
 ]
 
 

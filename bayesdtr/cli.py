@@ -121,13 +121,14 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 1,
     engine: Annotated[str, typer.Option(help="nuts, exact or laplace.")] = "nuts",
     draws: Annotated[int | None, typer.Option(help="Draws per chain (nuts, laplace) or in all (exact).")] = None,
+    honest: Annotated[bool, typer.Option("--honest", help="The honest value too: rules learned on earlier patients, judged in later ones.")] = False,
 ) -> None:
     """Fit a study, find its optimal regime, and write the report."""
     with one_line_errors():
         module = find_study(study)
         patients = read_patients(module, study)
         folder = prepare_folder(out or Path(f"{Path(study).stem}-report"))
-        _run(module, patients, folder, study, seed=seed, engine=engine, draws=draws)
+        _run(module, patients, folder, study, seed=seed, engine=engine, draws=draws, honest=honest)
 
 
 def read_patients(module: ModuleType, name: str) -> Any:
@@ -144,7 +145,7 @@ def read_patients(module: ModuleType, name: str) -> Any:
         raise FileError(f"patients() of {name} failed: {type(error).__name__}: {error}") from error
 
 
-def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: int, engine: str, draws: int | None) -> None:
+def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: int, engine: str, draws: int | None, honest: bool) -> None:
     from .decision import compare, optimize
     from .inference import fit
     from .inference.fit import check_arguments
@@ -165,16 +166,18 @@ def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: in
         show(f"\n{cell_table(regime)}")
     if starts:
         show("Before any data, P(starts the best regime), by simulation: " + ", ".join(f"{o} {p:.2f}" for o, p in starts.items()))
-    show("\n" + "\n".join(rule_block(regime)))
+    judged = _honest(declared, patients, seed, engine) if honest and regime.posterior.verdict.status != "fail" else None
+    show("\n" + "\n".join(rule_block(regime, judged)))
     title = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
-    command = " ".join(["bayesdtr", "run", shlex.quote(name), "--seed", str(seed), "--engine", engine, *(["--draws", str(draws)] if draws else [])])
+    command = " ".join(["bayesdtr", "run", shlex.quote(name), "--seed", str(seed), "--engine", engine, *(["--draws", str(draws)] if draws else []),
+                        *(["--honest"] if honest else [])])
     with staged(folder) as stage:
         (stage / "figures").mkdir()
         write_figures(regime, comparison, stage / "figures")
         report(regime, stage / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts,
-               prior_outcomes=outcomes)
+               prior_outcomes=outcomes, honest_value=judged)
         regime.save(stage / "posterior.nc")
-        write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts)
+        write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts, honest_value=judged)
     show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
 
 
@@ -223,7 +226,22 @@ def cell_table(regime: Any) -> str:
     return "\n".join(lines)
 
 
-def rule_block(regime: Any) -> list[str]:
+def _honest(study: Any, patients: Any, seed: int, engine: str) -> Any:
+    """The honest value; None, said with the reason, where it cannot be worked out."""
+    from .errors import DataError, InferenceError
+    from .evaluate import honest_value
+    from .study import Hierarchical
+
+    try:
+        # NUTS is for models that no faster engine knows.
+        slow = engine == "nuts" and any(not isinstance(r.model, Hierarchical) for r in study.responses)
+        return honest_value(study, patients, seed=seed, engine="nuts" if slow else "exact" if engine == "exact" else "laplace")
+    except (DataError, InferenceError) as error:
+        show(f"\nNo honest value: {error}")
+        return None
+
+
+def rule_block(regime: Any, honest: Any = None) -> list[str]:
     """The regime and its value, or why it is withheld."""
     from .decision.readable import rule_branches
 
@@ -232,7 +250,7 @@ def rule_block(regime: Any) -> list[str]:
         return ["The rule is withheld because the checks fail:", *(f"  - {reason}" for reason in verdict.reasons)]
     rough = any(b.agreement < 1 for b in rule_branches(regime))
     lines = ["Optimal regime" + (", approximated by thresholds where a line says so" if rough else ""), *(f"  {line}" for line in regime.rules())]
-    return [*lines, f"  value under the model: {regime.value()}", "  honest value: not provided"]
+    return [*lines, f"  value under the model: {regime.value()}", f"  {honest}" if honest is not None else "  honest value: not provided"]
 
 
 @app.command()

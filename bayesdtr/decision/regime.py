@@ -191,7 +191,7 @@ class Regime:
         """Posterior of the regime's value under the model, averaged over the observed patients.
 
         This is the committed value; a model's value of a rule chosen on the same data is optimistic
-        on average, which the honest value (not provided by this release) corrects.
+        on average, which :func:`bayesdtr.honest_value` corrects.
         """
         return summarize(self.value_draws, ci_prob)
 

@@ -34,6 +34,9 @@ class HonestValue:
 
     Attributes
     ----------
+    study : Study
+    data_hash : str
+        Of the patients, as their trajectories have it.
     mean, se : float
         Over all shuffles; the standard error of one shuffle, which that of their mean does not exceed.
     scored : int
@@ -48,10 +51,13 @@ class HonestValue:
         Decisions that nobody randomized, whose probabilities were estimated.
     trusted : float
         Share of the fits that passed their own checks.
-    engine : str
+    call : str
+        The arguments that make it again.
     ci_prob : float
     """
 
+    study: Study
+    data_hash: str
     mean: float
     se: float
     scored: int
@@ -60,7 +66,7 @@ class HonestValue:
     largest_weight: float
     estimated: tuple[str, ...]
     trusted: float
-    engine: str
+    call: str
     ci_prob: float = 0.95
 
     @property
@@ -89,9 +95,11 @@ class HonestValue:
         return self.followers >= LEAST_ESS
 
     def __str__(self) -> str:
-        orders = f"{len(self.values)} random orders of the patients (SD between them {self.spread:.2g})" if len(self.values) > 1 else "one order"
+        many = len(self.values) > 1
+        orders = f"{len(self.values)} random orders of the patients (SD between them {self.spread:.2g})" if many else "one order"
         lines = [
-            f"Honest value {self.mean:.4g} (SE {self.se:.3g}, {self.ci_prob:.0%} confidence interval {self.lower:.4g} to {self.upper:.4g}), {self.basis}",
+            f"Honest value {self.mean:.4g} (SE {self.se:.3g}, {self.ci_prob:.0%} confidence interval {self.lower:.4g} to {self.upper:.4g}), "
+            f"{self.basis}",
             f"  Average value of rules learned on earlier patients, in {self.scored} later ones; {orders}.",
             f"  {self.followers:.3g} patients effectively followed the rules; largest weight {self.largest_weight:.3g}.",
             "  A rule learned on all patients is usually better than those learned on a part of them.",
@@ -147,15 +155,18 @@ def honest_value(
     Notes
     -----
     Its target is the average value of the rules learned along the way, not of the rule learned on everybody, which is usually a little
-    higher. Averages over orders keep the standard error of one order: that of an average is no larger. With estimated propensities the value is doubly
-    robust (right if either they or the outcome models are), never "by the design".
+    higher. Averages over orders keep the standard error of one order: that of an average is no larger. With estimated propensities the
+    value is doubly robust (right if either they or the outcome models are), never "by the design".
 
     References
     ----------
     Luedtke and van der Laan, Annals of Statistics 2016;44:713.
     """
+    check_arguments(study, seed, "nuts" if engine is None else engine, 4, verb="honest_value")
     engine = _engine(study) if engine is None else engine
-    t, orders = _checked(study, data, seed, engine, shuffles, blocks, pending)
+    adaptive = any(isinstance(d.probability, str) for d in study.decisions)
+    shuffles = (0 if adaptive else 1 if engine == "nuts" else SHUFFLES) if shuffles is None else shuffles
+    t, orders = _checked(study, data, seed, shuffles, blocks, pending)
     training, asked = lessons_of(orders, blocks, pending)
     received, guessed = _probabilities(study, t, training, asked, seed)
     parts = list(judged(study, t, training, asked, received, engine, seed, progress))
@@ -163,8 +174,9 @@ def honest_value(
     results = [combined(parts[s : s + each], t.cluster) for s in range(0, len(parts), each)]
     values = np.array([r[0] for r in results])
     return HonestValue(
-        float(values.mean()), float(np.mean([r[1] for r in results])), sum(len(p.patients) for p in parts[:each]), values,
-        float(np.mean([r[2] for r in results])), max(float(p.weight.max()) for p in parts), guessed, float(np.mean([p.trusted for p in parts])), engine,
+        study, t.hash, float(values.mean()), float(np.mean([r[1] for r in results])), sum(len(p.patients) for p in parts[:each]), values,
+        float(np.mean([r[2] for r in results])), max(float(p.weight.max()) for p in parts), guessed, float(np.mean([p.trusted for p in parts])),
+        f"seed={seed}, engine={engine!r}, shuffles={shuffles}, blocks={blocks}, pending={pending}",
     )
 
 
@@ -211,18 +223,13 @@ def combined(parts: list[Part], cluster: np.ndarray | None) -> tuple[float, floa
     return value, float(np.sqrt((excess**2).sum()) / (1 / scale).sum()), followers
 
 
-def _engine(study: Any) -> str:
+def _engine(study: Study) -> str:
     """The fastest engine for a study's models."""
-    return "exact" if isinstance(study, Study) and all(isinstance(r.model, Saturated) for r in study.responses) else "laplace"
+    return "exact" if all(isinstance(r.model, Saturated) for r in study.responses) else "laplace"
 
 
-def _checked(
-    study: Any, data: Any, seed: Any, engine: Any, shuffles: Any, blocks: Any, pending: Any
-) -> tuple[Trajectories, list[np.ndarray]]:
+def _checked(study: Study, data: Any, seed: int, shuffles: Any, blocks: Any, pending: Any) -> tuple[Trajectories, list[np.ndarray]]:
     """The patients, and the orders in which they are taken."""
-    check_arguments(study, seed, engine, 4)
-    adaptive = [d.name for d in study.decisions if isinstance(d.probability, str)]
-    shuffles = (0 if adaptive else 1 if engine == "nuts" else SHUFFLES) if shuffles is None else shuffles
     for name, value, least in (("shuffles", shuffles, 0), ("blocks", blocks, FIRST + 1), ("pending", pending, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise DecisionError(f"honest_value: {name} must be a whole number of at least {least}, got {value!r}.")

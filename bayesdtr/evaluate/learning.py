@@ -17,6 +17,8 @@ from ..study.study import Scale, Study
 
 DRAWS = 256
 """Quasi-random draws of each fit: only their averages are used."""
+BATCH = 8
+"""Data sets at a time, so that one compiled program serves one order of the patients and many."""
 MOST = 1000
 """Draws kept of a fit on its own."""
 
@@ -79,7 +81,7 @@ def _together(study: Study, sets: list[Trajectories], seed: int, show: str | boo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VerdictWarning)
-            return fit_many(study, sets, seed=seed, draws=DRAWS, corrected=True, progress=show)
+            return fit_many(study, sets, seed=seed, draws=DRAWS, corrected=True, batch=BATCH, progress=show)
     except DataError as error:
         smallest = min(s.n for s in sets)
         raise DataError(f"honest_value: rules are learned from {smallest} patients on. {error}") from error

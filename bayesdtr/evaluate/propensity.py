@@ -10,7 +10,7 @@ from ..study.missing import INTAKE
 from ..study.study import Study
 from ..study.timeline import Baseline, Decision, Options, Response, labels_of
 from ..study.utility import Utility
-from .learning import world_of
+from .learning import BATCH, world_of
 
 LEAST = 0.01
 """Estimated probabilities are no smaller than this, so that one patient never stands for more than a hundred."""
@@ -76,7 +76,7 @@ def estimated(study: Study, t: Trajectories, training: list[np.ndarray], asked: 
         sets = {n: np.stack([_only(v, rows, n == decision) for rows in training]) for n, v in table.items()}
         if study.cluster:
             sets[study.cluster] = np.broadcast_to(t.cluster, (len(training), t.n))  # type: ignore[arg-type]
-        fits = fit_many(own, sets, seed=seed, cluster_labels=t.cluster_labels)
+        fits = fit_many(own, sets, seed=seed, batch=BATCH, cluster_labels=t.cluster_labels)
         for i, rows in enumerate(asked):
             some = rows[~np.isnan(table[decision][rows])]
             if some.size:

@@ -35,20 +35,21 @@ MOST_REPLICATED = 2_000_000
 """Replicated outcomes per response, at most."""
 
 
-def check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any = 1000, chains: Any = 4) -> None:
-    """Raise InferenceError for an argument of :func:`fit` that is out of range."""
+def check_arguments(study: Any, seed: Any, engine: Any, draws: Any, warmup: Any = 1000, chains: Any = 4, verb: str = "fit") -> None:
+    """Raise InferenceError for an argument of :func:`fit`, or of another verb that fits, that is out of range."""
     if not isinstance(study, Study):
-        raise InferenceError(f"fit takes a Study first, got {type(study).__name__}.")
+        raise InferenceError(f"{verb} takes a Study first, got {type(study).__name__}.")
     if engine not in ENGINES:
-        raise InferenceError(f"fit: no engine {engine!r}; engines: {listing(ENGINES)}{did_you_mean(engine, ENGINES)}")
+        raise InferenceError(f"{verb}: no engine {engine!r}; engines: {listing(ENGINES)}{did_you_mean(engine, ENGINES)}")
     for name, value, least in (("seed", seed, 0), ("draws", draws, 4), ("warmup", warmup, 10), ("chains", chains, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InferenceError(f"fit: {name} must be a whole number of at least {least}, got {value!r}.")
+            raise InferenceError(f"{verb}: {name} must be a whole number of at least {least}, got {value!r}.")
     if seed > LARGEST_SEED:
-        raise InferenceError(f"fit: seed must be at most {LARGEST_SEED}, got {seed!r}.")
+        raise InferenceError(f"{verb}: seed must be at most {LARGEST_SEED}, got {seed!r}.")
     if study.shared and engine != "nuts":
         raise InferenceError(
-            f"fit: engine={engine!r} takes one response at a time, and {listing(study.shared)} share patients' effects or stages; use engine='nuts'."
+            f"{verb}: engine={engine!r} takes one response at a time, and {listing(study.shared)} share patients' effects or stages; "
+            "use engine='nuts'."
         )
 
 

@@ -11,6 +11,7 @@ from ..decision.learner import REGRESSION
 from ..decision.readable import Cell, RuleBranch, decision_cells, rule_branches
 from ..decision.values import Summary, summarize
 from ..errors import DecisionError
+from ..evaluate import HonestValue
 from ..plot.embedded import same_as_reference
 from ..plot.regime_tree import on_path, sparse_options
 from ..study import Study, to_json
@@ -41,6 +42,8 @@ class Material:
         Whether who follows the rule from the start can reach each cell.
     branches : tuple of RuleBranch
         Empty when withheld.
+    honest : HonestValue, optional
+        Of the same study and data.
     """
 
     regime: Regime
@@ -49,18 +52,23 @@ class Material:
     cells: tuple[Cell, ...]
     reached: tuple[bool, ...]
     branches: tuple[RuleBranch, ...]
+    honest: HonestValue | None = None
 
     @classmethod
-    def of(cls, regime: Regime, comparison: Comparison | None) -> "Material":
+    def of(cls, regime: Regime, comparison: Comparison | None, honest: HonestValue | None = None) -> "Material":
         """Gather; the comparison is computed when it is not given."""
         if not isinstance(regime, Regime):
             raise DecisionError(f"A report needs a Regime first, got {type(regime).__name__}; optimize a posterior first.")
         if comparison is not None and not isinstance(comparison, Comparison):
             raise DecisionError(f"comparison must be a Comparison or None, got {type(comparison).__name__}.")
+        if honest is not None and not isinstance(honest, HonestValue):
+            raise DecisionError(f"honest_value must be what honest_value returns, or None, got {type(honest).__name__}.")
+        if honest is not None and (honest.study != regime.posterior.study or honest.data_hash != regime.posterior.trajectories.hash):
+            raise DecisionError("The honest value is of another study or of other data than the regime; work it out anew for these.")
         withheld = regime.posterior.verdict.status == "fail"
         cells = () if withheld else tuple(decision_cells(regime))
         branches = () if withheld else tuple(rule_branches(regime))
-        return cls(regime, comparison or compare(regime.posterior), withheld, cells, tuple(on_path(cells)), branches)
+        return cls(regime, comparison or compare(regime.posterior), withheld, cells, tuple(on_path(cells)), branches, honest)
 
     @property
     def study(self) -> Study:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..decision import Comparison, Regime
 from ..errors import FileError
+from ..evaluate import HonestValue
 from ..inference.files import write_whole
 from . import results, sections
 from .blocks import Section
@@ -20,7 +21,8 @@ TITLE = "Dynamic treatment regime: posterior report"
 
 
 def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = None, title: str | None = None, command: str | None = None,
-           prior_starts_best: Mapping[str, Any] | None = None, prior_outcomes: Mapping[str, Any] | None = None) -> Path:
+           prior_starts_best: Mapping[str, Any] | None = None, prior_outcomes: Mapping[str, Any] | None = None,
+           honest_value: HonestValue | None = None) -> Path:
     """Write the posterior report of a regime.
 
     The first page is in plain words; then come identification, estimand, timeline, model and
@@ -43,6 +45,8 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         Prior probability that each option starts the best regime, by option (or by decision and option).
     prior_outcomes : mapping of str to array, shape (draw, patient), optional
         Outcomes simulated from the prior, from :func:`bayesdtr.inference.prior.prior_outcomes`.
+    honest_value : HonestValue, optional
+        From :func:`bayesdtr.honest_value` on the same study and data; "not provided" without it.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         When the name does not end in ``.html``, or the folder is not there or cannot be written to.
     """
     check_suffix(path)
-    text = render(Material.of(regime, comparison), title=title, command=command, prior=Prior(prior_starts_best, prior_outcomes))
+    text = render(Material.of(regime, comparison, honest_value), title=title, command=command, prior=Prior(prior_starts_best, prior_outcomes))
     return write_whole(Path(path), lambda target: target.write_text(text, encoding="utf-8"))
 
 

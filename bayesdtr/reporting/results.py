@@ -68,14 +68,25 @@ def _value(m: Material) -> list[Block]:
         reference = f"{amount(gain.mean, digits)} ({prob} {interval(gain.lower, gain.upper, digits)})"
     rows = [
         ("Value under the model", f"{amount(v.mean, digits)} (posterior SD {amount(v.sd, digits)}; {prob} {interval(v.lower, v.upper, digits)})"),
-        ("Honest value", NOT_PROVIDED),
+        ("Honest value", _honest(m)),
         ("Value minus that of the reference regime", reference),
     ]
     return [Heading("Its value"), table(("", ""), rows), Paragraph(
         "The value is that of the committed rule: at every decision the option with the highest posterior expectation, later decisions following "
         "the same rule, averaged over the observed patients. It is computed with the model and the patients that chose the rule, so it is optimistic "
-        "on average; an honest value would correct that.",
-        "note")]
+        "on average. The honest value corrects that: the average value of rules learned on earlier patients, judged in later ones. Its target is a "
+        "little lower than the value of the rule learned on all of them.", "note")]
+
+
+def _honest(m: Material) -> str:
+    """The honest value in a cell, with what it rests on."""
+    if m.honest is None:
+        return NOT_PROVIDED
+    h, digits = m.honest, digits_for(m.honest.se)
+    warned = "" if h.reliable else f" Unreliable: only {h.followers:.3g} patients effectively followed the rules."
+    return (f"{amount(h.mean, digits)} (standard error {amount(h.se, digits)}; {h.ci_prob:.0%} confidence interval "
+            f"{interval(h.lower, h.upper, digits)}), {h.basis}; {h.scored} patients judged, {h.followers:.3g} of them effectively followed the "
+            f"rules.{warned}")
 
 
 def _embedded(m: Material) -> list[Block]:
@@ -158,6 +169,7 @@ def rerun(m: Material, command: str | None) -> Section:
     lines = ["import bayesdtr as dtr", "", "# study and patients: the declaration and the data whose hashes stand under Identification",
              *rerun_lines(posterior), "regime = dtr.optimize(posterior)",
              "comparison = dtr.compare(posterior)"]
+    lines += [f"honest = dtr.honest_value(study, patients, {m.honest.call})"] if m.honest is not None else []
     blocks: list[Block] = [Paragraph("Command:"), Code(command)] if command else []
     warmup = " and the warm-up that was used, which a posterior does not record" if sampled(posterior) else ""
     blocks += [Paragraph(f"In Python, with the package versions named under Identification{warmup}:"), Code("\n".join(lines))]

@@ -20,7 +20,10 @@ withheld_reason           a sentence, or null
 regime                    rules (lines; [] when withheld), methods {decision: how its look-ahead is computed}
 value                     committed value under the model, averaged over the observed patients: mean, sd,
                           interval [lower, upper] (equal-tailed), ci_prob, mcse; null when withheld
-honest_value              null in this release
+honest_value              average value of rules learned on earlier patients, in later ones: mean, se, interval, ci_prob, basis
+                          (a sentence), estimated (decisions whose probabilities were estimated), scored (patients),
+                          orders, spread (SD over orders, or null), followers (effective patients), largest_weight,
+                          reliable; null when it was not worked out or is withheld
 prior_effective_sample_   per prior: response, address, prior (with the numbers in force), source, ess (patients; null where it
 size                      has none), method ("information", "variance" or "patients"), learned (posterior SD over prior
                           SD, or null), conflict (a sentence for what was borrowed, or null)
@@ -48,6 +51,7 @@ from typing import Any
 from ..decision import Comparison, Regime
 from ..decision.readable import Cell
 from ..errors import FileError
+from ..evaluate import HonestValue
 from ..inference import Verdict, priors
 from ..inference.files import versions, write_whole
 from ..schema import SCHEMA_VERSION
@@ -57,7 +61,8 @@ from .material import Material, strict, study_hash
 from .stacked import summary_of_stack
 
 
-def summary(regime: Regime, comparison: Comparison | None = None, *, prior_starts_best: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def summary(regime: Regime, comparison: Comparison | None = None, *, prior_starts_best: Mapping[str, Any] | None = None,
+            honest_value: HonestValue | None = None) -> dict[str, Any]:
     """The answer as a dict of plain numbers, texts, lists and dicts; the module's docstring lists the keys.
 
     Parameters
@@ -67,16 +72,18 @@ def summary(regime: Regime, comparison: Comparison | None = None, *, prior_start
         Of the same posterior; computed when not given.
     prior_starts_best : mapping, optional
         Prior probability that each option starts the best regime, by option (or by decision and option).
+    honest_value : HonestValue, optional
+        Of the same study and data.
 
     Returns
     -------
     dict
     """
-    return summary_of(Material.of(regime, comparison), prior_starts_best)
+    return summary_of(Material.of(regime, comparison, honest_value), prior_starts_best)
 
 
 def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | None = None,
-                  prior_starts_best: Mapping[str, Any] | None = None) -> Path:
+                  prior_starts_best: Mapping[str, Any] | None = None, honest_value: HonestValue | None = None) -> Path:
     """Write :func:`summary` as strict JSON, whole or not at all.
 
     Parameters
@@ -86,6 +93,7 @@ def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | 
         Ends in ``.json``.
     comparison : Comparison, optional
     prior_starts_best : mapping, optional
+    honest_value : HonestValue, optional
 
     Returns
     -------
@@ -96,7 +104,7 @@ def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | 
     FileError
         When the name ends otherwise, or the folder cannot be written to.
     """
-    return write_json(summary(regime, comparison, prior_starts_best=prior_starts_best), path)
+    return write_json(summary(regime, comparison, prior_starts_best=prior_starts_best, honest_value=honest_value), path)
 
 
 def write_json(content: dict[str, Any], path: str | Path) -> Path:
@@ -122,7 +130,7 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "regime": {"rules": _rules(m), "methods": dict(m.regime.methods)},
         "value": None if value is None else {
             "mean": value.mean, "sd": value.sd, "interval": [value.lower, value.upper], "ci_prob": value.ci_prob, "mcse": value.mcse},
-        "honest_value": None,
+        "honest_value": _honest(m),
         "prior_effective_sample_size": [
             {"response": p.response, "address": p.address, "prior": p.numbers or p.prior, "source": p.source, "ess": p.ess, "method": p.method,
              "learned": p.learned, "conflict": p.conflict} for p in priors(posterior).lines
@@ -133,6 +141,15 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "decisions": [_decision(c) for c in m.cells],
         "prior_starts_best": None if prior_starts_best is None else dict(prior_starts_best),
     })
+
+
+def _honest(m: Material) -> dict[str, Any] | None:
+    if m.honest is None or m.withheld:
+        return None
+    h = m.honest
+    return {"mean": h.mean, "se": h.se, "interval": [h.lower, h.upper], "ci_prob": h.ci_prob, "basis": h.basis, "estimated": list(h.estimated),
+            "scored": h.scored, "orders": len(h.values), "spread": h.spread, "followers": h.followers, "largest_weight": h.largest_weight,
+            "reliable": h.reliable}
 
 
 def _study(study: Study) -> dict[str, Any]:

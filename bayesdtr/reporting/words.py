@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..decision.readable import CONDITION, RuleBranch
+from ..evaluate import HonestValue
 from ..inference import StackedPosterior
 from ..inference.check import ESS_FAIL, RHAT_FAIL, convergence_reasons
 from ..plot.style import SPARSE
@@ -275,6 +276,8 @@ def _sure(m: Material) -> list[str]:
     say = lambda x: number_words(x, digits)  # noqa: E731
     found = [f"If all patients like these followed the rule, {utility_words(m)} would be about {say(value.mean)}. According to the model it lies "
              f"between {say(value.lower)} and {say(value.upper)} with a probability of {round(100 * value.ci_prob)} in 100."]
+    if m.honest is not None:
+        found.append(_honest_words(m.honest))
     if isinstance(m.regime.posterior, StackedPosterior):
         found.append(f"{count_words(len(m.regime.posterior.models)).capitalize()} models of how patients respond were at hand. None was chosen; all "
                      "answers here are averages over them, in which a model counts the more, the better it foretold patients it had not seen.")
@@ -298,6 +301,17 @@ def _sure(m: Material) -> list[str]:
             apart = f"{count_words(inside)} of the {total}, itself included, cannot be told apart from the best with these data"
         found.append(f"{total.capitalize()} simple rules could be compared with one another. The probability that the one that came out best is "
                      f"truly the best of them is {chance_words(rows[m.comparison.best].p_best)}; {apart}.")
+    return found
+
+
+def _honest_words(honest: HonestValue) -> str:
+    """What rules like this achieved in patients they had not seen."""
+    digits = digits_for(honest.se)
+    say = lambda x: number_words(x, digits)  # noqa: E731
+    found = (f"Rules found in the same way from the earlier patients only were judged by the later ones: on average they would have achieved about "
+             f"{say(honest.mean)}, within a margin of error from {say(honest.lower)} to {say(honest.upper)}.")
+    if not honest.reliable:
+        found += " Too few patients happened to be treated as those rules say, so this figure is unreliable."
     return found
 
 
@@ -330,6 +344,7 @@ def wrong_of(m: Material) -> list[str]:
             assumed = f"that missing values of {called(shift['response'])} differ from recorded ones by a chosen amount, which no data can check"
         found.append(f"Some values of patients are missing. The analysis assumes {assumed}.")
     if not m.withheld:
-        found.append("The rule was found and valued with the same patients, so its expected result is likely to be somewhat too favorable.")
+        found.append("The rule was found and valued with the same patients, so its expected result under the model is likely to be somewhat too "
+                     "favorable.")
     found.append("All of this rests on a model of how patients respond, and holds for patients like those studied and treated as they were.")
     return found

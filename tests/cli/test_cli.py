@@ -44,10 +44,23 @@ def test_run_writes_everything_and_says_the_same(tmp_path):
 
 
 def test_a_users_file_runs_from_any_path(tmp_path):
+    """With the honest value, which goes to the terminal, the summary and the report alike."""
     file = tmp_path / "my study.py"
     file.write_text(STUDY)
-    done = call("run", str(file), "--engine", "exact", "--draws", "400", "--out", str(tmp_path / "o"))
+    done = call("run", str(file), "--engine", "exact", "--draws", "400", "--honest", "--out", str(tmp_path / "o"))
     assert done.exit_code == 0 and "Optimal regime" in done.output
+    honest = json.loads((tmp_path / "o" / "summary.json").read_text())["honest_value"]
+    assert honest["orders"] == 20 and honest["scored"] == 32 and not honest["estimated"]
+    assert f"Honest value {honest['mean']:.4g} (SE {honest['se']:.3g}" in done.output
+    text = (tmp_path / "o" / "report.html").read_text()
+    assert honest["basis"].replace("'", "&#39;") in text and "--honest" in text and "were judged by the later ones" in text
+
+
+def test_an_honest_value_that_cannot_be_had_is_said(tmp_path):
+    """Early patients leave cells of CODIACS empty, which the exact engine cannot learn from."""
+    done = call("run", "codiacs", "--engine", "exact", "--draws", "400", "--honest", "--out", str(tmp_path / "o"))
+    assert done.exit_code == 0 and "No honest value:" in done.output and "learned from 21 patients" in " ".join(done.output.split())
+    assert json.loads((tmp_path / "o" / "summary.json").read_text())["honest_value"] is None
 
 
 @pytest.mark.parametrize(("text", "message"), [

@@ -111,7 +111,7 @@ def test_mean_score_is_the_rules_value_whatever_the_model_says(name, learned, tr
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000))
 def test_mean_score_is_the_rules_value_whatever_the_probabilities_if_the_model_is_right(name, seed):
-    rule, record, p, value, received = proven(STUDIES[name](), seed, seed)
+    rule, record, p, value, _ = proven(STUDIES[name](), seed, seed)
     rng = np.random.default_rng(seed)
     wrong = {}
     for decision in record.study.decisions:

@@ -1,8 +1,10 @@
 """summary.json: the numbers of regime and comparison, in strict JSON with stable keys."""
 
+import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
 import bayesdtr as dtr
@@ -29,6 +31,18 @@ def test_keys_and_strictness(any_analysis, tmp_path):
     assert worth and all(p["ess"] is None or p["ess"] >= 0 for p in worth.values())
     for line in dtr.priors(any_analysis.posterior).lines:
         assert worth[line.response, line.address]["ess"] == line.ess
+
+
+def test_an_honest_value_of_other_data_is_refused(codiacs_analysis):
+    posterior = codiacs_analysis.posterior
+    honest = dtr.HonestValue(posterior.study, "0" * 64, 1.0, 0.1, 50, np.array([1.0]), 40.0, 4.0, (), 1.0, "seed=1")
+    with pytest.raises(DecisionError, match="of other data"):
+        summary(codiacs_analysis.regime, codiacs_analysis.comparison, honest_value=honest)
+    mine = dataclasses.replace(honest, data_hash=posterior.trajectories.hash)
+    found = summary(codiacs_analysis.regime, codiacs_analysis.comparison, honest_value=mine)["honest_value"]
+    assert (found["mean"], found["spread"], found["reliable"]) == (1.0, None, True)
+    with pytest.raises(DecisionError, match="got float"):
+        summary(codiacs_analysis.regime, codiacs_analysis.comparison, honest_value=1.0)
 
 
 def test_numbers_are_those_of_regime_and_comparison(any_analysis):
