@@ -170,13 +170,18 @@ def honest_value(
     training, asked = lessons_of(orders, blocks, pending)
     received, guessed = _probabilities(study, t, training, asked, seed)
     parts = list(judged(study, t, training, asked, received, engine, seed, progress))
-    each = len(parts) // len(orders)
+    return _told(study, t, parts, len(orders), guessed, f"seed={seed}, engine={engine!r}, shuffles={shuffles}, blocks={blocks}, pending={pending}")
+
+
+def _told(study: Study, t: Trajectories, parts: list["Part"], orders: int, guessed: tuple[str, ...], call: str) -> HonestValue:
+    """The parts of all orders put together."""
+    each = len(parts) // orders
     results = [combined(parts[s : s + each], t.cluster) for s in range(0, len(parts), each)]
     values = np.array([r[0] for r in results])
     return HonestValue(
         study, t.hash, float(values.mean()), float(np.mean([r[1] for r in results])), sum(len(p.patients) for p in parts[:each]), values,
-        float(np.mean([r[2] for r in results])), max(float(p.weight.max()) for p in parts), guessed, float(np.mean([p.trusted for p in parts])),
-        f"seed={seed}, engine={engine!r}, shuffles={shuffles}, blocks={blocks}, pending={pending}",
+        float(np.mean([r[2] for r in results])), max(float(p.weight.max()) for p in parts), guessed,
+        float(np.mean([p.trusted for p in parts])), call,
     )
 
 

@@ -20,7 +20,7 @@ DRAWS = 256
 BATCH = 8
 """Data sets at a time, so that one compiled program serves one order of the patients and many."""
 MOST = 1000
-"""Draws kept of a fit on its own."""
+"""Draws of a fit on its own: independent ones, or one chain's, of which as many are kept."""
 
 
 class Lesson(NamedTuple):
@@ -88,9 +88,9 @@ def _together(study: Study, sets: list[Trajectories], seed: int, show: str | boo
 
 
 def _alone(study: Study, t: Trajectories, rows: np.ndarray, engine: str, seed: int, show: str | bool) -> tuple[World, bool]:
-    """One fit; under NUTS the other patients stay, as if newly enrolled, so that one compiled program serves every set."""
+    """One fit; the other patients stay, as if newly enrolled, so that one compiled program serves every set."""
     try:
-        posterior = fit(study, _enrolled(study, t, rows) if engine == "nuts" else t.subset(rows), seed=seed, engine=engine, progress=show)
+        posterior = fit(study, _enrolled(study, t, rows), seed=seed, engine=engine, draws=MOST, progress=show)
     except (DataError, InferenceError) as error:
         raise type(error)(f"honest_value: a rule is to be learned from {len(rows)} patients. {error}") from error
     world = World.of(posterior)

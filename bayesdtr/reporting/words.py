@@ -308,7 +308,7 @@ def _honest_words(honest: HonestValue) -> str:
     """What rules like this achieved in patients they had not seen."""
     digits = digits_for(honest.se)
     say = lambda x: number_words(x, digits)  # noqa: E731
-    found = (f"Rules found in the same way from the earlier patients only were judged by the later ones: on average they would have achieved about "
+    found = (f"Rules found in the same way from a part of the patients were judged by others: on average they would have achieved about "
              f"{say(honest.mean)}, within a margin of error from {say(honest.lower)} to {say(honest.upper)}.")
     if not honest.reliable:
         found += " Too few patients happened to be treated as those rules say, so this figure is unreliable."

@@ -53,7 +53,7 @@ def test_a_users_file_runs_from_any_path(tmp_path):
     assert honest["orders"] == 20 and honest["scored"] == 32 and not honest["estimated"]
     assert f"Honest value {honest['mean']:.4g} (SE {honest['se']:.3g}" in done.output
     text = (tmp_path / "o" / "report.html").read_text()
-    assert honest["basis"].replace("'", "&#39;") in text and "--honest" in text and "were judged by the later ones" in text
+    assert honest["basis"].replace("'", "&#39;") in text and "--honest" in text and "were judged by others" in text
 
 
 def test_an_honest_value_that_cannot_be_had_is_said(tmp_path):

@@ -111,7 +111,8 @@ def test_propensities_are_estimated_where_nobody_randomized():
     study = dtr.Study(dtr.Baseline("x"), dtr.Decision("a", ["no", "yes"], assigned="observed"), dtr.Response("y", dtr.Normal()), utility="y")
     frame = pd.DataFrame({"x": x, "a": np.where(a, "yes", "no"), "y": y})
     value = dtr.honest_value(study, frame, seed=1, shuffles=2, progress=False)
-    assert value.estimated == ("a",) and "doubly robust (estimated propensity of 'a')" in value.basis and "analyst's claim" in " ".join(str(value).split())
+    assert value.estimated == ("a",) and value.basis == "doubly robust (estimated propensity of 'a')"
+    assert "analyst's claim" in " ".join(str(value).split())
     assert abs(value.mean - 0.5) < 4 * value.se
     from bayesdtr.evaluate.propensity import estimated
 
