@@ -26,6 +26,7 @@ from .study import (
     RestrictedMean,
     RobustMAP,
     Rules,
+    SafetyGate,
     Saturated,
     Scale,
     Shift,
@@ -85,11 +86,11 @@ __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision",
     "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
     "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
-    "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "Saturated",
-    "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict",
-    "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models", "exchange_bands", "fit",
-    "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders",
-    "tipping", "value_of_information", "when", "with_utility",
+    "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
+    "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility",
+    "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models",
+    "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors",
+    "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility",
 ]
 
 

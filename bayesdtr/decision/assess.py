@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from ..inference import Posterior
+from ..study.safety import Safety
 from .induction import clairvoyant, committed, solve
 from .regression import StageFit
 from .values import affordable, batch_error, chains_of, win_rates
@@ -105,7 +106,9 @@ def summarize_options(
     )
 
 
-def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *, ci_prob: float = 0.95, epsilon: float = 0.0) -> Assessment:
+def assess(
+    posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *, ci_prob: float = 0.95, epsilon: float = 0.0, safety: Safety | None = None
+) -> Assessment:
     """Assess every option at one decision for given histories.
 
     Parameters
@@ -119,14 +122,18 @@ def assess(posterior: Posterior, stage: int, rows: Rows, fit: StageFit | None, *
         The fitted values where the tree of histories would be too large.
     ci_prob, epsilon : float
         Of intervals; of the probabilities of lying within a margin.
+    safety : Safety, optional
+        Gates: what they remove counts as infeasible.
     """
     distinct, inverse = rows.unique()
-    world = World.of(posterior)
+    world = World.of(posterior).under(safety)
     parts = []
     if fit is None:
         world = affordable(world, posterior, distinct.n, stage)
         for answer in solve(world, stage, distinct, [committed, clairvoyant]):
-            parts.append(summarize_options(posterior, answer.qbar, *answer.values, ci_prob, epsilon))
+            left = np.isfinite(answer.qbar)
+            values = answer.values if safety is None else tuple(np.where(left, v, -np.inf) for v in answer.values)
+            parts.append(summarize_options(posterior, answer.qbar, *values, ci_prob, epsilon))
     else:
         name = posterior.study.decisions[stage].name
         for begin in range(0, distinct.n, 256):

@@ -191,7 +191,7 @@ def _valued(posterior: Posterior, rules: list[Rules], against: Regime | None) ->
         raise DecisionError("compare: against is a regime of another posterior or of another utility; give compare the posterior it was made of.")
     fitted = against.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
     policy = (lambda world: fitted_policy(world, dict(against.fits))) if fitted else None
-    found = values_of(posterior, rules, posterior.seed, optimal=True, policy=policy)
+    found = values_of(posterior, rules, posterior.seed, optimal=True, policy=policy, safety=against.safety)
     if found.optimal is None:
         raise DecisionError(
             "compare: with what these regimes look at, the tree of histories is too large and they are simulated, while the optimal regime's values "

@@ -13,6 +13,7 @@ from ..errors import FileError
 from ..inference import Posterior
 from ..inference.files import posterior_from, read_tree, save
 from ..schema import CHAIN, DECISION, DRAW, VALUES, variable
+from ..study.codec import decode, encode
 from .basis import Basis
 from .regime import Regime
 from .regression import StageFit
@@ -30,6 +31,8 @@ def save_regime(regime: Regime, path: str | Path) -> Path:
         DECISION: xr.Dataset(arrays),
     }
     more = {"methods": json.dumps(dict(regime.methods)), "bases": json.dumps({n: dataclasses.asdict(f.basis) for n, f in regime.fits.items()})}
+    if regime.safety is not None:
+        more["safety"] = json.dumps(encode(regime.safety))
     return save(regime.posterior, path, kind="regime", extra=extra, more=more)
 
 
@@ -71,8 +74,9 @@ def load(path: str | Path, models: Mapping[str, Callable[..., Any]] | None = Non
         methods = json.loads(tree.attrs["methods"])
         bases = {n: Basis(**{k: _tuples(v) for k, v in b.items()}) for n, b in json.loads(tree.attrs["bases"]).items()}
         fits = {n: StageFit(b, group[variable(n, "committed")].values, group[variable(n, "clairvoyant")].values) for n, b in bases.items()}
+        safety = decode(json.loads(tree.attrs["safety"])) if "safety" in tree.attrs else None
     except (KeyError, ValueError, TypeError) as error:
         raise FileError(f"{path} is damaged: its regime cannot be read ({error}).") from error
     kept = xr.DataTree.from_dict({n: v.to_dataset() for n, v in posterior.tree.children.items() if n not in (DECISION, VALUES)})
     posterior = dataclasses.replace(posterior, tree=kept)
-    return Regime(posterior, methods, fits, value)
+    return Regime(posterior, methods, fits, value, safety)

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import DecisionError
 from ..study.rules import Rules
 from .points import Points
+from .safety import guarded
 from .world import Rows, World, leveled
 
 MOST_LEAVES = 4096
@@ -167,6 +168,8 @@ def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarra
     if isinstance(node, DecisionNode):
         below = None if own is None else own[:, node.row]
         node.qbar = node.table(np.broadcast_to(settle(world, node.child, below), node.row.shape))
+        if world.safety is not None and world.safety.at(world.study, node.name):
+            node.qbar = np.where(guarded(world, node.name, node.rows, node.feasible, own).allowed, node.qbar, -np.inf)
         node.choice = node.qbar.argmax(axis=1)
         return node.spread(node.qbar[node.going].max(axis=1))
     if world.shares(node.name):
@@ -256,7 +259,8 @@ def committed(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
 
 def clairvoyant(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
     """The best option of each draw. An ingredient of regret and of Thompson sampling, never a rule's value."""
-    return node.spread(np.maximum.reduceat(pairs, node.starts, axis=1))
+    left = np.isfinite(node.qbar[node.row, node.option])  # what gates have removed is no option to anybody
+    return node.spread(np.maximum.reduceat(pairs if left.all() else np.where(left, pairs, -np.inf), node.starts, axis=1))
 
 
 def following(world: World, rules: Rules) -> Chooser:

@@ -1,6 +1,7 @@
 """`optimize`: from a posterior to its optimal regime."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -9,6 +10,7 @@ from ..errors import DecisionError, did_you_mean, listing
 from ..inference import Posterior
 from ..inference.check import convergence, convergence_reasons
 from ..schema import CHAIN, DRAW
+from ..study.safety import Safety, SafetyGate
 from .induction import committed, solve
 from .learner import REGRESSION, plan
 from .regime import Regime, rows_before
@@ -20,7 +22,9 @@ from .world import World
 METHODS = ("auto", "tree", "regression")
 
 
-def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
+def optimize(
+    posterior: Posterior, *, method: str = "auto", safety: SafetyGate | Sequence[SafetyGate] = (), default: Mapping[str, str] | None = None
+) -> Regime:
     """The regime that maximises posterior-expected utility, by backward induction with committed later decisions.
 
     At each decision the utility to come is worked out on the tree of histories (discrete responses
@@ -32,6 +36,11 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
     posterior : Posterior
     method : {"auto", "tree", "regression"}
         Force one of the two. Nothing lies ahead of the last decision, so "regression" leaves it to the tree.
+    safety : SafetyGate or sequence of SafetyGate
+        Options are removed, at every decision that a patient may come to, where a gate says so; the best of those left is chosen, and
+        earlier decisions foresee it. :meth:`Regime.gates` is the record.
+    default : mapping of decision to option, optional
+        What is done where gates leave no option; it is not gated itself.
 
     Returns
     -------
@@ -40,7 +49,9 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
     Raises
     ------
     DecisionError
-        For an unknown method, or "tree" where a response can only be simulated.
+        For an unknown method, or "tree" where a response can only be simulated; where gates leave no option and there is no default.
+    StudyError
+        Where a gate or a default does not fit the study.
 
     Notes
     -----
@@ -51,16 +62,20 @@ def optimize(posterior: Posterior, *, method: str = "auto") -> Regime:
         raise DecisionError(f"optimize takes a Posterior, got {type(posterior).__name__}; fit a study first.")
     if method not in METHODS:
         raise DecisionError(f"optimize: no method {method!r}; allowed: {listing(METHODS)}{did_you_mean(method, METHODS)}")
-    world = World.of(posterior)
+    guard = Safety.of(posterior.study, safety, default)
+    world = World.of(posterior).under(guard)
     rows = baseline_rows(posterior)
     methods = plan(world, method)
     fits: dict[str, StageFit] = {}
     if any(m.startswith(REGRESSION) for m in methods.values()):
+        if guard is not None:
+            raise DecisionError("optimize: safety gates are heeded on the tree of histories, which is too large here; use method='tree', or fewer "
+                                "continuous responses that later decisions look at.")
         _check_flat(posterior, world)
         fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
     first = posterior.study.decisions[0].name
     value = _simulated_value(posterior, world, fits) if methods[first].startswith(REGRESSION) else _tree_value(posterior, world)
-    return Regime(judged(posterior, value), methods, fits, value)
+    return Regime(judged(posterior, value), methods, fits, value, guard)
 
 
 LEAST_SHARE = 0.9

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,20 @@ import numpy as np
 from ..data import Trajectories, backend, like, read_new
 from ..errors import DecisionError, VerdictWarning
 from ..inference import Posterior, Verdict
+from ..study.safety import Safety
 from ..study.timeline import Decision
 from ..text import fold
 from .assess import Assessment, assess
 from .learner import REGRESSION
 from .regression import StageFit
+from .safety import COLUMNS as GATE_COLUMNS
+from .safety import Shield, record_lines, shield
 from .sets import COLUMNS, Ties, checked, lines, ties
 from .values import Summary, batch_error, earnings, summarize
 from .world import Rows
 
-Lines = Callable[[Decision, Assessment, np.ndarray], Iterator[dict[str, Any]]]
-"""From a decision, what is known of its options and the patients' rows to the lines of a frame."""
+Lines = Callable[[Decision, Assessment, np.ndarray, Rows], Iterable[dict[str, Any]]]
+"""From a decision, what is known of its options, the patients' rows and their histories to the lines of a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +43,15 @@ class Regime:
         Fitted values of the decisions that use regression.
     value_draws : array, shape (chain, draw)
         Posterior of the regime's value, averaged over the observed patients.
+    safety : Safety, optional
+        Gates that remove options.
     """
 
     posterior: Posterior
     methods: Mapping[str, str]
     fits: Mapping[str, StageFit]
     value_draws: np.ndarray
+    safety: Safety | None = None
 
     # ---- recommendations -------------------------------------------------------------------------
 
@@ -53,7 +59,7 @@ class Regime:
         """Assess every option at a decision for given histories (codes, not labels)."""
         names = [d.name for d in self.posterior.study.decisions]
         fit = self.fits[decision] if self.methods[decision].startswith(REGRESSION) else None
-        return assess(self.posterior, names.index(decision), rows, fit, ci_prob=ci_prob, epsilon=epsilon)
+        return assess(self.posterior, names.index(decision), rows, fit, ci_prob=ci_prob, epsilon=epsilon, safety=self.safety)
 
     @functools.cached_property
     def profile(self) -> dict[str, tuple[Rows, Assessment]]:
@@ -69,6 +75,8 @@ class Regime:
 
     def recommend(self, patients: Any, *, every_option: bool = False, ci_prob: float = 0.95) -> Any:
         """Recommend an option to each patient at the decision that is due next.
+
+        Options that safety gates have removed are not among the feasible ones; :meth:`gates` tells of them.
 
         Parameters
         ----------
@@ -97,7 +105,7 @@ class Regime:
             raise DecisionError(f"recommend: ci_prob must lie between 0 and 1, got {ci_prob!r}.")
         names = ["decision", "option", "expected_utility", "lower", "upper", "p_best", "regret", "near_tie", "mc_tie", "p_flip", "verdict"]
         names += ["recommended", "p_starts_best"] if every_option else []
-        return self._answered(patients, names, lambda *due: self._lines(*due, every_option), ci_prob=ci_prob)
+        return self._answered(patients, names, lambda *due: self._lines(*due[:3], every_option), ci_prob=ci_prob)
 
     def sets(self, patients: Any, *, epsilon: float | None = None, alpha: float = 0.05) -> Any:
         """Sets of options for each patient at the decision that is due next: near the best, equivalent, likely to hold the best.
@@ -133,7 +141,7 @@ class Regime:
             When the posterior's checks fail.
         """
         margin = checked(self, epsilon, alpha, "sets")
-        return self._answered(patients, list(COLUMNS), lambda *due: lines(self, *due, margin, alpha), epsilon=margin)
+        return self._answered(patients, list(COLUMNS), lambda *due: lines(self, *due[:3], margin, alpha), epsilon=margin)
 
     def ties(self, *, epsilon: float | None = None, alpha: float = 0.05) -> Ties:
         """How often options tie, decision by decision, over the observed patients.
@@ -149,6 +157,36 @@ class Regime:
         """
         return ties(self, checked(self, epsilon, alpha, "ties"), alpha)
 
+    def gates(self, patients: Any) -> Any:
+        """What safety gates say of every option of each patient at the decision that is due next: the record of when they act.
+
+        Parameters
+        ----------
+        patients : pandas, polars or pyarrow frame
+            As for :meth:`recommend`.
+
+        Returns
+        -------
+        frame of the caller's kind
+            One row per patient, feasible option and gate. Columns: the patient's identifier, ``decision``, ``option``, ``response``,
+            ``limit``, ``p_beyond`` (posterior probability of being beyond it; NaN where the option is the only one), ``probability`` (more
+            than which removes it), ``removed``, ``shielded`` (all were removed, and the default stands in), ``recommended``, ``verdict``.
+
+        Warns
+        -----
+        VerdictWarning
+            When the posterior's checks fail.
+        """
+        def lines(decision: Decision, a: Assessment, index: np.ndarray, rows: Rows) -> list[dict[str, Any]]:
+            gated = self.safety is not None and self.safety.at(self.posterior.study, decision.name)
+            return record_lines(self, decision, rows, index, a.choice) if gated else []
+
+        return self._answered(patients, GATE_COLUMNS, lines)
+
+    def shield(self) -> Shield:
+        """Where safety gates removed options among the observed patients, and where the default stood in."""
+        return shield(self)
+
     def _answered(self, patients: Any, names: Sequence[str], lines: Lines, **how: float) -> Any:
         """A frame of the caller's kind with lines for every patient's next decision."""
         study, verdict = self.posterior.study, self.posterior.verdict
@@ -159,8 +197,8 @@ class Regime:
         for stage, decision in enumerate(study.decisions):
             index = np.flatnonzero(waiting == stage)
             if index.size:
-                found = self.assess(decision.name, rows_before(self.posterior, new, decision.name, index), **how)
-                for line in lines(decision, found, index):
+                rows = rows_before(self.posterior, new, decision.name, index)
+                for line in lines(decision, self.assess(decision.name, rows, **how), index, rows):
                     for name, value in line.items():
                         table[name].append(value)
         order = np.argsort(table["row"], kind="stable")
@@ -220,7 +258,8 @@ class Regime:
 
     def __str__(self) -> str:
         lines = [f"Regime for {', '.join(d.name for d in self.posterior.study.decisions)}; value {self.value()}"]
-        return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + [str(self.posterior.verdict)]))
+        guard = [f"  Safety: {self.safety}"] if self.safety is not None else []
+        return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + guard + [str(self.posterior.verdict)]))
 
 
 def warn_if_failed(verdict: Verdict, stacklevel: int = 3) -> None:

@@ -9,6 +9,7 @@ from ..data import Trajectories
 from ..errors import DecisionError, listing
 from ..inference import Posterior
 from ..study.rules import Rules
+from ..study.safety import Safety
 from ..study.study import Study
 from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, committed, feasible_at, following, leaves, rule_options, solve
 from .rollout import DRAWS, Policy, following_rules, rollout
@@ -156,7 +157,8 @@ def thin_to(world: World, posterior: Posterior, most: int) -> World:
 
 
 def values_of(
-    posterior: Posterior, regimes: Sequence[Rules], seed: int, *, optimal: bool = False, policy: Callable[[World], Policy] | None = None
+    posterior: Posterior, regimes: Sequence[Rules], seed: int, *, optimal: bool = False, policy: Callable[[World], Policy] | None = None,
+    safety: Safety | None = None,
 ) -> RegimeValues:
     """Value of each regime under each draw, averaged over the observed patients.
 
@@ -172,12 +174,14 @@ def values_of(
         Value the committed rule beside them.
     policy : callable, optional
         Makes the committed rule where it is a fitted one; everything is then simulated.
+    safety : Safety, optional
+        Gates that the committed rule heeds.
 
     Returns
     -------
     RegimeValues
     """
-    world = World.of(posterior, regimes)
+    world = World.of(posterior, regimes).under(safety)
     rows = baseline_rows(posterior)
     if policy is not None or leaves(world, 0) > MOST_LEAVES:
         world = thin_to(world, posterior, DRAWS)

@@ -13,6 +13,7 @@ from ..model import Predictor, look, look_paired, spread_over
 from ..schema import MISSING_SHIFT
 from ..study.conditions import Test
 from ..study.rules import Rules, tailoring_variables
+from ..study.safety import Safety
 from ..study.study import Scale, Study
 from ..study.timeline import Node, Response
 from .points import EXTRA, GRID, Points, cells_of, panels
@@ -112,6 +113,8 @@ class World:
     draws: Mapping[str, Mapping[str, np.ndarray]]
     size: int
     watched: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    safety: Safety | None = None
+    """Gates that the committed rule heeds; written regimes do as they are written."""
     shifted: tuple[str, str] | None = None
     """The response whose mean mixes measured and missing outcomes, and the decision that their share and shift go by; draws among the response's."""
 
@@ -125,13 +128,18 @@ class World:
             group = posterior.tree[MISSING_SHIFT].to_dataset()
             shifted = str(group.attrs["response"]), str(group.attrs["by"])
             draws[shifted[0]] |= {mark(n): group[n].values.reshape(posterior.size, -1) for n in (PROBABILITY, SHIFT)}
-        made = cls(posterior.study, {n: posterior.compiled(n) for n in names}, posterior.scales, draws, posterior.size, looked_at(regimes), shifted)
+        compiled = {n: posterior.compiled(n) for n in names}
+        made = cls(posterior.study, compiled, posterior.scales, draws, posterior.size, looked_at(regimes), shifted=shifted)
         if shifted and made.matters(shifted[0]):
             raise DecisionError(
                 f"This posterior shifts the missing outcomes of {shifted[0]!r} in their mean only, and a regime or a utility looks at single "
                 "outcomes of it; use the posterior without missing_shift, or a utility that weighs the response."
             )
         return made
+
+    def under(self, safety: Safety | None) -> "World":
+        """The same world with a committed rule that heeds gates."""
+        return dataclasses.replace(self, safety=safety)
 
     def take(self, index: np.ndarray) -> "World":
         """Some of the draws, by index."""

@@ -72,7 +72,7 @@ def sections_of(m: Material, command: str | None, prior: Prior, today: datetime.
     """All numbered sections in order."""
     return [
         sections.identification(m, today), sections.estimand(m), sections.design(m), sections.priors(m, prior), sections.data(m),
-        sections.computation(m), sections.checks(m), results.results(m), results.limitations(m), results.missing(), results.rerun(m, command),
+        sections.computation(m), sections.checks(m), results.results(m), results.limitations(m), results.missing(m), results.rerun(m, command),
     ]
 
 

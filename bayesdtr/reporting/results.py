@@ -31,7 +31,7 @@ def results(m: Material) -> Section:
         return Section("results", "Results", serves, (
             Paragraph("Withheld. The checks of the posterior fail, so no regime, value, probability or comparison is reported.", "alarm"),
             Points(reasons)))
-    blocks: list[Block] = [*_regime(m), *_value(m), *_embedded(m), *_options(m), *_utility(m)]
+    blocks: list[Block] = [*_regime(m), *_value(m), *_embedded(m), *_options(m), *_utility(m), *_safety(m)]
     return Section("results", "Results", serves, tuple(blocks))
 
 
@@ -149,25 +149,53 @@ def _utility(m: Material) -> list[Block]:
     return [Heading("Utility"), Paragraph(f"Utility used: {m.study.utility}. How the rule moves with the utility: {NOT_PROVIDED}.")]
 
 
+def _safety(m: Material) -> list[Block]:
+    """Item 10: gates, where they bound, options removed, default used."""
+    if m.regime.safety is None:
+        return []
+    rows = []
+    for c in m.regime.shield().counts:
+        shielded = f"{c.default}, for {c.shielded} of {c.patients}" if c.shielded else "not needed"
+        for i, (option, n) in enumerate(c.removed):
+            rows.append((c.decision if i == 0 else "", option, f"{n} of {c.patients}", shielded if i == 0 else ""))
+    return [
+        Heading("Safety"),
+        Paragraph("Before the best option was chosen, options were removed by rules fixed in advance, at every decision that a patient may come to:"),
+        Points(tuple(f"at {g.decision(m.study).name}, {g}" for g in m.regime.safety.gates)),
+        table(("Decision", "Option", "Removed for", "Default in place of all options"), rows, numeric=(2,), caption=(
+            "Patients of this study who reached the decision with a choice. The embedded regimes above are valued as written, whatever the rules "
+            "remove.")),
+    ]
+
+
 def limitations(m: Material) -> Section:
     """Item 15."""
     return Section("limitations", "Limitations", "ROBUST, CONSORT-ACE 2020", (Points(tuple([*alarms_of(m), *wrong_of(m)])),))
 
 
-def missing() -> Section:
+def missing(m: Material) -> Section:
     """Items 10 to 14 and 17."""
-    rows = [(what, serves, NOT_PROVIDED) for what, serves in MISSING]
+    safety = "under Results" if m.regime.safety is not None and not m.withheld else NOT_PROVIDED
+    rows = [(what, serves, safety if what.startswith("Safety") else NOT_PROVIDED) for what, serves in MISSING]
     return Section("missing", "What this report does not provide", "", (
         table(("Item", "Asked for by", "In this report"), rows),
         Paragraph("The layout of this report is aligned with ROBUST, BARG, CONSORT-ACE 2020, ICH E9(R1) and the ICH E20 draft. That is a statement "
                   "about its layout; it makes no claim to meet any of them.", "note")))
 
 
+def _guarded(m: Material) -> str:
+    """Arguments of safety gates, as Python."""
+    guard = m.regime.safety
+    if guard is None:
+        return ""
+    return f", safety=[{', '.join(f'dtr.{g!r}' for g in guard.gates)}]" + (f", default={dict(guard.defaults)!r}" if guard.defaults else "")
+
+
 def rerun(m: Material, command: str | None) -> Section:
     """Item 16."""
     posterior = m.regime.posterior
     lines = ["import bayesdtr as dtr", "", "# study and patients: the declaration and the data whose hashes stand under Identification",
-             *rerun_lines(posterior), "regime = dtr.optimize(posterior)",
+             *rerun_lines(posterior), f"regime = dtr.optimize(posterior{_guarded(m)})",
              "comparison = dtr.compare(posterior)"]
     lines += [f"honest = dtr.honest_value(study, patients, {m.honest.call})"] if m.honest is not None else []
     blocks: list[Block] = [Paragraph("Command:"), Code(command)] if command else []

@@ -18,6 +18,9 @@ diagnostics               status ("ok", "warn", "fail"), reasons, rhat_max, ess_
 withheld                  true when the checks fail: every recommendation and value below is then left out
 withheld_reason           a sentence, or null
 regime                    rules (lines; [] when withheld), methods {decision: how its look-ahead is computed}
+safety                    null without safety gates; else gates (sentences), defaults {decision: option}, decisions
+                          [{decision, patients (with a choice), removed {option: patients}, shielded (patients
+                          for whom the default stood in)}]
 value                     committed value under the model, averaged over the observed patients: mean, sd,
                           interval [lower, upper] (equal-tailed), ci_prob, mcse; null when withheld
 honest_value              average value of rules learned on earlier patients, in later ones: mean, se, interval, ci_prob, basis
@@ -128,6 +131,7 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "withheld": m.withheld,
         "withheld_reason": "The checks of the posterior fail: " + " ".join(posterior.verdict.reasons) if m.withheld else None,
         "regime": {"rules": _rules(m), "methods": dict(m.regime.methods)},
+        "safety": _safety(m),
         "value": None if value is None else {
             "mean": value.mean, "sd": value.sd, "interval": [value.lower, value.upper], "ci_prob": value.ci_prob, "mcse": value.mcse},
         "honest_value": _honest(m),
@@ -141,6 +145,14 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "decisions": [_decision(c) for c in m.cells],
         "prior_starts_best": None if prior_starts_best is None else dict(prior_starts_best),
     })
+
+
+def _safety(m: Material) -> dict[str, Any] | None:
+    guard = m.regime.safety
+    if guard is None or m.withheld:
+        return None
+    return {"gates": [str(g) for g in guard.gates], "defaults": dict(guard.defaults), "decisions": [
+        {"decision": c.decision, "patients": c.patients, "removed": dict(c.removed), "shielded": c.shielded} for c in m.regime.shield().counts]}
 
 
 def _honest(m: Material) -> dict[str, Any] | None:

@@ -265,7 +265,7 @@ def _recommendation(m: Material) -> list[str]:
         lines.append(f"These lines are a simplified form of the rule: they say the same as the full computation for {chance_words(share)} patients.")
     if shortened:
         lines.append("The full list stands in the section on results.")
-    return lines
+    return lines + _safety_words(m)
 
 
 def _sure(m: Material) -> list[str]:
@@ -301,6 +301,18 @@ def _sure(m: Material) -> list[str]:
             apart = f"{count_words(inside)} of the {total}, itself included, cannot be told apart from the best with these data"
         found.append(f"{total.capitalize()} simple rules could be compared with one another. The probability that the one that came out best is "
                      f"truly the best of them is {chance_words(rows[m.comparison.best].p_best)}; {apart}.")
+    return found
+
+
+def _safety_words(m: Material) -> list[str]:
+    """What safety gates did, one sentence for each decision that has some."""
+    found = []
+    for c in m.regime.shield().counts if m.regime.safety is not None else ():
+        gone = [f"{name_words(o)} for {n}" for o, n in c.removed if n]
+        said = f"of the {c.patients} patients with a choice at {called(c.decision)}, it removed {list_words(gone)}" if gone else \
+            f"at {called(c.decision)} it removed nothing"
+        stood = f"; for {c.shielded} nothing was left, and {name_words(c.default or '')} was taken as agreed beforehand" if c.shielded else ""
+        found.append(f"A safety rule fixed beforehand takes away treatments that are too likely to do harm or too unlikely to help: {said}{stood}.")
     return found
 
 

@@ -9,6 +9,7 @@ from .lifetime import QualityAdjusted, RestrictedMean, SurvivalAt
 from .models import Hierarchical, Saturated, UserModel
 from .priors import NormalInverseGamma, Prior
 from .rules import Rules, written
+from .safety import Safety, SafetyGate
 from .shift import Shift
 from .study import History, Scale, Study
 from .survival import Survival
@@ -18,7 +19,6 @@ from .utility import Utility
 __all__ = [
     "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Condition", "Decision", "Family", "Hierarchical", "History",
     "Hurdle", "LogNormal", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "QualityAdjusted", "Response",
-    "RestrictedMean", "RobustMAP", "Rules", "Saturated", "Scale", "Shift", "StudentT", "Study", "Survival", "SurvivalAt", "UserModel", "Utility",
-    "ZeroInflated",
-    "at_least", "below", "between", "from_json", "one_of", "to_json", "when", "written",
+    "RestrictedMean", "RobustMAP", "Rules", "Safety", "SafetyGate", "Saturated", "Scale", "Shift", "StudentT", "Study", "Survival", "SurvivalAt",
+    "UserModel", "Utility", "ZeroInflated", "at_least", "below", "between", "from_json", "one_of", "to_json", "when", "written",
 ]

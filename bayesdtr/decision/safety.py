@@ -1,0 +1,204 @@
+"""Safety gates at work: which options the posterior removes for whom, and the record of it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DecisionError
+from ..study.safety import SafetyGate
+from ..text import fold
+from .world import Rows, World
+
+if TYPE_CHECKING:
+    from .regime import Regime
+
+
+@dataclass(frozen=True, eq=False)
+class Guarded:
+    """What gates do at one decision for given histories.
+
+    Attributes
+    ----------
+    gates : tuple of SafetyGate
+    beyond : array, shape (gate, row, option)
+        Posterior probability of being beyond the gate's limit; NaN where infeasible.
+    allowed : array of bool, shape (row, option)
+        Options that are left; the default alone where none was.
+    shielded : array of bool, shape (row,)
+        Where the default stands in for options that were all removed.
+    """
+
+    gates: tuple[SafetyGate, ...]
+    beyond: np.ndarray
+    allowed: np.ndarray
+    shielded: np.ndarray
+
+
+def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray, own: np.ndarray | None = None) -> Guarded:
+    """Apply a world's gates.
+
+    Parameters
+    ----------
+    world : World
+        With safety.
+    decision : str
+    rows : Rows
+        Histories before the decision.
+    feasible : array of bool, shape (row, option)
+    own : array, shape (draw, row), optional
+        Weight of each draw given the rows' own histories, mean 1 over draws.
+
+    Raises
+    ------
+    DecisionError
+        Where every option is removed and there is no default, or the default is not feasible.
+    """
+    assert world.safety is not None
+    gates = world.safety.at(world.study, decision)
+    row, option = np.nonzero(feasible & (feasible.sum(axis=1) > 1)[:, None])  # a single option is no choice
+    beyond = np.full((len(gates), *feasible.shape), np.nan)
+    removed = np.zeros(feasible.shape, dtype=bool)
+    for g, gate in enumerate(gates if row.size else ()):
+        mean = expected_response(world, gate, rows.take(row).put(decision, option))
+        off = mean > gate.limit if gate.above is not None else mean < gate.limit
+        beyond[g, row, option] = off.mean(axis=0) if own is None else (own[:, row] * off).mean(axis=0)
+        removed |= beyond[g] > gate.probability
+    allowed = feasible & ~removed
+    shielded = feasible.any(axis=1) & ~allowed.any(axis=1)
+    if shielded.any():
+        default = dict(world.safety.defaults).get(decision)
+        if default is None:
+            raise DecisionError(
+                f"Safety: at {decision!r} every option is removed for {int(shielded.sum())} of {rows.n} histories "
+                f"({'; '.join(map(str, gates))}), and no default is named; give default={{{decision!r}: option}} with what is done then."
+            )
+        code = int(world.study.code(decision, default))
+        if (lost := shielded & ~feasible[:, code]).any():
+            raise DecisionError(f"Safety: the default {default!r} of {decision!r} is not feasible for {int(lost.sum())} histories where every other "
+                                "option is removed; name one that is.")
+        allowed[shielded, code] = True
+    return Guarded(gates, beyond, allowed, shielded)
+
+
+def expected_response(world: World, gate: SafetyGate, rows: Rows) -> np.ndarray:
+    """Expectation of what a gate limits given histories that include the decision, shape (draw, row).
+
+    Responses of the same stage that come before it, and that it depends on, are averaged out under each draw.
+    """
+    stage = [r.name for r in world.study.after(gate.decision(world.study).name)]
+    before = stage[: stage.index(gate.response)]
+    needed: set[str] = set()
+    for name in reversed([*before, gate.response]):
+        if name == gate.response or name in needed:
+            needed |= world.compiled[name].uses & set(before)
+    return _expected(world, gate, [(n, n in needed) for n in before], rows)
+
+
+def _expected(world: World, gate: SafetyGate, before: list[tuple[str, bool]], rows: Rows) -> np.ndarray:
+    if not before:
+        if gate.levels is None:
+            return world.look(gate.response, rows, "mean")
+        codes = [world.study.code(gate.response, level) for level in gate.levels]
+        return world.look(gate.response, rows, "density", np.broadcast_to(np.array(codes, dtype=float), (rows.n, len(codes)))).sum(axis=-1)
+    (name, wanted), *rest = before
+    if not wanted:
+        return _expected(world, gate, rest, rows.put(name, np.zeros(rows.n)))
+    points = world.points(name, rows)
+    p = world.probabilities(name, rows, points)
+    spread = rows.take(np.repeat(np.arange(rows.n), points.at.shape[1])).put(name, points.at.ravel())
+    return (p * _expected(world, gate, rest, spread).reshape(p.shape)).sum(axis=-1)
+
+
+COLUMNS = ("decision", "option", "response", "limit", "p_beyond", "probability", "removed", "shielded", "recommended", "verdict")
+
+
+def record_lines(regime: "Regime", decision: Any, rows: Rows, index: np.ndarray, choice: np.ndarray) -> list[dict[str, Any]]:
+    """A line per patient, option that was open, and gate."""
+    world = World.of(regime.posterior).under(regime.safety)
+    stage = [d.name for d in world.study.decisions].index(decision.name)
+    from .induction import feasible_at
+
+    feasible = feasible_at(world, stage, rows)
+    found = guarded(world, decision.name, rows, feasible, world.own_history(stage, rows))
+    lines = []
+    for i, row in enumerate(index):
+        for o in np.flatnonzero(feasible[i]):
+            for g, gate in enumerate(found.gates):
+                p = float(found.beyond[g, i, o])
+                lines.append({
+                    "row": int(row), "decision": decision.name, "option": decision.options[o], "response": gate.response, "limit": gate.label,
+                    "p_beyond": p, "probability": gate.probability, "removed": bool(p > gate.probability), "shielded": bool(found.shielded[i]),
+                    "recommended": bool(o == choice[i]), "verdict": regime.posterior.verdict.status,
+                })
+    return lines
+
+
+@dataclass(frozen=True)
+class GateCount:
+    """How often options were removed at one decision among the observed patients.
+
+    Attributes
+    ----------
+    decision : str
+    patients : int
+        Who reached it with a choice.
+    removed : tuple of (option, patients)
+    default : str or None
+    shielded : int
+        Patients for whom every option was removed, so that the default stood in.
+    limits : tuple of str
+    """
+
+    decision: str
+    patients: int
+    removed: tuple[tuple[str, int], ...]
+    default: str | None
+    shielded: int
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shield:
+    """Where safety gates acted among the observed patients, decision by decision.
+
+    Attributes
+    ----------
+    counts : tuple of GateCount
+        Of decisions that have gates.
+    """
+
+    counts: tuple[GateCount, ...]
+
+    def __str__(self) -> str:
+        lines = []
+        for c in self.counts:
+            lines.append(f"{c.decision}: {c.patients} patients had a choice; {'; '.join(c.limits)}")
+            lines += [f"  {option}: removed for {n}" for option, n in c.removed]
+            if c.shielded:
+                lines.append(f"  no option left for {c.shielded}: {c.default} as the default")
+        return fold("\n".join(lines) or "No decision has a gate.")
+
+
+def shield(regime: "Regime") -> Shield:
+    """Count what gates removed among the observed patients."""
+    from .induction import feasible_at
+    from .regime import rows_before
+
+    if regime.safety is None:
+        return Shield(())
+    world, t, found = World.of(regime.posterior).under(regime.safety), regime.posterior.trajectories, []
+    for stage, decision in enumerate(world.study.decisions):
+        gates = regime.safety.at(world.study, decision.name)
+        reached = np.flatnonzero(t.reached(world.study, decision.name))
+        if not gates:
+            continue
+        rows, inverse = rows_before(regime.posterior, t, decision.name, reached).unique()
+        feasible = feasible_at(world, stage, rows)
+        got = guarded(world, decision.name, rows, feasible, world.own_history(stage, rows))
+        choice = (feasible.sum(axis=1) > 1)[inverse]
+        gone = (feasible & ~got.allowed)[inverse][choice]
+        default = dict(regime.safety.defaults).get(decision.name)
+        removed = tuple((o, int(n)) for o, n in zip(decision.options, gone.sum(axis=0), strict=True))
+        found.append(GateCount(decision.name, int(choice.sum()), removed, default, int(got.shielded[inverse].sum()), tuple(map(str, gates))))
+    return Shield(tuple(found))
