@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from . import plot
     from .data import Trajectories
     from .decision import (
+        Budgeted,
         Comparison,
         InformationValue,
         ModelComparison,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         tipping,
         value_of_information,
         with_utility,
+        within_budget,
     )
     from .evaluate import HonestValue, honest_value
     from .inference import Fits, Posterior, PowerPrior, PriorTable, StackedPosterior, Verdict, check, fit, fit_many, priors
@@ -74,7 +76,7 @@ __version__ = "0.1.0"
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
     "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
-    "with_utility": "decision", "exchange_bands": "decision", "stakeholders": "decision",
+    "with_utility": "decision", "within_budget": "decision", "Budgeted": "decision", "exchange_bands": "decision", "stakeholders": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -83,14 +85,14 @@ _LATER = {
 }
 
 __all__ = [
-    "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision",
-    "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
+    "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition", "DataError",
+    "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
     "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
     "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
     "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility",
     "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models",
     "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors",
-    "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility",
+    "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from .before import prior_starts_best
 from .bestset import BestSet, best_set
+from .budget import Budgeted, within_budget
 from .compare import Comparison, EmbeddedValue, compare
 from .exchange import exchange_bands
 from .files import load
@@ -17,7 +18,7 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime", "Summary",
-    "Ties", "best_set", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive",
-    "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility",
+    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
+    "Summary", "Ties", "best_set", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive",
+    "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
 ]

@@ -152,7 +152,7 @@ def _scale(posterior: Posterior, scale: str) -> str:
     names = posterior.study.utility.names
     node = posterior.study[names[0]]
     binary = isinstance(node, Response) and node.support == (0, 1) and posterior.study.weight(node.name) == 1
-    return "log-odds" if len(names) == 1 and binary else "identity"
+    return "log-odds" if len(names) == 1 and not posterior.study.utility.costs and binary else "identity"
 
 
 def followed(posterior: Posterior, rules: Rules) -> np.ndarray:

@@ -8,7 +8,7 @@ scanned, and a narrow band is not missed.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,10 @@ from ..data import backend, like, read_new
 from ..errors import DecisionError
 from ..inference import Posterior
 from ..study.lifetime import LifeUtility
-from ..study.study import Study
 from ..study.utility import Utility
-from .induction import BUDGET, MOST_LEAVES, DecisionNode, Node, grow, leaves, own_histories
+from .induction import BUDGET, MOST_LEAVES, leaves
 from .regime import next_decision, rows_before, warn_if_failed
+from .twofold import Twofold
 from .values import affordable
 from .world import Rows, World
 
@@ -100,7 +100,7 @@ def _bands_at(world: World, stage: int, rows: Rows, parts: list[Utility], low: f
     chunk = max(1, int(BUDGET // (size * world.size)))
     found: list[list[Band]] = []
     for begin in range(0, rows.n, chunk):
-        tree = _Tree.of(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), parts)
+        tree = Twofold.of(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), parts)
         bands = _bands(tree, tree.weights(low), tree.weights(high))
         found += [[(tree.rate(i, a), tree.rate(i, b), o) for a, b, o in row] for i, row in enumerate(bands)]
     return found
@@ -118,106 +118,6 @@ def _rates(given: Any) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Tree:
-    """A tree of histories with posterior-averaged probabilities, and what every response earns of benefit and of harm.
-
-    Attributes
-    ----------
-    root : DecisionNode
-    known : mapping of int to tuple
-        By response node: probabilities of its points ``[row, point]`` or None, and expected earnings ``[benefit or harm, row]``.
-    sizes : array, shape (2, row)
-        Largest benefit and harm of the root's options: weights are of benefit and harm in these units, whatever those of the utilities.
-    """
-
-    root: DecisionNode
-    known: Mapping[int, tuple[np.ndarray | None, np.ndarray]]
-    sizes: np.ndarray
-
-    @classmethod
-    def of(cls, world: World, stage: int, rows: Rows, parts: list[Utility]) -> "_Tree":
-        root = grow(world, stage, rows)
-        own = own_histories(world, root, world.own_history(stage, rows))
-        worlds = [dataclasses.replace(world, study=world.study.valued(u)) for u in parts]
-        known, node = {}, root.child
-        while node is not None:
-            if not isinstance(node, DecisionNode):
-                known[id(node)] = _averages(worlds, node, own[id(node)])
-            node = node.child
-        plain = cls(root, known, np.ones((2, rows.n)))
-        ends = [np.abs(plain.parts(*w)).max(axis=2) for w in ((np.ones(rows.n), np.zeros(rows.n)), (np.zeros(rows.n), np.ones(rows.n)))]
-        sizes = np.maximum(*ends)
-        return cls(root, known, np.where(sizes > 0, sizes, 1.0))
-
-    def parts(self, benefit: np.ndarray, harm: np.ndarray) -> np.ndarray:
-        """Benefit and harm of every option of the root at its rows' weights ``(row,)`` of either; shape (2, row, option), 0 where infeasible."""
-        row = self.root.row
-        pairs = np.broadcast_to(self._walk(self.root.child, benefit[row], harm[row]), (2, len(row)))
-        return np.where(self.root.feasible, self.root.table(pairs), 0.0)
-
-    def weights(self, rate: float) -> np.ndarray:
-        """Weights of the harm that stand for a rate, shape (row,)."""
-        if np.isinf(rate):
-            return np.ones(self.sizes.shape[1])
-        scaled = rate * self.sizes[1] / self.sizes[0]
-        return scaled / (1 + scaled)
-
-    def rate(self, row: int, w: float) -> float:
-        """The rate that a weight of the harm stands for."""
-        return np.inf if w >= 1 else float(w / (1 - w) * self.sizes[0, row] / self.sizes[1, row])
-
-    def options(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Value and slope of every option of the root's rows at their weights of the harm ``(row,)``; shape (row, option), 0 where infeasible."""
-        benefit, harm = self.parts((1 - w) / self.sizes[0], w / self.sizes[1]) / self.sizes[..., None]
-        return (1 - w[:, None]) * benefit - w[:, None] * harm, -benefit - harm
-
-    def _walk(self, node: Node, benefit: np.ndarray, harm: np.ndarray) -> np.ndarray:
-        """Benefit and harm to come, shape (2, row), later decisions by the committed rule at each row's weights of either."""
-        if node is None:
-            return np.zeros((2, 1))
-        if isinstance(node, DecisionNode):
-            benefit, harm = benefit[node.row], harm[node.row]
-            pairs = np.broadcast_to(self._walk(node.child, benefit, harm), (2, len(node.row)))
-            score = node.table(benefit * pairs[0] - harm * pairs[1])
-            return node.taken(pairs, score.argmax(axis=1))
-        p, earned = self.known[id(node)]
-        if p is None:
-            return self._walk(node.child, benefit, harm) + earned
-        after = np.broadcast_to(self._walk(node.child, *(np.repeat(v, p.shape[1]) for v in (benefit, harm))), (2, p.size))
-        return earned + (p * after.reshape(2, *p.shape)).sum(axis=2)
-
-
-def _averages(worlds: list[World], node: Any, own: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray]:
-    """Averaged probabilities of a response's points, and the averaged earnings of each utility; as in :func:`induction.settle`."""
-    shared = worlds[0].shares(node.name)
-    weight = np.ones((worlds[0].size, node.rows.n)) if shared and own is None else own
-    p = None
-    if node.points is not None:
-        if shared:
-            p = (weight[:, :, None] * worlds[0].probabilities(node.name, node.rows, node.points)).mean(axis=0)
-        else:
-            p = worlds[0].probabilities(node.name, node.rows, node.points, average=True)
-    earned = []
-    for world in worlds:
-        expected = world.expected(node.name, node.rows, with_mean=p is None, average=not shared)
-        total = (weight * expected).mean(axis=0) if shared else np.broadcast_to(expected, (node.rows.n,))
-        if p is not None:
-            total = total + (p * _gain(world.study, node)).sum(axis=1)
-        earned.append(total)
-    return p, np.stack(earned)
-
-
-def _gain(study: Study, node: Any) -> np.ndarray:
-    """What each point of a response earns, shape (row, point)."""
-    at = node.points.at
-    gain = study.weight(node.name) * at
-    if study.pays(node.name):
-        spread = node.rows.take(np.repeat(np.arange(node.rows.n), at.shape[1])).put(node.name, at.ravel())
-        gain = gain + study.earned(node.name, spread.columns).reshape(at.shape)
-    return gain
-
-
-@dataclass(frozen=True, eq=False)
 class _End:
     """Values and slopes of one row's feasible options, shape (feasible,), at one weight of the harm."""
 
@@ -226,7 +126,7 @@ class _End:
     slope: np.ndarray
 
 
-def _bands(tree: _Tree, low: np.ndarray, high: np.ndarray) -> list[list[Band]]:
+def _bands(tree: Twofold, low: np.ndarray, high: np.ndarray) -> list[list[Band]]:
     """Bands of every row; rows go side by side, each with intervals of its own."""
     n = tree.root.rows.n
     offered = [np.flatnonzero(row) for row in tree.root.feasible]

@@ -103,8 +103,9 @@ def earnings(study: Study, trajectories: Trajectories) -> dict[str, np.ndarray]:
     columns, found = trajectories.history(study.names), {}
     for r in study.responses:
         weight, pays, lives = study.weight(r.name), study.pays(r.name), study.lives(r.name)
-        if weight or pays or lives:
-            earned = study.lived(r.name, columns)
+        if weight or pays or lives or study.charges(r.name):
+            # A decision that was not made has code -1, and nobody reached its response.
+            earned = study.lived(r.name, columns) + study.charged(r.name, columns)
             if weight:
                 earned = earned + weight * trajectories.columns[r.name]
             if pays:

@@ -208,7 +208,7 @@ class World:
         return leveled(np.exp(log - log.max(axis=0)))
 
     def expected(self, response: str, rows: Rows, *, with_mean: bool, average: bool = False) -> np.ndarray | float:
-        """What a response is expected to earn in closed form: its weighted mean if asked for, and utilities of times.
+        """What a response is expected to earn in closed form: its weighted mean if asked for, utilities of times, less the cost of what preceded it.
 
         Returns
         -------
@@ -220,6 +220,9 @@ class World:
         for life, weight in self.study.lives(response):
             e = life.expected(response, np.broadcast_to(life.elapsed(response, rows.columns), (rows.n,)))
             total = total + weight * e.factor * self.look(response, rows, e.what, e.extra, average=average)
+        if self.study.charges(response) is not None:
+            shape = (rows.n,) if average else (self.size, rows.n)
+            total = total + np.broadcast_to(self.study.charged(response, rows.columns), shape)
         return total
 
     def earning(self, response: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray | float:
@@ -230,7 +233,7 @@ class World:
         for life, weight in self.study.lives(response):
             e = life.expected(response, life.elapsed(response, columns))
             total = total + weight * e.factor * self.simulate(response, columns, cluster, e.what, e.extra)
-        return total
+        return total + self.study.charged(response, columns)
 
     def matters(self, response: str) -> bool:
         """Whether anything later depends on a response: another response, a feasible set, a decision tailored to it."""

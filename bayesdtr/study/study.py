@@ -205,6 +205,20 @@ class Study:
         return sum((w * u.realized(response, u.elapsed(response, columns), columns[response]) for u, w in self.lives(response)),
                    np.zeros(np.shape(columns[response])))
 
+    def charges(self, response: str) -> str | None:
+        """The decision whose options' costs count with a response: the one it is the first response to, if its options cost anything."""
+        before = self.timeline[self.names.index(response) - 1]
+        return before.name if isinstance(before, Decision) and before.name in dict(self.utility.costs) else None
+
+    def charged(self, response: str, columns: History) -> np.ndarray | float:
+        """What the options taken cost where a response is the first after a decision, as a negative number, shape (n,); 0 where nothing."""
+        name = self.charges(response)
+        if name is None:
+            return 0.0
+        prices, options = dict(dict(self.utility.costs)[name]), self._decision(name).options
+        worth = -np.array([prices.get(o, 0.0) for o in options]) * self.utility.discount ** (self.stage(name) - 1)
+        return worth[np.asarray(columns[name]).astype(int)]
+
     def _tables(self, response: str) -> list[Table]:
         return [t for t in self.utility.tables if response == max(t.names, key=self.names.index)]
 

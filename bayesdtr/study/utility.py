@@ -86,6 +86,18 @@ class Table:
         return f"u({', '.join(self.names)}) with " + ", ".join(f"{' and '.join(map(str, v))}: {x:g}" for v, x in self.rows)
 
 
+def _costs(given: Any) -> tuple[tuple[str, tuple[tuple[str, float], ...]], ...]:
+    """Costs of options as they are kept."""
+    if given is not None and not isinstance(given, Mapping):
+        raise StudyError(f"Utility: costs takes a mapping of decisions to what their options cost, got {given!r}.")
+    found = []
+    for name, prices in (given or {}).items():
+        if not isinstance(prices, Mapping) or not prices:
+            raise StudyError(f"Utility: costs of {name!r} takes a mapping of options to numbers, got {prices!r}.")
+        found.append((str(name), tuple((str(o), _real(x, f"the cost of {o!r}")) for o, x in prices.items())))
+    return tuple(found)
+
+
 @dataclass(frozen=True, init=False)
 class Utility:
     """What a course of treatment is worth: a sum of weighted responses, of tables and of utilities of times; larger is better.
@@ -99,7 +111,10 @@ class Utility:
         or a utility of times with its weight (``{RestrictedMean(["t1", "t2"], horizon=24): 1.0, "harm": -2.0}``).
     discount : float, default 1.0
         In (0, 1]. A response after decision number k counts ``discount ** (k - 1)`` times its worth;
-        a combination counts with its last response.
+        a combination counts with its last response, a cost with its decision.
+    costs : mapping of decision to mapping of option to float, optional
+        What options cost, in units of the utility, from which it is taken off; options not named cost nothing. With costs alone,
+        `terms` may be an empty mapping.
 
     Raises
     ------
@@ -111,10 +126,13 @@ class Utility:
     tables: tuple[Table, ...]
     times: tuple[tuple[LifeUtility, float], ...]
     discount: float
+    costs: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
 
-    def __init__(self, terms: str | LifeUtility | Mapping[Any, Any], *, discount: float = 1.0):
+    def __init__(
+        self, terms: str | LifeUtility | Mapping[Any, Any], *, discount: float = 1.0, costs: Mapping[str, Mapping[str, float]] | None = None
+    ):
         pairs = {terms: 1.0} if isinstance(terms, str | LifeUtility) else dict(terms) if isinstance(terms, Mapping) else None
-        if not pairs:
+        if pairs is None or not (pairs or costs):
             raise StudyError(f"Utility takes the name of a response or a mapping of names to weights, got {terms!r}.")
         weights, tables, times = [], [], []
         for name, worth in pairs.items():
@@ -134,6 +152,7 @@ class Utility:
         object.__setattr__(self, "tables", tuple(tables))
         object.__setattr__(self, "times", tuple(times))
         object.__setattr__(self, "discount", float(discount))
+        object.__setattr__(self, "costs", _costs(costs))
 
     @classmethod
     def of_all(cls, parts: Sequence["Utility"]) -> "Utility":
@@ -141,7 +160,27 @@ class Utility:
         made = object.__new__(cls)
         weights = {name: 1.0 for part in parts for name, _ in part.weights}
         for field, value in (("weights", tuple(weights.items())), ("tables", tuple(t for p in parts for t in p.tables)),
-                             ("times", tuple(t for p in parts for t in p.times)), ("discount", 1.0)):
+                             ("times", tuple(t for p in parts for t in p.times)), ("discount", 1.0), ("costs", ())):
+            object.__setattr__(made, field, value)
+        return made
+
+    def combined(self, others: Sequence[tuple["Utility", float]], weight: float = 1.0) -> "Utility":
+        """The utility times a weight plus others times theirs, all of the same discount."""
+        made = object.__new__(type(self))
+        parts = [(u, w) for u, w in ((self, weight), *others) if w]
+        weights: dict[str, float] = {}
+        costs: dict[str, dict[str, float]] = {}
+        for u, w in parts:
+            for name, x in u.weights:
+                weights[name] = weights.get(name, 0.0) + w * x
+            for name, prices in u.costs:
+                for option, x in prices:
+                    costs.setdefault(name, {})[option] = costs.get(name, {}).get(option, 0.0) + w * x
+        tables = tuple(Table(t.names, tuple((v, w * x) for v, x in t.rows)) for u, w in parts for t in u.tables)
+        times = tuple((life, w * x) for u, w in parts for life, x in u.times)
+        kept = (("weights", tuple((n, x) for n, x in weights.items() if x)), ("tables", tables), ("times", times), ("discount", self.discount),
+                ("costs", tuple((n, tuple(p.items())) for n, p in costs.items())))
+        for field, value in kept:
             object.__setattr__(made, field, value)
         return made
 
@@ -170,10 +209,20 @@ class Utility:
                 raise StudyError(f"Utility: {name!r} has labels, not numbers; say what each is worth: {{{name!r}: {{{example}, ...}}}}.")
         for table in self.tables:
             table.check(study)
+        decisions = {d.name: d.options for d in study.decisions}
+        for name, prices in self.costs:
+            if name not in decisions:
+                raise StudyError(f"Utility: costs names {name!r}; decisions: {listing(decisions)}{did_you_mean(name, decisions)}")
+            for option, _ in prices:
+                if option not in decisions[name]:
+                    allowed = f"options: {listing(decisions[name])}{did_you_mean(option, decisions[name])}"
+                    raise StudyError(f"Utility: costs of {name!r} names {option!r}; {allowed}")
 
     def __str__(self) -> str:
         def term(name: str, weight: float) -> str:
             return name if weight == 1 else f"-{name}" if weight == -1 else f"{weight:g} {name}"
 
         total = " + ".join([term(str(name), w) for name, w in (*self.weights, *self.times)] + [str(t) for t in self.tables]).replace("+ -", "- ")
+        for name, prices in self.costs:
+            total += f" - cost({name}) with " + ", ".join(f"{option}: {x:g}" for option, x in prices)
         return total if self.discount == 1 else f"{total}, discounted by {self.discount:g} per decision"

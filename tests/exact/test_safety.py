@@ -128,7 +128,8 @@ def test_a_gate_that_does_not_fit_is_refused(how, words):
 
 
 @pytest.mark.parametrize(("default", "words"), [
-    (None, "give default="), ({"b": "q"}, "default names 'q' at 'b'; options: 'x'"), ({"c": "x"}, "default names 'c'; decisions"), ("x", "takes a mapping"),
+    (None, "give default="),
+    ({"b": "q"}, "default names 'q' at 'b'; options: 'x'"), ({"c": "x"}, "default names 'c'; decisions"), ("x", "takes a mapping"),
 ])
 def test_defaults(default, words):
     posterior = known.posterior_with(study(), known.random_cells(study(), 1), seed=1)
