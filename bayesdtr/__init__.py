@@ -53,7 +53,9 @@ if TYPE_CHECKING:
         ModelComparison,
         PriorPredictive,
         Regime,
+        Subgroups,
         best_set,
+        by_group,
         compare,
         compare_models,
         exchange_bands,
@@ -76,7 +78,8 @@ __version__ = "0.1.0"
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
     "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
-    "with_utility": "decision", "within_budget": "decision", "Budgeted": "decision", "exchange_bands": "decision", "stakeholders": "decision",
+    "with_utility": "decision", "within_budget": "decision", "Budgeted": "decision", "Subgroups": "decision", "by_group": "decision",
+    "exchange_bands": "decision", "stakeholders": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -89,10 +92,10 @@ __all__ = [
     "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
     "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
     "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
-    "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Survival", "SurvivalAt", "Trajectories", "Utility",
-    "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "check", "compare", "compare_models",
-    "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors",
-    "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
+    "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories",
+    "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check", "compare",
+    "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
+    "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
 ]
 
 

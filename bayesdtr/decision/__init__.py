@@ -14,11 +14,12 @@ from .regime import Regime
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
 from .stakeholders import stakeholders
+from .subgroups import Subgroups, by_group
 from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
     "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
-    "Summary", "Ties", "best_set", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive",
-    "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
+    "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
 ]

@@ -19,7 +19,7 @@ from ..text import WIDTH
 from .induction import MOST_LEAVES, clairvoyant, following, leaves, rule_options, solve
 from .pretend import Setting, by_chance, setting_of, trial
 from .rollout import following_rules
-from .values import _first, win_rates
+from .values import root_of, win_rates
 from .world import Rows, World, looked_at
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _exact_values(world: World, rows: Rows, regimes: Sequence[Rules]) -> np.ndar
         for answer in solve(world, 0, distinct, [following(world, r) for r in regimes]):
             at = np.arange(answer.begin, answer.begin + len(answer.qbar))
             for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=True)):
-                total[:, e] += q[:, np.arange(len(at)), rule_options(world, rules, _first(world, distinct.take(at)))] @ share[at]
+                total[:, e] += q[:, np.arange(len(at)), rule_options(world, rules, root_of(world, distinct.take(at)))] @ share[at]
     except DecisionError:  # a prior so wide that no grid resolves it
         return None
     return total

@@ -199,7 +199,7 @@ def values_of(
         part = distinct.take(np.arange(answer.begin, answer.begin + m))
         w = weights[:, answer.begin : answer.begin + m]
         for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=False)):
-            chosen = rule_options(world, rules, _first(world, part))
+            chosen = rule_options(world, rules, root_of(world, part))
             total[:, e] += (w * q[:, np.arange(m), chosen]).sum(axis=1)
         if optimal:
             best += (w * answer.values[-1][:, np.arange(m), answer.qbar.argmax(axis=1)]).sum(axis=1)
@@ -207,7 +207,7 @@ def values_of(
     return RegimeValues(chains_of(posterior, total), how, chains_of(posterior, best) if optimal else None)
 
 
-def _first(world: World, rows: Rows) -> DecisionNode:
+def root_of(world: World, rows: Rows) -> DecisionNode:
     """The first decision's node without what follows it, for a rule to choose at."""
     feasible = feasible_at(world, 0, rows)
     row, option = np.nonzero(feasible)
