@@ -20,7 +20,7 @@ from ..study.utility import Utility
 from ..text import fold
 from .induction import BUDGET, MOST_LEAVES, committed, leaves, options, tables
 from .optimize import optimize
-from .regime import Regime
+from .regime import Regime, rows_before
 from .twofold import Twofold, gain_of
 from .values import Summary, affordable, baseline_rows, chains_of, population_weights, summarize
 from .world import World
@@ -98,9 +98,27 @@ class Budgeted:
             lines.append("  One rule meets it exactly.")
         else:
             lines.append(f"  {self.share:.1%} of patients, drawn by lot, follow the first rule, the others the second:")
-        for title, regime in (("first", self.dearer), ("second", self.cheaper))[: 1 if self.share in (0.0, 1.0) else 2]:
-            lines += [f"  {title}:", *(f"    {line}" for line in regime.rules())]
+        mixed = self.price > 0 and self.share not in (0.0, 1.0)
+        first, second = self.dearer.rules(), self.cheaper.rules()
+        lines += ["  first:" if mixed else "  rule:", *(f"    {line}" for line in first)]
+        if mixed and second != first:
+            lines += ["  second:", *(f"    {line}" for line in second)]
+        if mixed:
+            apart = [f"{n} of {total} patients at {d!r}" for d, n, total in self.apart if n]
+            lines.append(f"  The two differ for {', '.join(apart)}." if apart else
+                         "  The two differ at no history that was observed, only at others that patients may come to.")
         return fold("\n".join(lines))
+
+    @property
+    def apart(self) -> tuple[tuple[str, int, int], ...]:
+        """For each decision, how many of the observed patients who reached it the two rules treat differently, and of how many."""
+        t, study, found = self.dearer.posterior.trajectories, self.dearer.posterior.study, []
+        for d in study.decisions:
+            reached = np.flatnonzero(t.reached(study, d.name))
+            rows = rows_before(self.dearer.posterior, t, d.name, reached)
+            one, two = ((r.assess(d.name, rows).choice if reached.size else reached) for r in (self.dearer, self.cheaper))
+            found.append((d.name, int((one != two).sum()), len(reached)))
+        return tuple(found)
 
 
 def within_budget(posterior: Posterior, *, resource: Mapping[str, Any], limit: float) -> Budgeted:
