@@ -184,4 +184,6 @@ def trial(world: World, rows: Rows, policy: Policy, seed: int) -> tuple[dict[str
             if world.study.pays(name):
                 earned = world.study.earned(name, columns)
                 utility, expected = utility + earned, expected + earned
+            charged = world.study.charged(name, columns)
+            utility, expected = utility + charged, expected + charged
     return columns, utility, expected

@@ -11,7 +11,7 @@ from ..data import Trajectories, gaps, read
 from ..decision.learner import Learned
 from ..errors import DataError, DecisionError, listing
 from ..inference.fit import check_arguments
-from ..study.models import Saturated
+from ..study.models import Hierarchical, Saturated
 from ..study.study import Study
 from ..text import fold
 from .learning import lessons
@@ -230,7 +230,9 @@ def combined(parts: list[Part], cluster: np.ndarray | None) -> tuple[float, floa
 
 def _engine(study: Study) -> str:
     """The fastest engine for a study's models."""
-    return "exact" if all(isinstance(r.model, Saturated) for r in study.responses) else "laplace"
+    if all(isinstance(r.model, Saturated) for r in study.responses):
+        return "exact"
+    return "nuts" if study.shared or any(not isinstance(r.model, Hierarchical) for r in study.responses) else "laplace"
 
 
 def _checked(study: Study, data: Any, seed: int, shuffles: Any, blocks: Any, pending: Any) -> tuple[Trajectories, list[np.ndarray]]:

@@ -51,6 +51,25 @@ def test_regression_and_rollouts_charge_too():
     assert fitted.value().mean == pytest.approx(tree.value().mean, abs=0.05 + 5 * spread)  # 4,000 simulated patients a draw
 
 
+def test_simulated_trials_pay_too():
+    """The same patients, luck and options with and without costs: they differ by what the options cost."""
+    from bayesdtr.decision.pretend import trial
+    from bayesdtr.decision.values import baseline_rows
+    from bayesdtr.decision.world import World
+
+    def first_open(study):
+        return lambda stage, columns, cluster: study.feasible(study.decisions[stage].name, columns).argmax(axis=1)
+
+    found = []
+    for made in (study({"a": {"p": 0.4}, "b": SECOND}), study(None)):
+        posterior = known.posterior_with(made, known.random_cells(made, 2), seed=2)
+        found.append(trial(World.of(posterior), baseline_rows(posterior), first_open(made), 1))
+    (columns, one, one_mean), (_, two, two_mean) = found
+    cost = 0.4 + DISCOUNT * np.array([0.0, 0.7, -0.2, 0.3])[columns["b"]]  # x, y, z, go
+    np.testing.assert_allclose(two - one, cost, atol=1e-12)
+    np.testing.assert_allclose(two_mean - one_mean, cost, atol=1e-12)
+
+
 def test_what_was_earned_by_patients_counts_costs():
     from bayesdtr.data import read
     from bayesdtr.decision.values import earnings
