@@ -169,7 +169,7 @@ def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarra
         below = None if own is None else own[:, node.row]
         node.qbar = node.table(np.broadcast_to(settle(world, node.child, below), node.row.shape))
         if world.safety is not None and world.safety.at(world.study, node.name):
-            node.qbar = np.where(guarded(world, node.name, node.rows, node.feasible, own).allowed, node.qbar, -np.inf)
+            node.qbar = np.where(guarded(world, node.name, node.rows, node.feasible).allowed, node.qbar, -np.inf)
         node.choice = node.qbar.argmax(axis=1)
         return node.spread(node.qbar[node.going].max(axis=1))
     if world.shares(node.name):

@@ -13,6 +13,9 @@ from .world import Rows, World
 if TYPE_CHECKING:
     from .regime import Regime
 
+PAIRS = 2**20
+"""Draws times histories and options that are judged at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Guarded:
@@ -35,8 +38,8 @@ class Guarded:
     shielded: np.ndarray
 
 
-def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray, own: np.ndarray | None = None) -> Guarded:
-    """Apply a world's gates.
+def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray) -> Guarded:
+    """Apply a world's gates, by all draws of the posterior: what is removed for whom must not depend on how draws were thinned elsewhere.
 
     Parameters
     ----------
@@ -46,23 +49,22 @@ def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray, own: 
     rows : Rows
         Histories before the decision.
     feasible : array of bool, shape (row, option)
-    own : array, shape (draw, row), optional
-        Weight of each draw given the rows' own histories, mean 1 over draws.
 
     Raises
     ------
     DecisionError
         Where every option is removed and there is no default, or the default is not feasible.
     """
-    assert world.safety is not None
+    assert world.safety is not None and world.judge is not None
     gates = world.safety.at(world.study, decision)
     row, option = np.nonzero(feasible & (feasible.sum(axis=1) > 1)[:, None])  # a single option is no choice
     beyond = np.full((len(gates), *feasible.shape), np.nan)
     removed = np.zeros(feasible.shape, dtype=bool)
-    for g, gate in enumerate(gates if row.size else ()):
-        mean = expected_response(world, gate, rows.take(row).put(decision, option))
-        off = mean > gate.limit if gate.above is not None else mean < gate.limit
-        beyond[g, row, option] = off.mean(axis=0) if own is None else (own[:, row] * off).mean(axis=0)
+    step = max(1, PAIRS // world.judge.size)
+    for g, gate in enumerate(gates):
+        for begin in range(0, row.size, step):
+            r, o = row[begin : begin + step], option[begin : begin + step]
+            beyond[g, r, o] = _chance(world.judge, gate, rows.take(r), decision, o)
         removed |= beyond[g] > gate.probability
     allowed = feasible & ~removed
     shielded = feasible.any(axis=1) & ~allowed.any(axis=1)
@@ -79,6 +81,14 @@ def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray, own: 
                                 "option is removed; name one that is.")
         allowed[shielded, code] = True
     return Guarded(gates, beyond, allowed, shielded)
+
+
+def _chance(judge: World, gate: SafetyGate, rows: Rows, decision: str, option: np.ndarray) -> np.ndarray:
+    """Posterior probability, given the rows' own histories, of being beyond a limit under one option each, shape (row,)."""
+    mean = expected_response(judge, gate, rows.put(decision, option))
+    off = mean > gate.limit if gate.above is not None else mean < gate.limit
+    own = judge.own_history(judge.study.stage(decision) - 1, rows)
+    return off.mean(axis=0) if own is None else (own * off).mean(axis=0)
 
 
 def expected_response(world: World, gate: SafetyGate, rows: Rows) -> np.ndarray:
@@ -120,7 +130,7 @@ def record_lines(regime: "Regime", decision: Any, rows: Rows, index: np.ndarray,
     from .induction import feasible_at
 
     feasible = feasible_at(world, stage, rows)
-    found = guarded(world, decision.name, rows, feasible, world.own_history(stage, rows))
+    found = guarded(world, decision.name, rows, feasible)
     lines = []
     for i, row in enumerate(index):
         for o in np.flatnonzero(feasible[i]):
@@ -195,7 +205,7 @@ def shield(regime: "Regime") -> Shield:
             continue
         rows, inverse = rows_before(regime.posterior, t, decision.name, reached).unique()
         feasible = feasible_at(world, stage, rows)
-        got = guarded(world, decision.name, rows, feasible, world.own_history(stage, rows))
+        got = guarded(world, decision.name, rows, feasible)
         choice = (feasible.sum(axis=1) > 1)[inverse]
         gone = (feasible & ~got.allowed)[inverse][choice]
         default = dict(regime.safety.defaults).get(decision.name)

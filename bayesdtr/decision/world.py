@@ -115,6 +115,7 @@ class World:
     watched: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     safety: Safety | None = None
     """Gates that the committed rule heeds; written regimes do as they are written."""
+    judge: "World | None" = None
     shifted: tuple[str, str] | None = None
     """The response whose mean mixes measured and missing outcomes, and the decision that their share and shift go by; draws among the response's."""
 
@@ -138,8 +139,8 @@ class World:
         return made
 
     def under(self, safety: Safety | None) -> "World":
-        """The same world with a committed rule that heeds gates."""
-        return dataclasses.replace(self, safety=safety)
+        """The same world with a committed rule that heeds gates; all draws of this one judge them, however the other is thinned later."""
+        return dataclasses.replace(self, safety=safety, judge=None if safety is None else self)
 
     def take(self, index: np.ndarray) -> "World":
         """Some of the draws, by index."""

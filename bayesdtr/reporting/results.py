@@ -74,8 +74,8 @@ def _value(m: Material) -> list[Block]:
     return [Heading("Its value"), table(("", ""), rows), Paragraph(
         "The value is that of the committed rule: at every decision the option with the highest posterior expectation, later decisions following "
         "the same rule, averaged over the observed patients. It is computed with the model and the patients that chose the rule, so it is optimistic "
-        "on average. The honest value corrects that: the average value of rules learned on earlier patients, judged in later ones. Its target is a "
-        "little lower than the value of the rule learned on all of them.", "note")]
+        "on average. The honest value corrects that: the average value of rules learned on earlier patients, judged in later ones. Its target is "
+        "usually a little lower than the value of the rule learned on all of them.", "note")]
 
 
 def _honest(m: Material) -> str:

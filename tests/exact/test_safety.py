@@ -91,6 +91,22 @@ def test_gates_that_remove_nothing_change_nothing():
     assert free.rules() == lax.rules() and sum(n for c in lax.shield().counts for _, n in c.removed) == 0
 
 
+def test_what_is_removed_does_not_depend_on_thinned_draws():
+    """Elsewhere draws of large problems are thinned; gates are judged by all of them, as the record says."""
+    from bayesdtr.decision.learner import Learned
+    from bayesdtr.decision.values import baseline_rows
+    from bayesdtr.decision.world import Rows, World
+    from bayesdtr.study.safety import Safety
+
+    made = study()
+    posterior = known.posterior_with(made, known.random_cells(made, 21, per_chain=200), seed=21)
+    world = World.of(posterior).under(Safety.of(made, GATES, DEFAULT))
+    rows = Rows({"a": np.repeat([0, 1, 2], 2), "r": np.zeros(6), "harm": np.tile([0.0, 1.0], 3)}, None, 6)
+    whole, few = (Learned.of(w, baseline_rows(posterior), 1).qbar(1, rows) for w in (world, world.take(np.array([0, 7]))))
+    np.testing.assert_array_equal(np.isfinite(whole), np.isfinite(few))
+    assert not np.allclose(whole[np.isfinite(whole)], few[np.isfinite(few)])
+
+
 def test_levels_are_limited_by_their_probability():
     """Too much harm and too little of its absence are the same."""
     posterior = known.posterior_with(study(), known.random_cells(study(), 5), seed=5)
