@@ -231,7 +231,8 @@ class _Lines:
             return [(head if head != "mean" else "mean", None)]
         mine = set(self.study.priors(row.response))
         predictor = default_predictor(self.study, self.response)
-        for scale, own, columns in (("tau", "treatment", predictor.treatment), ("tau_interaction", "interaction", predictor.interaction)):
+        for scale, own, columns in (("tau", "treatment", predictor.treatment), ("tau_interaction", "interaction", predictor.interaction),
+                                    ("tau_combination", "combination", predictor.combination)):
             prefix = head.removesuffix(scale)
             if head in (scale, f"zero_{scale}"):
                 labels = [c.label for c in columns if (getattr(c.factors[0], "name", None) == element if element else
@@ -258,7 +259,7 @@ class _Lines:
         units = [self.unit[k] for k in self._governed(row) if k in self.unit and self.unit[k] > 0]
         if not units:
             return None, None
-        if head.removeprefix("zero_") in ("tau", "tau_interaction"):
+        if head.removeprefix("zero_") in ("tau", "tau_interaction", "tau_combination"):
             assert isinstance(prior, Prior)
             variance = second_moment(prior)
             return (1 / (variance * max(units)), RATIO) if np.isfinite(variance) else (0.0, RATIO)

@@ -20,6 +20,8 @@ from .posterior import Posterior
 Key = tuple[str, str | None]
 """Name of a coefficient vector and label of the element; None for a scalar."""
 
+COEFFICIENTS = ("intercept", "beta", "treatment", "interaction", "combination")
+
 CONVENTION = (
     "One patient, before any data: the residual SD is that of the response, covariates have SD 1, options are equally frequent, and a "
     "probability is 1/2 (for an intercept: averaged over the prior)."
@@ -55,7 +57,8 @@ def conventional(study: Study, response: Response, sd: float | None) -> dict[Key
         return {("mean", None): one}
     predictor = default_predictor(study, response)
     found: dict[Key, float] = {("intercept", None): one}
-    for name, columns in (("beta", predictor.main), ("treatment", predictor.treatment), ("interaction", predictor.interaction)):
+    for name, columns in (("beta", predictor.main), ("treatment", predictor.treatment), ("interaction", predictor.interaction),
+                          ("combination", predictor.combination)):
         found |= {(name, c.label): one * _mean_square(c) for c in columns}
     return found
 
@@ -111,7 +114,7 @@ def observed(posterior: Posterior, response: Response) -> dict[Key, float]:
     rows = {n: v[seen] if n in compiled.by_row else v for n, v in inputs.items()}
     y = np.asarray(posterior.trajectories.columns[response.name][seen], dtype=float)
     center = {n: np.asarray(v.mean(axis=0), dtype=float) for n, v in drawn.items()}
-    names = tuple(n for n in compiled.parameters if n.removeprefix("zero_").split(".")[0] in ("intercept", "beta", "treatment", "interaction"))
+    names = tuple(n for n in compiled.parameters if n.removeprefix("zero_").split(".")[0] in COEFFICIENTS)
     curvature = {n: np.asarray(v) for n, v in _curvature(compiled, names)(center, rows, y).items()}
 
     found: dict[Key, float] = {}

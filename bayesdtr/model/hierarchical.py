@@ -138,7 +138,7 @@ class _Design:
     def of(cls, study: Study, response: Response, history: History) -> "_Design":
         predictor = default_predictor(study, response)
         tables = {"beta": predictor.main, "treatment": predictor.treatment, "interaction": predictor.interaction,
-                  "smooth": predictor.smooth, "interaction_smooth": predictor.interaction_smooth}
+                  "combination": predictor.combination, "smooth": predictor.smooth, "interaction_smooth": predictor.interaction_smooth}
         if study.cluster:
             tables["cluster_treatment"] = predictor.latest
         tables = {name: columns for name, columns in tables.items() if columns}
@@ -157,9 +157,9 @@ class _Design:
         return cls(history, study.cluster is not None, interactions_of(study, response), tables, matrices, labels, decisions, sequence)
 
 
-_DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "cluster_treatment": "cluster_contrast",
-         "smooth": "smooth_basis", "interaction_smooth": "interaction_smooth_basis"}
-_SCALES = {"treatment": "tau", "interaction": "tau_interaction", "cluster_treatment": "cluster_treatment_sd"}
+_DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "combination": "combination_contrast",
+         "cluster_treatment": "cluster_contrast", "smooth": "smooth_basis", "interaction_smooth": "interaction_smooth_basis"}
+_SCALES = {"treatment": "tau", "interaction": "tau_interaction", "combination": "tau_combination", "cluster_treatment": "cluster_treatment_sd"}
 
 
 def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -> list[tuple[str, Tensor]]:
@@ -180,7 +180,7 @@ def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -
         own = rows_of(part.prefix + "beta", design.labels["beta"], priors)
         dims = (_DIMS["beta"], *across)
         found.append(("beta", place_vector(part.prefix + "beta", own, part.sd, dims=dims, across=part.width) if own else of("beta", dims=dims[:1])))
-    for name in (n for n in ("treatment", "interaction", "smooth", "interaction_smooth") if n in design.matrices):
+    for name in (n for n in ("treatment", "interaction", "combination", "smooth", "interaction_smooth") if n in design.matrices):
         columns = design.columns[name]
         if name in ("smooth", "interaction_smooth"):
             scale: Tensor | str = smooth_scales(part.prefix + name, columns, priors, part.sd)
@@ -201,7 +201,7 @@ def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -
 def _own_rows(
     part: _Part, name: str, scale: str, design: _Design, priors: Mapping[str, PriorInForce]
 ) -> list[PriorInForce | Tensor] | None:
-    """For each treatment or interaction contrast its prior, or the scale of its decision; None where all have the common scale."""
+    """For each contrast of treatments, interactions or combinations its prior, or the scale of its decision; None where all have the common scale."""
     head = part.prefix + scale
     if not any(k.startswith((f"{head}.", f"{part.prefix}{name}.")) for k in priors):
         return None
@@ -240,9 +240,9 @@ def build(study: Study, response: Response, history: History) -> Outcome:
 
     Every coefficient is written centred, Normal given its scale, so that draws are effects on the
     natural scale: ``intercept``, ``beta``, ``treatment`` (scale ``tau``), ``interaction`` (scale
-    ``tau_interaction``, or one scale each), ``smooth`` and ``interaction_smooth`` (basis functions),
-    ``sequence_effect`` (``tau_sequence``), ``cluster_effect``, ``cluster_treatment``; those of a family's part for zeros
-    begin with ``zero_``. Engines choose their own coordinates.
+    ``tau_interaction``, or one scale each), ``combination`` (of decisions, ``tau_combination``), ``smooth`` and
+    ``interaction_smooth`` (basis functions), ``sequence_effect`` (``tau_sequence``), ``cluster_effect``,
+    ``cluster_treatment``; those of a family's part for zeros begin with ``zero_``. Engines choose their own coordinates.
     """
     family = response.family
     assert family is not None

@@ -88,8 +88,8 @@ def design(m: Material) -> Section:
     notes = []
     if any(isinstance(k, Hierarchical) for k in kinds):
         notes.append("Covariates enter divided by their SD. Every contrast of treatments (“a vs b”) is normal around zero with the common scale tau, "
-                     "every interaction with the smaller scale tau_interaction; both scales are estimated. Contrasts sum to zero within each set of "
-                     "feasible options.")
+                     "every interaction with covariates and responses with the smaller scale tau_interaction, every interaction between decisions "
+                     "with tau_combination; the scales are estimated. Contrasts sum to zero within each set of feasible options.")
     shrunk = {interactions_of(study, r) for r in study.responses if isinstance(r.model, Hierarchical)}
     if "horseshoe" in shrunk:
         notes.append("Regularized horseshoe: most interactions are pulled to nearly zero, few escape; the contrasts of one set of options in one "

@@ -57,7 +57,7 @@ def elements(study: "Study", response: Response, table: Mapping[str, Address]) -
             own(base, label)
     elif isinstance(response.model, Hierarchical):
         predictor = default_predictor(study, response)
-        scales = {"tau": predictor.treatment}
+        scales = {"tau": predictor.treatment, "tau_combination": predictor.combination}
         if interactions_of(study, response) == "normal":  # a sparse prior has one common scale
             scales["tau_interaction"] = predictor.interaction
         for prefix in ("", "zero_") if response.family.zero_part else ("",):
@@ -198,7 +198,8 @@ def _idle(study: "Study", response: Response, touched: set[str]) -> set[str]:
         return set()
     predictor, idle = default_predictor(study, response), set()
     for prefix in ("", "zero_"):
-        for scale, columns, own in (("tau", predictor.treatment, "treatment"), ("tau_interaction", predictor.interaction, "interaction")):
+        for scale, columns, own in (("tau", predictor.treatment, "treatment"), ("tau_interaction", predictor.interaction, "interaction"),
+                                    ("tau_combination", predictor.combination, "combination")):
             bound = [c for c in columns if f"{prefix}{own}.{c.label}" not in touched]
             specific = {f"{prefix}{scale}.{c.factors[0].name}" for c in bound if isinstance(c.factors[0], Contrast)}
             idle |= {k for k in touched if k.startswith(f"{prefix}{scale}.")} - specific

@@ -74,7 +74,8 @@ def equation(study: Study, response: Response) -> list[str]:
         if columns:
             lines.append(f"+ {name}: " + " + ".join(c.label for c in columns))
     shrunk = {"horseshoe": " (regularized horseshoe)", "r2d2": " (R2D2)"}.get(interactions_of(study, response), "")
-    for name, columns in ((f"tau_interaction{shrunk}", p.interaction), ("interaction_smooth", p.interaction_smooth)):
+    for name, columns in ((f"tau_interaction{shrunk}", p.interaction), ("tau_combination", p.combination),
+                          ("interaction_smooth", p.interaction_smooth)):
         grouped: dict[str, dict[str, None]] = {}
         for column in columns:
             grouped.setdefault(column.factors[0].label, {})[_shown(column.factors[1:])] = None

@@ -133,8 +133,9 @@ class Predictor:
 
     Attributes
     ----------
-    main, treatment, interaction : tuple of Column
-        Priors ``beta``; ``tau``; ``tau_interaction``.
+    main, treatment, interaction, combination : tuple of Column
+        Priors ``beta``; ``tau``; ``tau_interaction``, of decisions with covariates and responses; ``tau_combination``, of decisions
+        with earlier decisions.
     latest : tuple of Column
         Contrasts of the latest decision, which vary over clusters.
     smooth, interaction_smooth : tuple of Column
@@ -147,6 +148,7 @@ class Predictor:
     latest: tuple[Column, ...]
     smooth: tuple[Column, ...] = ()
     interaction_smooth: tuple[Column, ...] = ()
+    combination: tuple[Column, ...] = ()
 
 
 def groups(columns: Sequence[Column]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -309,6 +311,7 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
     named = {n for i in items for n in i.names}
     modifiers = _items(study, response, model.modifiers, "modifiers", [n for n in observed if n.name in named or isinstance(n, Response)])
     interaction: list[Column] = []
+    combination: list[Column] = []
     curves: list[Column] = []
     for d in decisions:
         here = history.index(d)
@@ -316,11 +319,15 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
         partners = sorted([*modifiers, *earlier], key=lambda i: max(study.names.index(n) for n in i.names))
         for c, item in itertools.product(_contrasts(d), partners):
             if not set(item.names) & _fixed(d, c.options):
-                interaction += [Column((c, *column.factors)) for column in item.linear]
+                kind = combination if item in earlier else interaction
+                kind += [Column((c, *column.factors)) for column in item.linear]
                 curves += [Column((c, *column.factors)) for column in item.smooth]
     smooth = tuple(dict.fromkeys(c for i in items for c in i.smooth))
     latest = tuple(Column((c,)) for c in _contrasts(decisions[-1]))
-    return Predictor(tuple(dict.fromkeys(main)), tuple(treatment), tuple(dict.fromkeys(interaction)), latest, smooth, tuple(dict.fromkeys(curves)))
+    return Predictor(
+        tuple(dict.fromkeys(main)), tuple(treatment), tuple(dict.fromkeys(interaction)), latest, smooth, tuple(dict.fromkeys(curves)),
+        tuple(dict.fromkeys(combination)),
+    )
 
 
 def sequence_variables(study: "Study", response: Response) -> tuple[str, ...]:

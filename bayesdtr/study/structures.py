@@ -185,7 +185,10 @@ def structured(study: "Study", response: Response, table: dict[str, Address]) ->
         if interactions_of(study, response) != "normal":
             added += _shrinkage(study, response, link, prefix) if predictor.interaction else []
         else:
-            added += [table[prefix + "tau_interaction"]]
+            added += [table[prefix + "tau_interaction"]] if predictor.interaction else []
+        if predictor.combination:
+            added.append(Address(prefix + "tau_combination", POSITIVE, Prior("HalfNormal", scale=1),
+                                 "scale of interactions between decisions: what one does may hinge on another as much as on itself", sd))
         if predictor.smooth:
             added += _smooth(prefix, sd, "smooth")
         if predictor.interaction_smooth:

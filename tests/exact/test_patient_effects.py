@@ -91,9 +91,9 @@ def predictors(p: dict, frame: pd.DataFrame):
     first, second = (np.where(frame[n] == o, root, -root) for n, o in (("first", "b"), ("second", "d")))
     age = frame["age"].to_numpy()
     eta_r = p["r::intercept"] + p["r::beta"][0] * age + p["r::treatment"][0] * first + p["r::interaction"][0] * first * age
-    columns = np.column_stack([first * age, second * age, second * first])
+    columns = np.column_stack([first * age, second * age])
     eta_y = p["y::intercept"] + p["y::beta"][0] * age + np.column_stack([first, second]) @ p["y::treatment"]
-    eta_y = eta_y + columns @ p["y::interaction"]
+    eta_y = eta_y + columns @ p["y::interaction"] + p["y::combination"][0] * second * first
     slope_r = p["r::patient_effect"] + p["r::patient_effect_treatment"][0] * first
     return eta_r, slope_r, eta_y, p["y::patient_effect"] + p["y::patient_effect_treatment"][0] * second
 
@@ -280,17 +280,19 @@ def test_pooled_stages():
     common = p["r::pooled_treatment"][0]
     eta_r = p["r::intercept"] + (p["r::treatment"][0] + common) * first
     eta_y = p["y::intercept"] + p["y::beta"][0] * r + p["y::treatment"][0] * first + (p["y::treatment"][1] + common) * second
-    eta_y += np.column_stack([first * r, second * first, second * r]) @ p["y::interaction"]
+    eta_y += np.column_stack([first * r, second * r]) @ p["y::interaction"] + p["y::combination"][0] * second * first
     with double_precision():
         rows, prior = (np.asarray(v) for v in block.compiled.log_density(u, block.inputs, block.y, block.weight))
     logs = [np.log(np.where(frame[n] == 1, expit(eta), expit(-eta))) for n, eta in (("r", eta_r), ("y", eta_y))]
     np.testing.assert_allclose(rows, sum(logs), rtol=1e-9)
-    scales = {"r::tau": 0.5, "r::tau_pooled": 0.5, "y::tau": 0.5, "y::tau_interaction": 0.25}
+    scales = {"r::tau": 0.5, "r::tau_pooled": 0.5, "y::tau": 0.5, "y::tau_interaction": 0.25, "y::tau_combination": 1.0}
     expected = sum(halfnorm.logpdf(p[n], scale=s) + np.log(p[n]) for n, s in scales.items())  # with the Jacobian of the logarithm
-    for n, s in (("r::intercept", 1.5), ("y::intercept", 1.5), ("y::beta", 1.0), ("r::treatment", p["r::tau"]), ("y::treatment", p["y::tau"]),
-                 ("y::interaction", p["y::tau_interaction"]), ("r::pooled_treatment", p["r::tau_pooled"])):
+    for n, s in (("r::intercept", 1.5), ("y::intercept", 1.5), ("y::beta", 1.0), ("r::treatment", p["r::tau"]),
+                 ("y::treatment", p["y::tau"]), ("y::interaction", p["y::tau_interaction"]),
+                 ("y::combination", p["y::tau_combination"]), ("r::pooled_treatment", p["r::tau_pooled"])):
         expected += norm.logpdf(p[n], 0, s).sum()
-    assert set(p) == {*scales, "r::intercept", "y::intercept", "y::beta", "r::treatment", "y::treatment", "y::interaction", "r::pooled_treatment"}
+    assert set(p) == {*scales, "r::intercept", "y::intercept", "y::beta", "r::treatment", "y::treatment", "y::interaction", "y::combination",
+                      "r::pooled_treatment"}
     assert float(prior) == pytest.approx(expected, abs=1e-5)
     assert "+ tau_pooled, common to r, y: second[b vs a]" in str(study) and from_json(to_json(study)) == study
 

@@ -58,16 +58,16 @@ def design(h: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     first = helmert(h["first"], [0, 1, 2])
     second = np.column_stack([helmert(h["second"], [0, 1]) * (h["r"] == 0)[:, None], helmert(h["second"], [2, 0]) * (h["r"] == 1)[:, None]])
     contrasts = np.column_stack([first, second])
-    interaction, smooth = [], []
+    interaction, combination, smooth = [], [], []
     for k, c in enumerate(contrasts.T):
-        others = [sex[:, 0], bmi] + ([r] if k < 2 else [first[:, 0], first[:, 1]])  # r is fixed within the second decision's sets
-        interaction += [c * o for o in others]
+        interaction += [c * o for o in [sex[:, 0], bmi] + ([r] if k < 2 else [])]  # r is fixed within the second decision's sets
+        combination += [c * o for o in first.T] if k >= 2 else []
         smooth.append(c[:, None] * curve(bmi))
     return {"beta": np.column_stack([age, sex, age[:, None] * sex, bmi, r]), "treatment": contrasts, "interaction": np.column_stack(interaction),
-            "smooth": curve(bmi), "interaction_smooth": np.column_stack(smooth)}
+            "combination": np.column_stack(combination), "smooth": curve(bmi), "interaction_smooth": np.column_stack(smooth)}
 
 
-GROUP = [0, 1, 2] * 2 + [3, 4, 5, 5] + [6, 7, 8, 8]
+GROUP = [0, 1, 2] * 2 + [3, 4] + [5, 6]
 """Group of each interaction: a set of options with one variable."""
 
 
@@ -101,12 +101,12 @@ def somewhere(c: CompiledResponse, inputs, seed: int) -> dict[str, np.ndarray]:
 def interaction_scale(kind: str, p: dict[str, np.ndarray]) -> np.ndarray:
     group = np.array(GROUP)
     if kind == "normal":
-        return np.full(14, p["tau_interaction"])
+        return np.full(10, p["tau_interaction"])
     if kind == "horseshoe":
         free, slab = p["tau_interaction"] * p["local_interaction"], 3 * np.sqrt(p["slab_interaction"])
         return np.sqrt(free**2 * slab**2 / (slab**2 + free**2))[group]
     size = np.bincount(group)[group]
-    variance = np.array([1 / 3 / 2, 1 / 3, 1 / 3] * 2 + [1 / 4, 1 / 2, 1 / 6, 1 / 6] * 2)
+    variance = np.array([1 / 3 / 2, 1 / 3, 1 / 3] * 2 + [1 / 4, 1 / 2] * 2)
     return 3 * np.sqrt(p["r2_interaction"] / (1 - p["r2_interaction"]) * p["share_interaction"][group] / size / variance)
 
 
@@ -114,13 +114,14 @@ def log_prior(kind: str, sequences: bool, p: dict[str, np.ndarray]) -> float:
     """Log prior density of the parameters as they are, without Jacobians."""
     total = st.norm(2, 7.5).logpdf(p["intercept"]) + st.norm(0, 3).logpdf(p["beta"]).sum() + half(st.norm, p["tau"], 1.5)
     total += st.norm(0, p["tau"]).logpdf(p["treatment"]).sum() + half(st.norm, p["sigma"], 3)
+    total += st.norm(0, p["tau_combination"]).logpdf(p["combination"]).sum() + half(st.norm, p["tau_combination"], 3)
     if kind == "normal":
         total += half(st.norm, p["tau_interaction"], 0.75)
     elif kind == "horseshoe":
-        total += half(st.cauchy, p["tau_interaction"], 3 * 3 / (9 - 3) / np.sqrt(300)) + half(st.cauchy, p["local_interaction"], 1)
+        total += half(st.cauchy, p["tau_interaction"], 3 * 3 / (7 - 3) / np.sqrt(300)) + half(st.cauchy, p["local_interaction"], 1)
         total += st.invgamma(2, scale=2).logpdf(p["slab_interaction"])
     else:
-        total += st.beta(1, 4).logpdf(p["r2_interaction"]) + st.dirichlet(np.full(9, 0.5)).logpdf(p["share_interaction"])
+        total += st.beta(1, 4).logpdf(p["r2_interaction"]) + st.dirichlet(np.full(7, 0.5)).logpdf(p["share_interaction"])
     total += st.norm(0, interaction_scale(kind, p)).logpdf(p["interaction"]).sum()
     for name, scale, copies in (("smooth", 1.5, [0]), ("interaction_smooth", 0.75, [0, 0, 1, 2])):
         total += half(st.norm, p[f"{name}_sd"], scale) + st.invgamma(9, scale=9).logpdf(p[f"{name}_length"]).sum()
@@ -173,7 +174,8 @@ def test_every_structure_is_latent_gaussian(kind, sequences):
     c, h = compiled(kind, sequences), history()
     inputs, y = inputs_of(c, h), np.random.default_rng(3).normal(2, 3, N)
     assert c.linear is not None and c.linear.affine
-    latent = {"intercept", "beta", "treatment", "interaction", "smooth", "interaction_smooth"} | ({"sequence_effect"} if sequences else set())
+    latent = {"intercept", "beta", "treatment", "interaction", "combination", "smooth", "interaction_smooth"}
+    latent |= ({"sequence_effect"} if sequences else set())
     assert set(c.linear.latent) == latent
     with double_precision():
         u, v = somewhere(c, inputs, 4), somewhere(c, inputs, 5)

@@ -156,10 +156,12 @@ def true_posterior(study: Study, draws: int = 8):
     coords = compile_response(study, "t2").coords
     contrast = np.array([-1, 1]) / np.sqrt(2)
     first, second = -np.log(tt.FIRST) - scales["t1"].location, -np.log(tt.SECOND) - scales["t2"].location
-    both = np.where(np.array(coords["interaction_contrast"]) == "second[1 vs 0] × first[1 vs 0]", (np.outer(contrast, contrast) * second).sum(), 0.0)
+    assert list(coords["combination_contrast"]) == ["second[1 vs 0] × first[1 vs 0]"]
+    both, others = np.array([(np.outer(contrast, contrast) * second).sum()]), np.zeros(len(coords["interaction_contrast"]))
     known_values = {
         "t1": {"intercept": first.mean(), "tau": 1.0, "treatment": np.array([contrast @ first]), "shape": 1.0},
-        "t2": {"intercept": second.mean(), "beta": np.zeros(1), "tau": 1.0, "tau_interaction": 1.0, "interaction": both, "shape": 1.0,
+        "t2": {"intercept": second.mean(), "beta": np.zeros(1), "tau": 1.0, "tau_interaction": 1.0, "interaction": others, "shape": 1.0,
+               "tau_combination": 1.0, "combination": both,
                "treatment": np.array([(contrast[:, None] * second).sum() / 2, (contrast * second).sum() / 2])},
     }
     drawn = {r: {p: np.broadcast_to(np.asarray(v, dtype=float), (2, draws, *np.shape(v))) for p, v in d.items()} for r, d in known_values.items()}

@@ -52,7 +52,7 @@ def test_formulas_that_are_none(text, message):
     ({"covariates": "s(sex)"}, "has 2 values"),
     ({"covariates": "s(r)"}, "has 2 values"), ({"covariates": "first"}, "names the decision 'first'"), ({"modifiers": "y"}, "names 'y'"),
     ({"modifiers": "s(age):s(`body mass`)"}, "two smooth curves"), ({"interactions": "horse"}, "did you mean 'horseshoe'"),
-    ({"interactions": "horseshoe", "relevant": 9}, r"below its number of interactions, 8"), ({"relevant": 0}, "above 0"),
+    ({"interactions": "horseshoe", "relevant": 9}, r"below its number of interactions, 7"), ({"relevant": 0}, "above 0"),
     ({"patients": 2.5}, "whole number"), ({"sequences": 1}, "True or False"),
     ({"priors": {"local_interaction": Prior("HalfNormal", scale=1)}}, "no prior address 'local_interaction'"),
 ])
@@ -68,11 +68,11 @@ def test_formulas_replace_covariates():
     p = default_predictor(asked, asked["y"])
     assert labels(p.main) == ["age", "sex[m vs f]", "age × sex[m vs f]", "r"]
     assert labels(p.interaction) == [f"first[b vs a] × {n}" for n in ("age", "sex[m vs f]", "r")] + [
-        f"second[y vs x] × {n}" for n in ("age", "sex[m vs f]", "first[b vs a]")]  # body mass has left, r is fixed within the second set
+        f"second[y vs x] × {n}" for n in ("age", "sex[m vs f]")]  # body mass has left, r is fixed within the second set
+    assert labels(p.combination) == ["second[y vs x] × first[b vs a]"]  # with a scale of its own
     asked = study(covariates="age", modifiers="s(`body mass`) + age:r")
     p = default_predictor(asked, asked["y"])
-    assert labels(p.interaction) == ["first[b vs a] × body mass", "first[b vs a] × age × r", "second[y vs x] × body mass",
-                                     "second[y vs x] × first[b vs a]"]
+    assert labels(p.interaction) == ["first[b vs a] × body mass", "first[b vs a] × age × r", "second[y vs x] × body mass"]
     assert len(p.interaction_smooth) == 2 * 23 and not p.smooth
     assert groups(p.interaction_smooth)[0] == ("first[a, b] × s(body mass)", "second[x, y] × s(body mass)")
     assert parse("C(sex)", "here") == ((Piece("sex", "C"),),)
@@ -86,9 +86,9 @@ def test_a_condition_on_a_variable_left_out_keeps_its_level():
         assert labels(default_predictor(asked, asked["y"]).main) == main
 
 
-@pytest.mark.parametrize(("extra", "kind"), [(0, "normal"), (3, "normal"), (5, "horseshoe")])
+@pytest.mark.parametrize(("extra", "kind"), [(0, "normal"), (4, "normal"), (5, "horseshoe")])
 def test_the_automatic_prior(extra, kind):
-    """Partners of decisions at 3: age, sex, body mass, three more, r, first; with 5 there are ten."""
+    """Partners of decisions at 4: age, sex, body mass, four more, r; with 5 there are nine."""
     asked = study(extra, interactions="auto")
     assert interactions_of(asked, asked["y"]) == kind
     assert study(5)["y"].model == Hierarchical() and "local_interaction" not in study(5).priors("y")  # only when asked for
@@ -97,7 +97,7 @@ def test_the_automatic_prior(extra, kind):
 def test_the_horseshoe_scale():
     """p0 / (p - p0) / sqrt(n), in units of the response's SD; twice that on a logit."""
     asked = study(interactions="horseshoe", relevant=2, patients=100)
-    assert asked.priors("y")["tau_interaction"].prior["scale"] == pytest.approx(2 / (8 - 2) / 10)
+    assert asked.priors("y")["tau_interaction"].prior["scale"] == pytest.approx(2 / (7 - 2) / 10)
     logit = Study(*(Baseline(f"x{i}") for i in range(10)), Decision("a", ["u", "v"]),
                   Response("r", Bernoulli(), model=Hierarchical(interactions="horseshoe")), utility="r")
     assert logit.priors("r")["tau_interaction"].prior["scale"] == pytest.approx(3 / 7 * 2 / 300**0.5)
@@ -111,5 +111,6 @@ def test_printing_and_json():
     text = str(asked)
     assert max(map(len, text.splitlines())) <= 98
     for line in ("+ smooth: s(body mass)", "+ interaction_smooth: first[b vs a] × (s(age))", "+ tau_interaction (R2D2): first[b vs a] × (age + r)",
+                 "+ tau_combination: second[y vs x] × (first[b vs a])",
                  "+ tau_sequence: one effect for each of 6 sequences of first, r, second", "HalfNormal(2)  [user]", "Dirichlet(0.5)"):
         assert line in text

@@ -139,8 +139,10 @@ def test_the_default_predictor(three_stages):
     assert labels(p.main) == ["r1", "r2"]
     assert labels(p.treatment) == ["first[b vs a]", "first[c vs a, b]", "second[e vs d]", "third[g vs f]"]
     assert "second[e vs d] × r1" not in labels(p.interaction)  # r1 is 0 wherever that choice exists
-    assert {"second[e vs d] × r2", "first[b vs a] × r1", "third[g vs f] × second[e vs d]"} <= set(labels(p.interaction))
-    assert not any("stay" in label for label in labels(p.main + p.treatment + p.interaction))
+    assert {"second[e vs d] × r2", "first[b vs a] × r1"} <= set(labels(p.interaction))
+    assert labels(p.combination) == [f"{n}[{o}] × first[{f}]" for n, o in (("second", "e vs d"), ("third", "g vs f")) for f in ("b vs a", "c vs a, b")
+                                     ] + ["third[g vs f] × second[e vs d]"]
+    assert not any("stay" in label for label in labels(p.main + p.treatment + p.interaction + p.combination))
     assert labels(p.latest) == ["third[g vs f]"]
 
 
