@@ -14,6 +14,7 @@ from . import (
     hypertension,
     nonlinear_two_stage,
     polle_two_stage,
+    sepsis,
     transition_times,
 )
 from .common import KnownRegime, Policy, Rule, Truth, always, where
@@ -21,5 +22,5 @@ from .common import KnownRegime, Policy, Rule, Truth, always, where
 __all__ = [
     "KnownRegime", "Policy", "Rule", "Truth",
     "adhd", "always", "chakraborty", "codiacs_qol", "declined_rerandomization", "dropout", "hypertension", "nonlinear_two_stage", "polle_two_stage",
-    "transition_times", "where",
+    "sepsis", "transition_times", "where",
 ]
