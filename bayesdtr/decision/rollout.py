@@ -43,11 +43,11 @@ def following_rules(world: World, rules: Rules, seed: int) -> Policy:
 
 
 def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
-    """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones; shape (draw, simulated)."""
+    """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones, all alike for a single draw; shape (draw, simulated)."""
     rng = np.random.default_rng([seed, 3])
     patients = rows.n // rows.sets
     size = max(ROWS_PER_DRAW, min(patients, 4 * ROWS_PER_DRAW))
-    weights = rng.dirichlet(np.ones(patients), size=world.size) if patients > 1 else np.ones((world.size, 1))
+    weights = rng.dirichlet(np.ones(patients), size=world.size) if patients > 1 and world.size > 1 else np.full((world.size, patients), 1 / patients)
     cumulative = np.cumsum(weights, axis=1)
     points = (np.arange(size) + 0.5) / size  # systematic: every draw sees its weights, with little noise of its own
     begin = patients * (np.arange(world.size) % rows.sets)  # draws take turns at the completed sets

@@ -118,9 +118,12 @@ def earnings(study: Study, trajectories: Trajectories) -> dict[str, np.ndarray]:
 def population_weights(world: World, inverse: np.ndarray, count: int, seed: int, sets: int = 1) -> np.ndarray:
     """Bayesian-bootstrap weights of distinct histories, shape (draw, row): the covariates' law is uncertain too.
 
-    With several completed sets of the patients, draws take turns at them.
+    With several completed sets of the patients, draws take turns at them. Where all parameters are known there is a single
+    draw, and the weights are their means.
     """
     counts = np.stack([np.bincount(part, minlength=count) for part in inverse.reshape(sets, -1)])
+    if world.size == 1:
+        return counts.sum(axis=0, keepdims=True) / counts.sum()
     if count == 1:
         return np.ones((world.size, 1))
     gamma = np.random.default_rng([seed, 3]).standard_gamma(counts[np.arange(world.size) % sets], size=(world.size, count))
