@@ -15,6 +15,7 @@ from .study import (
     Hierarchical,
     Hurdle,
     LogNormal,
+    Lottery,
     NegativeBinomial,
     Normal,
     NormalInverseGamma,
@@ -36,10 +37,13 @@ from .study import (
     SurvivalAt,
     Utility,
     ZeroInflated,
+    as_assigned,
     at_least,
+    at_random,
     below,
     between,
     one_of,
+    otherwise,
     when,
 )
 
@@ -90,12 +94,13 @@ _LATER = {
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition", "DataError",
     "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
-    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
+    "Lottery", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
     "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
     "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories",
-    "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check", "compare",
-    "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
-    "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
+    "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "as_assigned", "at_least", "at_random", "below", "best_set", "between", "by_group",
+    "check", "compare", "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize",
+    "otherwise", "plot", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility",
+    "within_budget",
 ]
 
 

@@ -15,7 +15,7 @@ from bayesdtr.inference import Posterior
 from bayesdtr.inference.fit import assemble
 from bayesdtr.inference.nuts import Draws
 from bayesdtr.model import compile_response
-from bayesdtr.study import Baseline, Bernoulli, Condition, Decision, Response, Rules, Saturated, Study, when
+from bayesdtr.study import Baseline, Bernoulli, Condition, Decision, Lottery, Response, Rules, Saturated, Study, when
 from bayesdtr.study.conditions import Interval
 from bayesdtr.study.saturated import saturated_cells
 
@@ -51,6 +51,15 @@ def chosen(rules: Rules, decision: Decision, history: History) -> str:
     if len(options) == 1:
         return options[0]
     return next(option for condition, option in dict(rules.decisions)[decision.name] if holds(condition, history))
+
+
+def drawn(rules: Rules, decision: Decision, history: History) -> dict[str, float]:
+    """The options that written rules may draw for one patient, with their probabilities; one with probability 1 where they name it."""
+    options = offered(decision, history)
+    if len(options) == 1:
+        return {options[0]: 1.0}
+    found = next(option for condition, option in dict(rules.decisions)[decision.name] if holds(condition, history))
+    return dict(found.chances) if isinstance(found, Lottery) else {found: 1.0}
 
 
 def weight(study: Study, response: str) -> float:
@@ -146,14 +155,16 @@ def cell_law(study: Study, draws: dict[str, dict[str, np.ndarray]], average: boo
 # ---- sums over paths --------------------------------------------------------------------------------
 
 
-def value_of(study: Study, policy: Callable[[Decision, History], str], law: Law, history: History, position: int | None = None):
-    """Expected utility from a history on under a policy, by summing over every path."""
+def value_of(study: Study, policy: Callable[[Decision, History], str | dict[str, float]], law: Law, history: History, position: int | None = None):
+    """Expected utility from a history on under a policy, by summing over every path; options that it draws come with their probabilities."""
     position = len(study.baselines) if position is None else position
     if position == len(study.timeline):
         return 0.0
     node = study.timeline[position]
     if isinstance(node, Decision):
-        return value_of(study, policy, law, {**history, node.name: policy(node, history)}, position + 1)
+        told = policy(node, history)
+        chances = told if isinstance(told, dict) else {told: 1.0}
+        return sum(p * value_of(study, policy, law, {**history, node.name: option}, position + 1) for option, p in chances.items())
     w = weight(study, node.name)
     return sum(p * (w * v + value_of(study, policy, law, {**history, node.name: v}, position + 1)) for v, p in law(node.name, history))
 

@@ -38,7 +38,7 @@ class EmbeddedValue:
         Simultaneous upper limit of its difference to the best, on the comparison's scale.
     in_best_set : bool
     patients : int
-        Patients all of whose decisions are made and agree with the regime.
+        Patients all of whose decisions are made and agree with the regime; with a lottery, with any of the options that it may draw.
     contrast : Summary or None
         Difference to the reference regime.
     name : str
@@ -133,7 +133,8 @@ class Comparison:
             lines += rest
         error = max(r.p_best_error for r in self.rows)
         error_text = number(error, ".4f")
-        lines.append(f"Equal-tailed intervals; P(best) by draws, Monte Carlo error at most {error_text}; n: patients who followed the regime.")
+        lots = " (with a lottery: by any of its options)" if any(r.rules.stochastic for r in self.rows) else ""
+        lines.append(f"Equal-tailed intervals; P(best) by draws, Monte Carlo error at most {error_text}; n: patients who followed the regime{lots}.")
         lines.append(f"In set: cannot be told from the best, simultaneous {1 - self.alpha:.0%}, {self.scale} scale. Computed by {self.method}.")
         if gains := [f"  {r.label}: {r.gain}" for r in self.rows if r.gain is not None]:
             lines += ["Optimal regime minus", *gains]
@@ -156,7 +157,10 @@ def _scale(posterior: Posterior, scale: str) -> str:
 
 
 def followed(posterior: Posterior, rules: Rules) -> np.ndarray:
-    """Whether each patient's every decision, up to an end of the course, was made and agrees with a regime, shape (patient,)."""
+    """Whether each patient's every decision, up to an end of the course, was made and agrees with a regime, shape (patient,).
+
+    An option agrees with a lottery that may draw it, however rarely.
+    """
     t, study = posterior.trajectories, posterior.study
     agrees, ended = np.ones(t.n, dtype=bool), t.finished(study)
     for decision in study.decisions:
@@ -166,7 +170,8 @@ def followed(posterior: Posterior, rules: Rules) -> np.ndarray:
         agrees &= made
         if rows.size:
             history = t.history([n.name for n in study.before(decision.name)], rows) or {"": np.zeros(rows.size)}
-            agrees[rows] &= rules.option(study, decision.name, history) == t.columns[decision.name][rows]
+            taken = t.columns[decision.name][rows].astype(int)
+            agrees[rows] &= rules.chances(study, decision.name, history)[np.arange(rows.size), taken] > 0
         agrees |= done
     return agrees
 
@@ -211,7 +216,7 @@ def compare(
     posterior : Posterior
     regimes : mapping of str to regime, optional
         Regimes to compare in place of the embedded ones, by name. A regime is a mapping of decisions to an option, or to a mapping of
-        conditions to options, as a study's `reference`; or Rules.
+        conditions to options, as a study's `reference`; an option may be a `Lottery`; or Rules, such as `as_assigned(study)`.
     against : Regime, optional
         The optimal regime of this posterior: what it gains over each of them, on the same draws, patients and random numbers.
     alpha : float

@@ -19,6 +19,7 @@ from ..study.rules import Rules
 from .points import Points
 from .safety import guarded
 from .world import Rows, World, leveled
+from .written import rule_chances, rule_options
 
 MOST_LEAVES = 4096
 """A tree with more leaves per patient than this is left to regression."""
@@ -81,6 +82,10 @@ class DecisionNode:
         out = np.zeros((*values.shape[:-1], len(self.feasible)))
         out[..., self.going] = values
         return out
+
+    def drawn(self, pairs: np.ndarray, chances: np.ndarray) -> np.ndarray:
+        """Values ``[draw, row]`` of an option drawn with given probabilities ``(row, option)``, given those of pairs ``[draw, pair]``."""
+        return self.spread(np.add.reduceat(pairs * chances[self.row, self.option], self.starts, axis=1))
 
     def taken(self, pairs: np.ndarray, option: np.ndarray) -> np.ndarray:
         """Values ``[draw, row]`` of one option per row ``(row,)``, given those of pairs ``[draw, pair]``."""
@@ -264,46 +269,14 @@ def clairvoyant(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
 
 
 def following(world: World, rules: Rules) -> Chooser:
-    """A written or embedded regime."""
+    """A written or embedded regime; where it draws a lottery, the average of its options' values."""
 
     def choose(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:
+        if rules.stochastic:
+            return node.drawn(pairs, rule_chances(world, rules, node))
         return node.taken(pairs, rule_options(world, rules, node))
 
     return choose
-
-
-def rule_options(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
-    """What a written regime does at a decision node, codes of shape (row,); any code where the course has ended.
-
-    Raises
-    ------
-    DecisionError
-        Where it names no feasible option for a history that it leads to.
-    """
-    option = rules.option(world.study, node.name, node.rows.columns) if node.rows.columns else _unconditional(world, rules, node)
-    lost = ((option < 0) | ~node.feasible[np.arange(len(option)), option]) & node.feasible.any(axis=1)
-    if lost.any() and (bad := lost & _reached(world, rules, node)).any():
-        raise DecisionError(
-            f"The regime {rules.label!r} names no feasible option at {node.name!r} for some histories ({int(bad.sum())} of {len(bad)} rows)."
-        )
-    return np.where(lost, node.feasible.argmax(axis=1), np.maximum(option, 0))  # the tree also holds histories that the regime never leads to
-
-
-def _reached(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
-    """Whether every earlier decision of a history is the regime's own, shape (row,)."""
-    reached = np.ones(node.rows.n, dtype=bool)
-    for decision in world.study.decisions[: [d.name for d in world.study.decisions].index(node.name)]:
-        names = [n.name for n in world.study.before(decision.name)]
-        known = {n: node.rows.columns[n] for n in names} or {"": np.zeros(node.rows.n)}
-        reached &= rules.option(world.study, decision.name, known) == node.rows.columns[decision.name]
-    return reached
-
-
-def _unconditional(world: World, rules: Rules, node: DecisionNode) -> np.ndarray:
-    """A rule's option before anything is observed."""
-    branches = dict(rules.decisions).get(node.name, ())
-    code = int(world.study.code(node.name, branches[0][1])) if branches else 0
-    return np.full(node.rows.n, code)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,12 @@ from ..study.rules import Rules
 from ..study.study import Study
 from ..study.timeline import Response, labels_of
 from ..text import WIDTH
-from .induction import MOST_LEAVES, clairvoyant, following, leaves, rule_options, solve
+from .induction import MOST_LEAVES, clairvoyant, following, leaves, solve
 from .pretend import Setting, by_chance, setting_of, trial
 from .rollout import following_rules
 from .values import root_of, win_rates
 from .world import Rows, World, looked_at
+from .written import starting
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -235,7 +236,7 @@ def _exact_values(world: World, rows: Rows, regimes: Sequence[Rules]) -> np.ndar
         for answer in solve(world, 0, distinct, [following(world, r) for r in regimes]):
             at = np.arange(answer.begin, answer.begin + len(answer.qbar))
             for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=True)):
-                total[:, e] += q[:, np.arange(len(at)), rule_options(world, rules, root_of(world, distinct.take(at)))] @ share[at]
+                total[:, e] += starting(world, rules, root_of(world, distinct.take(at)), q) @ share[at]
     except DecisionError:  # a prior so wide that no grid resolves it
         return None
     return total
@@ -258,7 +259,7 @@ def _regimes(setting: Setting, seed: int, notes: list[str]) -> tuple["DataFrame"
     values = _exact_values(world, setting.rows, regimes)
     few = world.take(np.linspace(0, world.size - 1, min(world.size, DRAWS)).astype(int))
     many = setting.rows.take(np.tile(np.arange(setting.rows.n), -(-SIMULATED // setting.rows.n)))
-    runs = [trial(few, many, following_rules(few, rules), seed)[1:] for rules in regimes]
+    runs = [trial(few, many, following_rules(few, rules, seed), seed)[1:] for rules in regimes]
     single = [float(utility.var(axis=1, ddof=1).mean()) for utility, _ in runs]
     if values is None:
         values = np.stack([expected.mean(axis=1) for _, expected in runs], axis=-1)

@@ -17,31 +17,37 @@ ROWS_PER_DRAW = 4000
 DRAWS = 500
 
 
-VALUING, FITTING = 2, 5
-"""What uniform numbers are for: a rule is never valued on the luck it was fitted on."""
+VALUING, FITTING, DRAWING = 2, 5, 7
+"""What uniform numbers are for: a rule is never valued on the luck it was fitted on, and no lottery is drawn by the luck of a response."""
 
 
 def luck(seed: int, name: str, shape: tuple[int, ...], purpose: int) -> np.ndarray:
-    """Uniform numbers of a response, the same for every regime."""
+    """Uniform numbers of a response, or of a decision's lottery, the same for every regime."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), purpose]).random(shape)
 
 
-def following_rules(world: World, rules: Rules) -> Policy:
-    """A written or embedded regime as a policy."""
+def following_rules(world: World, rules: Rules, seed: int) -> Policy:
+    """A written or embedded regime as a policy; lotteries are drawn by each simulated patient's own luck, the same for every regime."""
 
     def policy(stage: int, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray:
         del cluster
-        return rules.option(world.study, world.study.decisions[stage].name, columns)
+        name = world.study.decisions[stage].name
+        if not rules.stochastic:
+            return rules.option(world.study, name, columns)
+        chances = rules.chances(world.study, name, columns)
+        below = np.cumsum(chances, axis=1)
+        point = luck(seed, name, (len(chances),), DRAWING) * below[:, -1]
+        return np.where(below[:, -1] > 0, (point[:, None] >= below).sum(axis=1), -1)
 
     return policy
 
 
 def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
-    """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones; shape (draw, simulated)."""
+    """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones, all alike for a single draw; shape (draw, simulated)."""
     rng = np.random.default_rng([seed, 3])
     patients = rows.n // rows.sets
     size = max(ROWS_PER_DRAW, min(patients, 4 * ROWS_PER_DRAW))
-    weights = rng.dirichlet(np.ones(patients), size=world.size) if patients > 1 else np.ones((world.size, 1))
+    weights = rng.dirichlet(np.ones(patients), size=world.size) if patients > 1 and world.size > 1 else np.full((world.size, patients), 1 / patients)
     cumulative = np.cumsum(weights, axis=1)
     points = (np.arange(size) + 0.5) / size  # systematic: every draw sees its weights, with little noise of its own
     begin = patients * (np.arange(world.size) % rows.sets)  # draws take turns at the completed sets

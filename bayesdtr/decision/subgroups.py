@@ -10,13 +10,14 @@ from ..errors import DecisionError, did_you_mean, listing
 from ..study.rules import Rules
 from ..study.timeline import Baseline, finite_values, shown
 from ..text import fold
-from .induction import MOST_LEAVES, committed, following, leaves, rule_options, solve
+from .induction import MOST_LEAVES, committed, following, leaves, solve
 from .learner import REGRESSION
 from .optimize import fitted_policy
 from .regime import Regime
 from .rollout import DRAWS, following_rules, rollout
 from .values import Summary, affordable, baseline_rows, chains_of, population_weights, root_of, summarize, thin_to
 from .world import Rows, World
+from .written import starting
 
 MOST_GROUPS = 20
 
@@ -171,7 +172,7 @@ def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) 
                                     "optimize(method='regression').")
             few = thin_to(world, posterior, DRAWS)
             value = rollout(few, some, fitted_policy(few, dict(regime.fits)), posterior.seed)
-            other = None if reference is None else rollout(few, some, following_rules(few, reference), posterior.seed)
+            other = None if reference is None else rollout(few, some, following_rules(few, reference, posterior.seed), posterior.seed)
         else:
             value, other = _on_tree(regime, world, some, reference)
         found.append((chains_of(posterior, value), None if other is None else chains_of(posterior, other)))
@@ -188,7 +189,8 @@ def _on_tree(regime: Regime, world: World, rows: Rows, reference: Rules | None) 
     for answer in solve(world, 0, distinct, choosers):
         m = len(answer.qbar)
         part = distinct.take(np.arange(answer.begin, answer.begin + m))
-        chosen = [answer.qbar.argmax(axis=1)] + ([rule_options(world, reference, root_of(world, part))] if reference is not None else [])
-        for k, (q, option) in enumerate(zip(answer.values, chosen, strict=True)):
-            totals[k] += (weights[:, answer.begin : answer.begin + m] * q[:, np.arange(m), option]).sum(axis=1)
+        found = [answer.values[0][:, np.arange(m), answer.qbar.argmax(axis=1)]]
+        found += [starting(world, reference, root_of(world, part), answer.values[1])] if reference is not None else []
+        for k, value in enumerate(found):
+            totals[k] += (weights[:, answer.begin : answer.begin + m] * value).sum(axis=1)
     return totals[0], totals[1] if reference is not None else None

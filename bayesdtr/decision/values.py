@@ -11,9 +11,10 @@ from ..inference import Posterior
 from ..study.rules import Rules
 from ..study.safety import Safety
 from ..study.study import Study
-from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, committed, feasible_at, following, leaves, rule_options, solve
+from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, committed, feasible_at, following, leaves, solve
 from .rollout import DRAWS, Policy, following_rules, rollout
 from .world import Rows, World
+from .written import starting
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,12 @@ def earnings(study: Study, trajectories: Trajectories) -> dict[str, np.ndarray]:
 def population_weights(world: World, inverse: np.ndarray, count: int, seed: int, sets: int = 1) -> np.ndarray:
     """Bayesian-bootstrap weights of distinct histories, shape (draw, row): the covariates' law is uncertain too.
 
-    With several completed sets of the patients, draws take turns at them.
+    With several completed sets of the patients, draws take turns at them. Where all parameters are known there is a single
+    draw, and the weights are their means.
     """
     counts = np.stack([np.bincount(part, minlength=count) for part in inverse.reshape(sets, -1)])
+    if world.size == 1:
+        return counts.sum(axis=0, keepdims=True) / counts.sum()
     if count == 1:
         return np.ones((world.size, 1))
     gamma = np.random.default_rng([seed, 3]).standard_gamma(counts[np.arange(world.size) % sets], size=(world.size, count))
@@ -164,7 +168,8 @@ def values_of(
     """Value of each regime under each draw, averaged over the observed patients.
 
     By the tree of histories where it is small enough, otherwise by forward simulation on common
-    random numbers.
+    random numbers. A lottery is worth ``sum_a p(a) Q(history, a)``, exactly on the tree; in simulations an option
+    is drawn for each simulated patient by random numbers that all regimes share and no response uses.
 
     Parameters
     ----------
@@ -186,7 +191,7 @@ def values_of(
     rows = baseline_rows(posterior)
     if policy is not None or leaves(world, 0) > MOST_LEAVES:
         world = thin_to(world, posterior, DRAWS)
-        drawn = np.stack([rollout(world, rows, following_rules(world, r), seed) for r in regimes], axis=-1)
+        drawn = np.stack([rollout(world, rows, following_rules(world, r, seed), seed) for r in regimes], axis=-1)
         best = None if policy is None else chains_of(posterior, rollout(world, rows, policy(world), seed))
         return RegimeValues(chains_of(posterior, drawn), f"simulation on common random numbers, {world.size} draws", best)
     distinct, inverse = rows.unique()
@@ -199,8 +204,7 @@ def values_of(
         part = distinct.take(np.arange(answer.begin, answer.begin + m))
         w = weights[:, answer.begin : answer.begin + m]
         for e, (rules, q) in enumerate(zip(regimes, answer.values, strict=False)):
-            chosen = rule_options(world, rules, root_of(world, part))
-            total[:, e] += (w * q[:, np.arange(m), chosen]).sum(axis=1)
+            total[:, e] += (w * starting(world, rules, root_of(world, part), q)).sum(axis=1)
         if optimal:
             best += (w * answer.values[-1][:, np.arange(m), answer.qbar.argmax(axis=1)]).sum(axis=1)
     how = GRID_NOTE if any_grid(world) else "enumeration"

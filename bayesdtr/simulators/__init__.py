@@ -8,18 +8,20 @@ so differences between regimes are free of most of the noise.
 from . import (
     adhd,
     chakraborty,
+    chemotherapy,
     codiacs_qol,
     declined_rerandomization,
     dropout,
     hypertension,
     nonlinear_two_stage,
     polle_two_stage,
+    sepsis,
     transition_times,
 )
 from .common import KnownRegime, Policy, Rule, Truth, always, where
 
 __all__ = [
     "KnownRegime", "Policy", "Rule", "Truth",
-    "adhd", "always", "chakraborty", "codiacs_qol", "declined_rerandomization", "dropout", "hypertension", "nonlinear_two_stage", "polle_two_stage",
-    "transition_times", "where",
+    "adhd", "always", "chakraborty", "chemotherapy", "codiacs_qol", "declined_rerandomization", "dropout", "hypertension", "nonlinear_two_stage",
+    "polle_two_stage", "sepsis", "transition_times", "where",
 ]

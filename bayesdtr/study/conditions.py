@@ -172,6 +172,8 @@ class Condition:
 
 
 ALWAYS = Condition()
+otherwise = ALWAYS
+"""In a regime written by a person, the last key of a decision: what is done where none of the conditions before it holds."""
 
 
 def when(**tests: Test | Level) -> Condition:

@@ -116,12 +116,13 @@ def check_rules(study: "Study", rules: "Rules", what: str) -> None:
         follows = np.ones(len(rows), dtype=bool)
         for n in grid.nodes:
             if isinstance(n, Decision):
-                follows &= rules.option(study, n.name, grid.history) == grid.history[n.name]
-        option = rules.option(study, decision.name, grid.history)
+                follows &= rules.chances(study, n.name, grid.history)[rows, grid.history[n.name].astype(int)] > 0
+        drawn = rules.chances(study, decision.name, grid.history) > 0
         feasible = study.feasible(decision.name, grid.history)
-        fits = ((option >= 0) & feasible[rows, option]) | ~feasible.any(axis=1)  # nothing is to be named where the course ends
+        fits = (drawn.any(axis=1) & ~(drawn & ~feasible).any(axis=1)) | ~feasible.any(axis=1)  # nothing is to be named where the course ends
         if (bad := np.flatnonzero(follows & ~fits)).size:
             row = int(bad[0])
-            said = "names no option" if option[row] < 0 else f"names {decision.options[option[row]]!r}, which is not feasible,"
+            wrong = np.flatnonzero(drawn[row] & ~feasible[row])
+            said = f"names {decision.options[wrong[0]]!r}, which is not feasible," if wrong.size else "names no option"
             names = set(tests_of([c for c, _ in (*decision.choices, *branches)])) | {n.name for n in grid.nodes if isinstance(n, Decision)}
             raise StudyError(f"{what}: at decision {decision.name!r} it {said} for {grid.describe(row, names)}.")

@@ -55,9 +55,9 @@ class Study:
         Column of the clusters (sites) over which levels and treatment effects are partially pooled.
     id : str, optional
         Column of patient identifiers; otherwise rows are numbered from 1.
-    reference : mapping of str to str, or to mapping of Condition to str, optional
+    reference : mapping of str to str, or to mapping of Condition to str, or "as assigned", optional
         The standard-of-care regime that contrasts are taken against: an option per decision, or
-        one per condition.
+        one per condition; an option may be a `Lottery`. "as assigned" is the study's own randomization.
     mcid : float, optional
         Smallest difference in utility that matters; by default 0.1 SD of the utility.
     estimand : mapping of str to str, optional
@@ -97,7 +97,7 @@ class Study:
     pool_stages: tuple[str, ...]
 
     def __init__(self, *timeline: Node, utility: Utility | LifeUtility | str, cluster: str | None = None, id: str | None = None,
-                 reference: Mapping[str, Any] | Rules | None = None, mcid: float | None = None,
+                 reference: Mapping[str, Any] | Rules | str | None = None, mcid: float | None = None,
                  estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None,
                  priors: Mapping[str, Given] | None = None, patient_effects: Sequence[str] = (), pool_stages: Sequence[str] = ()):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731

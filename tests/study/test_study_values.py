@@ -19,6 +19,7 @@ from bayesdtr.study import (
     Hierarchical,
     Hurdle,
     LogNormal,
+    Lottery,
     NegativeBinomial,
     Normal,
     NormalInverseGamma,
@@ -77,8 +78,9 @@ EXAMPLES = [
     Decision("a", ["x"]), Decision("a", ["x", "y"], probability={"x": 0.1, "y": 0.9}, tailoring=[]),
     Decision("a", {when(r=0): ["x", "y"], when(r=1): ["z"]}, probability="p"), Decision("a", ["x", "y"], assigned="observed", tailoring=["r"]),
     Response("y", Normal(), priors={"tau": Prior("HalfNormal", scale=1)}), RobustMAP([0.1, 0.3], [0.1, 0.2], between=0.2, vague_sd=1),
-    Commensurate(0.2, 0.1, between=0.3), ONE.reference, ONE, UserModel("m:f", "abc"), Utility("y", costs={"a": {"x": 1.5}}),
-    SafetyGate("y", above=0.3, probability=0.1), Safety((SafetyGate("y", levels=["bad"], below=0.3, probability=0.1),), (("a", "x"),)),
+    Commensurate(0.2, 0.1, between=0.3), ONE.reference, ONE, Lottery({"x": 0.7, "y": 0.3}), Utility("y", costs={"a": {"x": 1.5}}),
+    UserModel("m:f", "abc"), SafetyGate("y", above=0.3, probability=0.1),
+    Safety((SafetyGate("y", levels=["bad"], below=0.3, probability=0.1),), (("a", "x"),)),
 ]
 
 
