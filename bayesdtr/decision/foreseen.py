@@ -86,16 +86,15 @@ class Trees:
 
         parts = []
         for root, share in zip(self.roots, self.shares, strict=True):
-            settle(self.world, root, follow=follow)
-            weights = chances(self.world, root, share)
-            if earlier is not None:
-                own = chances(self.world, root, share, earlier)
-                weights = {n: own[n] + ASIDE * w for n, w in weights.items()}
             node: Node = root
             while node is not None and node.name != name:
                 node = node.child
             if isinstance(node, DecisionNode):
-                parts.append(Foreseen(node.rows, weights[name], node.qbar))
+                settle(self.world, root, follow=follow)
+                weight = chance(self.world, root, share, node)
+                if earlier is not None:
+                    weight = chance(self.world, root, share, node, earlier) + ASIDE * weight
+                parts.append(Foreseen(node.rows, weight, node.qbar))
         return joined(parts)
 
 
@@ -107,17 +106,17 @@ def joined(parts: Sequence[Foreseen]) -> Foreseen:
     return Foreseen(Rows(columns, cluster, len(weight)), weight, expected)
 
 
-def chances(world: World, root: DecisionNode, share: np.ndarray, rules: Rules | None = None) -> dict[str, np.ndarray]:
-    """Probability of every history before each decision of a tree, options taken at random among the feasible or by rules, shape (row,)."""
+def chance(world: World, root: DecisionNode, share: np.ndarray, until: DecisionNode, rules: Rules | None = None) -> np.ndarray:
+    """Probability of every history before a decision of a tree, earlier options taken at random among the feasible or by rules, shape (row,)."""
     own = own_histories(world, root)
-    found, node, weight = {}, root, share
-    while node is not None:
+    node: Node = root
+    weight = share
+    while node is not None and node is not until:
         if isinstance(node, DecisionNode):
-            found[node.name] = weight
-            if rules is None:
-                weight = (weight / np.maximum(node.feasible.sum(axis=1), 1))[node.row]
-            else:
-                weight = weight[node.row] * (rule_options(world, rules, node)[node.row] == node.option)
+            follows = 1 / np.maximum(node.feasible.sum(axis=1), 1)[node.row]
+            if rules is not None:
+                follows = rule_options(world, rules, node)[node.row] == node.option
+            weight = weight[node.row] * follows
         elif node.points is not None:
             mine = own[id(node)]
             if world.shares(node.name) and mine is not None:
@@ -126,7 +125,7 @@ def chances(world: World, root: DecisionNode, share: np.ndarray, rules: Rules | 
                 p = world.probabilities(node.name, node.rows, node.points, average=True)
             weight = (weight[:, None] * p).ravel()
         node = node.child
-    return found
+    return weight
 
 
 @dataclass(frozen=True, eq=False)
