@@ -22,5 +22,6 @@ from .values import Summary
 __all__ = [
     "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PolicyTree", "PriorPredictive",
     "Regime", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift",
-    "optimize", "policy_tree", "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "optimize", "policy_tree", "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility",
+    "within_budget",
 ]
