@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         PriorPredictive,
         Regime,
         Subgroups,
+        ThresholdSearch,
         best_set,
         by_group,
         compare,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         optimize,
         policy_tree,
         prior_predictive,
+        search_thresholds,
         stakeholders,
         tipping,
         value_of_information,
@@ -82,6 +84,7 @@ _LATER = {
     "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
     "with_utility": "decision", "within_budget": "decision", "Budgeted": "decision", "Subgroups": "decision", "by_group": "decision",
     "exchange_bands": "decision", "stakeholders": "decision", "policy_tree": "decision", "PolicyTree": "decision",
+    "search_thresholds": "decision", "ThresholdSearch": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -95,10 +98,10 @@ __all__ = [
     "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "PolicyTree", "Posterior",
     "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules",
     "SafetyGate", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt",
-    "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check",
-    "compare", "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
-    "policy_tree", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility",
-    "within_budget",
+    "ThresholdSearch", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between",
+    "by_group", "check", "compare", "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of",
+    "optimize", "plot", "policy_tree", "prior_predictive", "priors", "report", "search_thresholds", "stakeholders", "tipping",
+    "value_of_information", "when", "with_utility", "within_budget",
 ]
 
 

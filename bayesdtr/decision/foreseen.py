@@ -212,7 +212,7 @@ def _earned(world: World, stage: int, columns: dict[str, np.ndarray], cluster: n
 History = Trees | Simulations
 
 
-def foreseen(posterior: Posterior, world: World, rows: Rows) -> History:
+def foreseen(posterior: Posterior, world: World, rows: Rows, *, simulate: bool = False) -> History:
     """Trees of histories where they are small enough, simulated ones elsewhere.
 
     Parameters
@@ -222,9 +222,11 @@ def foreseen(posterior: Posterior, world: World, rows: Rows) -> History:
         All draws, with all that rules may look at being watched.
     rows : Rows
         Baseline columns of the observed patients.
+    simulate : bool
+        Whether histories are to be simulated in any case.
     """
     size = leaves(world, 0)
-    if size <= MOST_LEAVES and size * rows.unique()[0].n <= MOST_ROWS:
+    if not simulate and size <= MOST_LEAVES and size * rows.unique()[0].n <= MOST_ROWS:
         return Trees.of(affordable(world, posterior, rows.unique()[0].n, 0), rows)
     return Simulations(thin_to(world, posterior, DRAWS), rows, SIMULATED, posterior.seed)
 

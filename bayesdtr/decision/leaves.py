@@ -10,7 +10,7 @@ from ..study.conditions import ALWAYS, Condition, Test
 from ..study.rules import Branch, Rules
 from ..study.study import Study
 from ..study.timeline import Decision, Options
-from ..text import fold
+from ..text import fold, number
 from .foreseen import Foreseen
 from .questions import Variable, joint, variable
 from .treesearch import Leaf, Path, Tree, leaves_of, search
@@ -197,8 +197,8 @@ def told(policy: "PolicyTree") -> str:
     """Everything about fitted rules as text."""
     value, price = policy.value(), policy.price()
     lines = [f"Rules to read: {policy.asked}", *policy.lines(), ""]
-    lines.append(f"Value {value}, Monte Carlo error {value.mcse:.2g}")
-    lines.append(f"Price of interpretability, V(best) - V(rules): {price}, Monte Carlo error {price.mcse:.2g}")
+    lines.append(f"Value {value}, Monte Carlo error {number(value.mcse, '.2g')}")
+    lines.append(f"Price of interpretability, V(best) - V(rules): {price}, Monte Carlo error {number(price.mcse, '.2g')}")
     if policy.agreement:
         alike = ", ".join(f"{d} {same} of {n} patients ({same / n:.0%})" for d, same, n in policy.agreement)
         lines.append(f"Same option as the best rule: {alike}")

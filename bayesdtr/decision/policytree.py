@@ -217,7 +217,7 @@ def policy_tree(
         raise DecisionError(f"policy_tree: refits is a whole number of at least 0, got {refits!r}.")
     posterior = regime.posterior
     observed = {d.name: _observed(posterior, d) for d in posterior.study.decisions}
-    strata, rules, history = _committed(posterior, asked, observed)
+    strata, rules, history = _committed(regime, asked, observed)
     rules = written(posterior.study, rules.by_decision, "policy_tree")
     draws, best = _values(regime, rules)
     stability = _stability(posterior.study, history, asked, observed, strata, rules, int(refits))
@@ -313,11 +313,16 @@ def _world(posterior: Posterior, asked: Class, later: Rules) -> World:
     return world
 
 
-def _committed(posterior: Posterior, asked: Class, observed: Mapping[str, Rows]) -> tuple[tuple[Stratum, ...], Rules, History]:
+def _by_regression(regime: Regime) -> bool:
+    """Whether the best rule's own values come from simulation."""
+    return regime.methods[regime.posterior.study.decisions[0].name].startswith(REGRESSION)
+
+
+def _committed(regime: Regime, asked: Class, observed: Mapping[str, Rows]) -> tuple[tuple[Stratum, ...], Rules, History]:
     """Rules from the last decision backwards, each committed to before the one before it is fitted."""
-    study, rows = posterior.study, baseline_rows(posterior)
+    posterior, study, rows = regime.posterior, regime.posterior.study, baseline_rows(regime.posterior)
     def history_for(rules: Rules) -> History:
-        return foreseen(posterior, _world(posterior, asked, rules), rows)
+        return foreseen(posterior, _world(posterior, asked, rules), rows, simulate=_by_regression(regime))
 
     history = history_for(Rules(()))
     # Thresholds that later rules name are grown into the tree of histories, so that what jumps there is integrated exactly.
@@ -368,8 +373,7 @@ def _stage(study: Study, stage: int, seen: Foreseen, observed: Mapping[str, Rows
 def _values(regime: Regime, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
     """Values of the rules and of the best one on the same draws, patients and random numbers."""
     posterior = regime.posterior
-    by_fit = regime.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
-    policy = (lambda world: fitted_policy(world, dict(regime.fits))) if by_fit else None
+    policy = (lambda world: fitted_policy(world, dict(regime.fits))) if _by_regression(regime) else None
     found = values_of(posterior, [rules], posterior.seed, optimal=True, policy=policy)
     if found.optimal is None:
         raise DecisionError("policy_tree: with what these rules look at, the tree of histories is too large and they are simulated, while the best "
