@@ -36,7 +36,7 @@ class Variable:
     yes: tuple[Test, ...]
     no: tuple[Test, ...]
     only: tuple[float, float] | None = None
-    """The two values of a number that takes no others, which reads better than a threshold."""
+    """The two whole values of a number that takes no others, which read better than a threshold."""
 
     def test(self, question: int, answer: bool) -> Test:
         """What an answer says."""
@@ -73,7 +73,8 @@ def variable(study: Study, name: str, column: np.ndarray, weight: np.ndarray, cu
     if finite is None:
         bounds = _cuts(column, weight, kinds, cuts)
         made = _ordered(name, bounds, [Interval(high=float(c)) for c in bounds], [Interval(low=float(c)) for c in bounds])
-        return dataclasses.replace(made, only=(float(kinds[0]), float(kinds[1]))) if len(kinds) == 2 else made
+        whole = len(kinds) == 2 and all(float(k).is_integer() for k in kinds)
+        return dataclasses.replace(made, only=(float(kinds[0]), float(kinds[1]))) if whole else made
     codes = np.array([study.code(name, v) for v in finite], dtype=float)
     if len(finite) > 2 and labels_of(node) is None:
         bounds = kinds[1:]

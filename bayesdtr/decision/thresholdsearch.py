@@ -176,6 +176,13 @@ def search_thresholds(
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"search_thresholds takes a Posterior, got {type(posterior).__name__}; fit a study first.")
     axes = _grid(family, grid)
+    regimes, members = _members(family, axes)
+    found = compare(posterior, regimes=regimes, against=against, alpha=alpha, ci_prob=ci_prob, scale=scale)
+    return ThresholdSearch(tuple(axes), np.array(members), found)
+
+
+def _members(family: Callable[..., Any], axes: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], list[tuple[float, ...]]]:
+    """Regimes by name, and the thresholds of each."""
     regimes, members = {}, []
     if (count := int(np.prod([len(v) for v in axes.values()], dtype=float))) > MOST_MEMBERS:
         raise DecisionError(f"search_thresholds: {count} combinations of thresholds; at most {MOST_MEMBERS}: give a coarser grid, then a finer one "
@@ -187,8 +194,7 @@ def search_thresholds(
             members.append(values)
     if not members:
         raise DecisionError("search_thresholds: the family returned None for every combination of thresholds; give values that belong to a regime.")
-    found = compare(posterior, regimes=regimes, against=against, alpha=alpha, ci_prob=ci_prob, scale=scale)
-    return ThresholdSearch(tuple(axes), np.array(members), found)
+    return regimes, members
 
 
 def _words(at: Mapping[str, float]) -> str:
