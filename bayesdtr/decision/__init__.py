@@ -9,17 +9,20 @@ from .files import load
 from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
 from .optimize import optimize
+from .policytree import PolicyTree, policy_tree
 from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
 from .stakeholders import stakeholders
 from .subgroups import Subgroups, by_group
+from .thresholdsearch import ThresholdSearch, search_thresholds
 from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
-    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
-    "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PolicyTree", "PriorPredictive",
+    "Regime", "Subgroups", "Summary", "ThresholdSearch", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load",
+    "missing_shift", "optimize", "policy_tree", "prior_predictive", "prior_starts_best", "search_thresholds", "stakeholders", "tipping",
+    "value_of_information", "with_utility", "within_budget",
 ]

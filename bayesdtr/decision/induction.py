@@ -157,7 +157,11 @@ def _responses(world: World, stage: int, rows: Rows, index: int) -> Node:
     return ResponseNode(name, rows, points, gain, _responses(world, stage, spread, index + 1))
 
 
-def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarray | float:
+Follow = Callable[[DecisionNode], np.ndarray | None]
+"""From a decision node to the options, codes ``(row,)``, that have been committed to there; None where the best is to be chosen."""
+
+
+def settle(world: World, node: Node, own: np.ndarray | None = None, follow: Follow | None = None) -> np.ndarray | float:
     """Fix the committed rule on a tree; return the posterior-expected utility of its rows, shape (row,).
 
     Parameters
@@ -167,20 +171,23 @@ def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarra
     own : array, shape (draw, row), optional
         Weight of each draw given the rows' own histories, mean 1 over draws; equal where left out.
         Responses that share parameters with others update it on the way down.
+    follow : callable, optional
+        What has been committed to already; the best option elsewhere.
     """
     if node is None:
         return 0.0
     if isinstance(node, DecisionNode):
         below = None if own is None else own[:, node.row]
-        node.qbar = node.table(np.broadcast_to(settle(world, node.child, below), node.row.shape))
+        node.qbar = node.table(np.broadcast_to(settle(world, node.child, below, follow), node.row.shape))
         if world.safety is not None and world.safety.at(world.study, node.name):
             node.qbar = np.where(guarded(world, node.name, node.rows, node.feasible).allowed, node.qbar, -np.inf)
-        node.choice = node.qbar.argmax(axis=1)
-        return node.spread(node.qbar[node.going].max(axis=1))
+        said = None if follow is None else follow(node)
+        node.choice = node.qbar.argmax(axis=1) if said is None else said
+        return node.spread(node.qbar[node.going, node.choice[node.going]])
     if world.shares(node.name):
-        return _settle_shared(world, node, np.ones((world.size, node.rows.n)) if own is None else own)
+        return _settle_shared(world, node, np.ones((world.size, node.rows.n)) if own is None else own, follow)
     below = own if own is None or node.points is None else np.repeat(own, node.points.at.shape[1], axis=1)
-    after = settle(world, node.child, below)
+    after = settle(world, node.child, below, follow)
     expected = world.expected(node.name, node.rows, with_mean=node.points is None, average=True)
     if node.points is None or node.gain is None:
         return after + expected
@@ -188,14 +195,14 @@ def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarra
     return expected + (p * (node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))).sum(axis=-1)
 
 
-def _settle_shared(world: World, node: ResponseNode, own: np.ndarray) -> np.ndarray:
+def _settle_shared(world: World, node: ResponseNode, own: np.ndarray, follow: Follow | None) -> np.ndarray:
     """:func:`settle` at a response whose parameters other responses share: averages are over the draws as the own history weighs them."""
     expected = (own * world.expected(node.name, node.rows, with_mean=node.points is None)).mean(axis=0)
     if node.points is None or node.gain is None:
-        return settle(world, node.child, own) + expected
+        return settle(world, node.child, own, follow) + expected
     joint = own[:, :, None] * world.probabilities(node.name, node.rows, node.points)
     p = joint.mean(axis=0)
-    after = settle(world, node.child, leveled(joint.reshape(len(joint), -1)))
+    after = settle(world, node.child, leveled(joint.reshape(len(joint), -1)), follow)
     return expected + (p * (node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))).sum(axis=-1)
 
 
