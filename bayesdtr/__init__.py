@@ -12,6 +12,7 @@ from .study import (
     Commensurate,
     Condition,
     Decision,
+    Exponential,
     Hierarchical,
     Hurdle,
     LogNormal,
@@ -19,7 +20,9 @@ from .study import (
     Normal,
     NormalInverseGamma,
     Ordinal,
+    PiecewiseLinear,
     Poisson,
+    Power,
     Prior,
     QualityAdjusted,
     Response,
@@ -89,13 +92,14 @@ _LATER = {
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition", "DataError",
-    "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
-    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
-    "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
-    "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories",
-    "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check", "compare",
-    "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
-    "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
+    "Decision", "DecisionError", "Exponential", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError",
+    "InformationValue", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal",
+    "PiecewiseLinear", "Poisson", "Posterior", "Power", "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime",
+    "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study",
+    "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least",
+    "below", "best_set", "between", "by_group", "check", "compare", "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load",
+    "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information",
+    "when", "with_utility", "within_budget",
 ]
 
 
