@@ -8,6 +8,7 @@ from .exchange import exchange_bands
 from .files import load
 from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
+from .netbenefit import Acceptability, acceptability
 from .optimize import optimize
 from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
@@ -19,7 +20,8 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
-    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
-    "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison",
+    "PriorPredictive", "Regime", "Subgroups", "Summary", "Ties", "acceptability", "best_set", "by_group", "compare", "compare_models",
+    "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping",
+    "value_of_information", "with_utility", "within_budget",
 ]

@@ -171,13 +171,13 @@ def followed(posterior: Posterior, rules: Rules) -> np.ndarray:
     return agrees
 
 
-def _asked(posterior: Posterior, regimes: Mapping[str, Any] | None) -> list[tuple[str, Rules]]:
+def asked_for(posterior: Posterior, regimes: Mapping[str, Any] | None, verb: str = "compare") -> list[tuple[str, Rules]]:
     """Names and rules of the regimes to compare; embedded ones have no names."""
     study = posterior.study
     if regimes is None:
         return [("", r) for r in study.embedded()]
     if not isinstance(regimes, Mapping) or not regimes or not all(isinstance(n, str) and n for n in regimes):
-        raise DecisionError(f"compare: regimes is a mapping of names to regimes, such as {{'usual care': {{'first': 'a'}}}}, got {regimes!r}.")
+        raise DecisionError(f"{verb}: regimes is a mapping of names to regimes, such as {{'usual care': {{'first': 'a'}}}}, got {regimes!r}.")
     return [(n, written(study, r.by_decision if isinstance(r, Rules) else r, f"regime {n!r}")) for n, r in regimes.items()]
 
 
@@ -232,7 +232,7 @@ def compare(
             raise DecisionError(f"compare: {name} must lie between 0 and 1, got {given!r}.")
     scale = _scale(posterior, scale)
     study = posterior.study
-    asked = _asked(posterior, regimes)
+    asked = asked_for(posterior, regimes)
     ruled = [rules for _, rules in asked] + ([study.reference] if study.reference else [])
     found = _valued(posterior, ruled, against)
     draws = found.draws[..., : len(asked)]

@@ -137,7 +137,8 @@ class Exponential(Attitude):
         for name, weight in study.utility.weights:
             node = study[name]
             assert isinstance(node, Response)
-            if isinstance(node.family, StudentT) or (isinstance(node.family, LogNormal) and weight < 0):
+            family = getattr(node.family, "base", node.family)  # of a response with its own probability of a zero
+            if isinstance(family, StudentT) or (isinstance(family, LogNormal) and weight < 0):
                 raise StudyError(f"{self}: {name!r} has tails so heavy that its expected worth would be minus infinity; use PiecewiseLinear, or a "
                                  "response with lighter tails.")
 
