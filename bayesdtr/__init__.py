@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         ModelComparison,
         PriorPredictive,
         Regime,
+        RiskProfile,
         Subgroups,
         acceptability,
         best_set,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         missing_shift,
         optimize,
         prior_predictive,
+        risk_profile,
         stakeholders,
         tipping,
         value_of_information,
@@ -82,7 +84,7 @@ __version__ = "0.1.0"
 
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
-    "Acceptability": "decision", "acceptability": "decision",
+    "Acceptability": "decision", "acceptability": "decision", "RiskProfile": "decision", "risk_profile": "decision",
     "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
     "with_utility": "decision", "within_budget": "decision", "Budgeted": "decision", "Subgroups": "decision", "by_group": "decision",
     "exchange_bands": "decision", "stakeholders": "decision",
@@ -98,11 +100,11 @@ __all__ = [
     "Condition", "DataError", "Decision", "DecisionError", "Exponential", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle",
     "InferenceError", "InformationValue", "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma",
     "Ordinal", "PiecewiseLinear", "Poisson", "Posterior", "Power", "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted",
-    "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT",
-    "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
-    "acceptability", "at_least", "below", "best_set", "between", "by_group", "check", "compare", "compare_models", "exchange_bands", "fit",
-    "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders",
-    "tipping", "value_of_information", "when", "with_utility", "within_budget",
+    "Regime", "Response", "RestrictedMean", "RiskProfile", "RobustMAP", "Rules", "SafetyGate", "Saturated", "Scale", "Shift", "StackedPosterior",
+    "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning",
+    "ZeroInflated", "acceptability", "at_least", "below", "best_set", "between", "by_group", "check", "compare", "compare_models",
+    "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors",
+    "report", "risk_profile", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
 ]
 
 

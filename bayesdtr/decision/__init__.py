@@ -12,6 +12,7 @@ from .netbenefit import Acceptability, acceptability
 from .optimize import optimize
 from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
+from .risk import RiskProfile, risk_profile
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
 from .stakeholders import stakeholders
@@ -21,7 +22,7 @@ from .values import Summary
 
 __all__ = [
     "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison",
-    "PriorPredictive", "Regime", "Subgroups", "Summary", "Ties", "acceptability", "best_set", "by_group", "compare", "compare_models",
-    "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping",
-    "value_of_information", "with_utility", "within_budget",
+    "PriorPredictive", "Regime", "RiskProfile", "Subgroups", "Summary", "Ties", "acceptability", "best_set", "by_group", "compare",
+    "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "risk_profile",
+    "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
 ]

@@ -181,14 +181,19 @@ def asked_for(posterior: Posterior, regimes: Mapping[str, Any] | None, verb: str
     return [(n, written(study, r.by_decision if isinstance(r, Rules) else r, f"regime {n!r}")) for n, r in regimes.items()]
 
 
+def check_against(posterior: Posterior, against: Any, verb: str) -> None:
+    """Raise unless an optimal regime belongs to a posterior."""
+    if not isinstance(against, Regime):
+        raise DecisionError(f"{verb}: against is a Regime, what optimize returns, got {type(against).__name__}.")
+    if against.posterior.tree is not posterior.tree or against.posterior.study != posterior.study:
+        raise DecisionError(f"{verb}: against is a regime of another posterior or of another utility; give {verb} the posterior it was made of.")
+
+
 def _valued(posterior: Posterior, rules: list[Rules], against: Regime | None) -> RegimeValues:
     """Values of written regimes, and of the optimal one on the same draws where there is one."""
     if against is None:
         return values_of(posterior, rules, posterior.seed)
-    if not isinstance(against, Regime):
-        raise DecisionError(f"compare: against is a Regime, what optimize returns, got {type(against).__name__}.")
-    if against.posterior.tree is not posterior.tree or against.posterior.study != posterior.study:
-        raise DecisionError("compare: against is a regime of another posterior or of another utility; give compare the posterior it was made of.")
+    check_against(posterior, against, "compare")
     fitted = against.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
     policy = (lambda world: fitted_policy(world, dict(against.fits))) if fitted else None
     found = values_of(posterior, rules, posterior.seed, optimal=True, policy=policy, safety=against.safety)

@@ -17,13 +17,19 @@ ROWS_PER_DRAW = 4000
 DRAWS = 500
 
 
-VALUING, FITTING = 2, 5
+VALUING, FITTING, PROFILING = 2, 5, 11
 """What uniform numbers are for: a rule is never valued on the luck it was fitted on."""
 
 
 def luck(seed: int, name: str, shape: tuple[int, ...], purpose: int) -> np.ndarray:
     """Uniform numbers of a response, the same for every regime."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), purpose]).random(shape)
+
+
+def even_luck(seed: int, name: str, shape: tuple[int, ...], purpose: int) -> np.ndarray:
+    """As :func:`luck`, ``(draw, simulated)``, but spread evenly over (0, 1) within every draw, so that tails are met in proportion."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), purpose])
+    return (rng.permuted(np.broadcast_to(np.arange(shape[1]), shape), axis=1) + rng.random(shape)) / shape[1]
 
 
 def following_rules(world: World, rules: Rules) -> Policy:
@@ -71,6 +77,15 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
     -------
     array, shape (draw,)
     """
+    return courses(world, rows, policy, lambda name, shape: luck(seed, name, shape, VALUING), seed).mean(axis=1)
+
+
+def courses(world: World, rows: Rows, policy: Policy, lucky: Callable[[str, tuple[int, ...]], np.ndarray], seed: int) -> np.ndarray:
+    """Utility of simulated patients under a policy, as :func:`rollout` averages it; shape (draw, simulated).
+
+    Under a utility with an attitude to risk, every response that counts is simulated and its own value earned.
+    `lucky` gives uniform numbers by response and shape.
+    """
     chosen = patients_of(world, rows, seed)
     columns = {n: v[chosen] for n, v in rows.columns.items()}
     cluster = None if rows.cluster is None else rows.cluster[chosen]
@@ -89,7 +104,7 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
             total += np.where(going, world.earning(name, columns, cluster), 0.0)
             columns[name] = np.zeros(chosen.shape)
             if world.matters(name):
-                columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape, VALUING))
+                columns[name] = world.simulate(name, columns, cluster, "sample", lucky(name, chosen.shape))
             if world.study.pays(name):
                 total += np.where(going, world.study.earned(name, columns), 0.0)
-    return total.mean(axis=1)
+    return total
