@@ -189,17 +189,17 @@ def check_against(posterior: Posterior, against: Any, verb: str) -> None:
         raise DecisionError(f"{verb}: against is a regime of another posterior or of another utility; give {verb} the posterior it was made of.")
 
 
-def _valued(posterior: Posterior, rules: list[Rules], against: Regime | None) -> RegimeValues:
+def valued(posterior: Posterior, rules: list[Rules], against: Regime | None, verb: str = "compare") -> RegimeValues:
     """Values of written regimes, and of the optimal one on the same draws where there is one."""
     if against is None:
         return values_of(posterior, rules, posterior.seed)
-    check_against(posterior, against, "compare")
+    check_against(posterior, against, verb)
     fitted = against.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
     policy = (lambda world: fitted_policy(world, dict(against.fits))) if fitted else None
     found = values_of(posterior, rules, posterior.seed, optimal=True, policy=policy, safety=against.safety)
     if found.optimal is None:
         raise DecisionError(
-            "compare: with what these regimes look at, the tree of histories is too large and they are simulated, while the optimal regime's values "
+            f"{verb}: with what these regimes look at, the tree of histories is too large and they are simulated, while the optimal regime's values "
             "come from a tree; give against=optimize(posterior, method='regression')."
         )
     return found
@@ -239,7 +239,7 @@ def compare(
     study = posterior.study
     asked = asked_for(posterior, regimes)
     ruled = [rules for _, rules in asked] + ([study.reference] if study.reference else [])
-    found = _valued(posterior, ruled, against)
+    found = valued(posterior, ruled, against)
     draws = found.draws[..., : len(asked)]
     reference = found.draws[..., -1] if study.reference else None
     flat = draws.reshape(-1, len(asked))

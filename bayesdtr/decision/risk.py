@@ -18,7 +18,7 @@ from ..study.attitude import Neutral
 from ..study.rules import Rules
 from ..text import fold, number
 from .assess import NEAR_SE
-from .compare import asked_for, check_against
+from .compare import asked_for, check_against, valued
 from .induction import BUDGET, MOST_LEAVES, DecisionNode, grow, leaves, rule_options, settle
 from .learner import REGRESSION, Learned
 from .optimize import fitted_policy
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 OPTIMAL = "optimal rule"
 CRITERIA = ("value", "outcome", "parameter", "predictive")
+SAME = 1e-9
+"""Relative to the largest: what differs less in every draw is the same."""
 MOST_HISTORIES = 50_000
 """Distinct simulated histories at a decision that the optimal rule is worked out for on the tree."""
 
@@ -103,10 +105,10 @@ class RiskProfile:
     rows : tuple of RegimeRisk
     level : float
         The share called worst.
-    preferred : mapping of {"value", "outcome", "parameter", "predictive"} to int
-        Index of the regime each criterion puts first.
+    preferred : mapping of {"value", "outcome", "parameter", "predictive"} to tuple of int
+        The regime that each criterion puts first, by its index, and those that are the same to it in every draw.
     near_tie : mapping of the same to bool
-        Whether its lead over the next is within three Monte Carlo standard errors.
+        Whether the lead over the next is within three Monte Carlo standard errors.
     utility : str
         What is earned, without an attitude to risk.
     method : str
@@ -116,7 +118,7 @@ class RiskProfile:
 
     rows: tuple[RegimeRisk, ...]
     level: float
-    preferred: Mapping[str, int]
+    preferred: Mapping[str, tuple[int, ...]]
     near_tie: Mapping[str, bool]
     utility: str
     method: str
@@ -133,7 +135,7 @@ class RiskProfile:
             for name, s in (("value", r.value), ("outcome", r.outcome)):
                 line |= {name: s.mean, f"{name}_lower_{prob:g}": s.lower, f"{name}_upper_{prob:g}": s.upper, f"{name}_mcse": s.mcse}
             line |= {"parameter": r.parameter, "parameter_mcse": r.parameter_error, "predictive": r.predictive,
-                     "predictive_mcse": r.predictive_error, "preferred_by": ", ".join(c for c in CRITERIA if self.preferred[c] == i)}
+                     "predictive_mcse": r.predictive_error, "preferred_by": ", ".join(c for c in CRITERIA if i in self.preferred[c])}
             lines.append(line)
         return pd.DataFrame(lines)
 
@@ -143,16 +145,16 @@ class RiskProfile:
         share, prob = f"worst {100 * self.level:g}%", self.rows[0].value.ci_prob
         width = min(max(len("regime"), *(len(r.label) for r in self.rows)), 34)
         lines = [f"Risk profile of {self.utility}: means of the {share} (CVaR), larger is better",
-                 f"{'regime':<{width}} {'value':>8} {'outcome risk':>13} {f'{prob:.0%} interval':>20} {'parameter':>10} {'predictive':>11}"]
+                 f"{'regime':<{width}} {'value':>8} {'outcome':>8} {f'{prob:.0%} interval':>20} {'parameter':>10} {'predictive':>10}"]
         for r in self.rows:
             first, *rest = textwrap.wrap(r.label, width, subsequent_indent="  ")
             o = r.outcome
-            lines.append(f"{first:<{width}} {r.value.mean:>8.4g} {o.mean:>13.4g} {f'{o.lower:.4g} to {o.upper:.4g}':>20} {r.parameter:>10.4g} "
-                         f"{r.predictive:>11.4g}")
+            lines.append(f"{first:<{width}} {r.value.mean:>8.4g} {o.mean:>8.4g} {f'{o.lower:.4g} to {o.upper:.4g}':>20} {r.parameter:>10.4g} "
+                         f"{r.predictive:>10.4g}")
             lines += rest
         for name, what in zip(CRITERIA, ("expected utility", "outcome risk", "parameter risk", "predictive CVaR"), strict=True):
             tie = " (not told apart from the next by these draws)" if self.near_tie[name] else ""
-            lines.append(f"By {what}: {self.rows[self.preferred[name]].label}{tie}")
+            lines.append(f"By {what}: {', and the same: '.join(self.rows[i].label for i in self.preferred[name])}{tie}")
         errors = [number(max(e), ".2g") for e in zip(*((r.outcome.mcse, r.parameter_error, r.predictive_error) for r in self.rows), strict=True)]
         noise = f"; simulated patients leave {self.simulation_error:.2g} in one draw's outcome risk" if self.simulation_error else ""
         lines += [
@@ -219,10 +221,12 @@ def risk_profile(
         check_against(posterior, against, "risk_profile")
     labels = [name or rules.label or "no choice" for name, rules in asked] + ([OPTIMAL] if against is not None else [])
     plain = posterior.study.linear
-    outcomes, method = _outcomes(posterior, [rules for _, rules in asked], against)
+    ruled = [rules for _, rules in asked]
+    outcomes, method = _outcomes(posterior, ruled, against)
+    means = _means(posterior, ruled, against)
     rows, influence, noise = [], [], 0.0
-    for label, o in zip(labels, outcomes, strict=True):
-        row, parts, error = _risks(posterior, label, o, float(level), ci_prob)
+    for k, (label, o) in enumerate(zip(labels, outcomes, strict=True)):
+        row, parts, error = _risks(posterior, label, o, None if means is None else means[..., k], float(level), ci_prob)
         rows.append(row)
         influence.append(parts)
         noise = max(noise, error)
@@ -230,15 +234,27 @@ def risk_profile(
     for k, name in enumerate(CRITERIA):
         scores = np.stack([parts[k] for parts in influence], axis=-1)  # (chain, draw, regime)
         first, *others = (-scores.mean(axis=(0, 1))).argsort(kind="stable")
-        preferred[name] = int(first)
+        alike = np.abs(scores - scores[..., [first]]).max(axis=(0, 1)) <= SAME * np.abs(scores).max()
+        preferred[name] = (int(first), *(int(i) for i in others if alike[i]))
+        others = [i for i in others if not alike[i]]
         lead = scores[..., first] - scores[..., others[0]] if others else np.ones(scores.shape[:2])
         near[name] = not lead.mean() > NEAR_SE * batch_error(lead)
     return RiskProfile(tuple(rows), float(level), preferred, near, str(plain.utility), method, noise)
 
 
-def _risks(posterior: Posterior, label: str, o: _Outcomes, level: float, ci_prob: float) -> tuple[RegimeRisk, list[np.ndarray], float]:
+def _means(posterior: Posterior, rules: list[Rules], against: Regime | None) -> np.ndarray | None:
+    """Expected utilities as `compare` has them, ``(chain, draw, regime)``; None where the optimal rule is that of an attitude to risk."""
+    if posterior.study.utility.attitude is not None and against is not None:
+        return None
+    found = valued(dataclasses.replace(posterior, study=posterior.study.linear), rules, against, "risk_profile")
+    return found.draws if found.optimal is None else np.concatenate([found.draws, found.optimal[..., None]], axis=-1)
+
+
+def _risks(
+    posterior: Posterior, label: str, o: _Outcomes, known: np.ndarray | None, level: float, ci_prob: float
+) -> tuple[RegimeRisk, list[np.ndarray], float]:
     """A regime's risks; of each criterion the terms ``(chain, draw)`` whose mean it is; what simulation leaves in one draw."""
-    mean = (o.values * o.weights).sum(axis=-1)
+    mean = (o.values * o.weights).sum(axis=-1) if known is None else known.ravel()
     tail = cvar(o.values, o.weights, level)
     size = len(mean)
     each = np.full(size, 1 / size)

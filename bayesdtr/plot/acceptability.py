@@ -81,7 +81,7 @@ def acceptability(result: Acceptability) -> "Figure":
         for axes in (upper, lower):
             axes.axvline(change.threshold, color=LINE, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
     lower.plot(one["threshold"], one["evpi"], color=INK, linewidth=1.3)
-    upper.set_ylim(0, 1)
+    upper.set_ylim(0, 1.02)
     lower.set_ylim(0, None)
     upper.set_ylabel("P(highest net benefit)", size=SMALL, color=INK)
     lower.set_ylabel("EVPI\nper patient", size=SMALL, color=INK)
