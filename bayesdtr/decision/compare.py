@@ -262,4 +262,6 @@ def compare(
     dataset = xr.Dataset(
         {"value": ((CHAIN, DRAW, REGIME), draws)}, coords={CHAIN: np.arange(draws.shape[0]), DRAW: np.arange(draws.shape[1]), REGIME: labels}
     )
-    return Comparison(rows, chosen.best, dataset, alpha, scale, found.method, study.reference, reference, convergence(dataset, None))
+    attitude = study.utility.attitude
+    method = found.method if attitude is None else f"{found.method}; values are what totals are worth under {attitude}"
+    return Comparison(rows, chosen.best, dataset, alpha, scale, method, study.reference, reference, convergence(dataset, None))

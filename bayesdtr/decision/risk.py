@@ -309,11 +309,13 @@ def _simulated(posterior: Posterior, world: World, rows: Rows, policies: list[Po
 def _on_tree(posterior: Posterior, own: World, against: Regime) -> Policy:
     """The committed rule at simulated histories, worked out on the tree for each distinct one."""
     study = own.study
+    unseen = {r.name for r in study.responses if not own.matters(r.name)}  # simulated, but no rule looks at them
 
     def policy(stage: int, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray:
         name = study.decisions[stage].name
         n = len(next(iter(columns.values())))
-        rows, inverse = Rows({v.name: columns[v.name] for v in study.before(name)}, cluster, n).unique()
+        seen = {v.name: columns[v.name] if v.name not in unseen else np.zeros(n) for v in study.before(name)}
+        rows, inverse = Rows(seen, cluster, n).unique()
         if rows.n > MOST_HISTORIES:
             raise DecisionError(
                 f"risk_profile: the optimal rule would have to be worked out at {rows.n} simulated histories before {name!r} (at most "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..errors import DecisionError
+from ..errors import DecisionError, listing
 from ..study.rules import Rules
 from .world import Rows, World
 
@@ -40,6 +40,21 @@ def following_rules(world: World, rules: Rules) -> Policy:
         return rules.option(world.study, world.study.decisions[stage].name, columns)
 
     return policy
+
+
+def check_simulable(world: World) -> None:
+    """Refuse to average over simulated patients where the rarest of them would decide.
+
+    Raises
+    ------
+    DecisionError
+    """
+    attitude = world.study.utility.attitude
+    if attitude is not None and (names := attitude.unsimulable(world.study)):
+        raise DecisionError(
+            f"Under {attitude} the rarest values of {listing(names)} may decide, and simulated patients would not show it; the tree of histories is "
+            "too large here, so use PiecewiseLinear, or fewer continuous responses that later decisions look at."
+        )
 
 
 def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
@@ -86,6 +101,7 @@ def courses(world: World, rows: Rows, policy: Policy, lucky: Callable[[str, tupl
     Under a utility with an attitude to risk, every response that counts is simulated and its own value earned.
     `lucky` gives uniform numbers by response and shape.
     """
+    check_simulable(world)
     chosen = patients_of(world, rows, seed)
     columns = {n: v[chosen] for n, v in rows.columns.items()}
     cluster = None if rows.cluster is None else rows.cluster[chosen]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StudyError
-from .families import LogNormal, StudentT
+from .families import LogNormal, Normal, StudentT
 from .timeline import Response, finite_values
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class Attitude(abc.ABC):
     @property
     def bends(self) -> tuple[float, ...]:
         """Totals at which the slope jumps."""
+        return ()
+
+    def unsimulable(self, study: "Study") -> tuple[str, ...]:
+        """Responses so rarely so bad that an average over simulated patients says nothing of the expected worth."""
+        del study
         return ()
 
     @abc.abstractmethod
@@ -141,6 +146,17 @@ class Exponential(Attitude):
             if isinstance(family, StudentT) or (isinstance(family, LogNormal) and weight < 0):
                 raise StudyError(f"{self}: {name!r} has tails so heavy that its expected worth would be minus infinity; use PiecewiseLinear, or a "
                                  "response with lighter tails.")
+
+    def unsimulable(self, study: "Study") -> tuple[str, ...]:
+        """Weighed responses, other than Normal ones, that are unbounded towards the worse."""
+        found = []
+        for name, weight in study.utility.weights:
+            node = study[name]
+            assert isinstance(node, Response)
+            bounded = finite_values(node) is not None or (weight > 0 and node.family is not None and node.family.link == "log")
+            if not bounded and not isinstance(node.family, Normal):
+                found.append(name)
+        return tuple(found)
 
     def __str__(self) -> str:
         return f"Exponential(risk_aversion={self.risk_aversion:g})"

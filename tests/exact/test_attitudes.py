@@ -241,7 +241,29 @@ def test_what_cannot_be_done_says_so():
         dtr.exchange_bands(posterior, pd.DataFrame({"row": [1]}), benefit=made.utility, harm="harm")
     with pytest.raises(dtr.DecisionError, match="no attitude to risk"):
         dtr.optimize(dtr.with_utility(posterior, "u")).certainty_equivalent()
+    assert "values are what totals are worth under Exponential(risk_aversion=1)" in " ".join(str(dtr.compare(posterior)).split())
     steep = one_stage(Exponential(100.0))
     draws = {"y": {"mean": np.zeros((2, 5, 2)), "sigma": np.ones((2, 5))}}
     with pytest.raises(dtr.DecisionError, match="too large for this response"):
         dtr.optimize(known.posterior_with(steep, draws))
+
+
+def visits(weight) -> Study:
+    return Study(Decision("a", ["p", "q"]), Response("visits", dtr.Poisson()), utility=Utility({"visits": weight}, attitude=Exponential(0.5)))
+
+
+def test_counts_of_harm(monkeypatch):
+    """E exp(a c N) of a Poisson count is in closed form; where its tail decides, or would have to be simulated, it is refused."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"a": rng.choice(["p", "q"], 60), "visits": rng.poisson(2.0, 60)})
+    posterior = dtr.fit(visits(-0.8), data, seed=1, engine="laplace", draws=200)
+    world = dtr.decision.world.World.of(posterior)
+    rate = world.look("visits", dtr.decision.world.Rows({"a": np.array([0, 1])}, None, 2), "mean")
+    found = dtr.compare(posterior).draws["value"].values.reshape(-1, 2)
+    np.testing.assert_allclose(found, (1 - np.exp(rate * np.expm1(0.5 * 0.8))) / 0.5, rtol=1e-5)  # draws with few visits are cut off sooner
+    with pytest.raises(dtr.DecisionError, match="rarest values decide"):
+        dtr.optimize(dtr.with_utility(posterior, Utility({"visits": -8.0}, attitude=Exponential(0.5))))
+    monkeypatch.setattr("bayesdtr.decision.values.MOST_LEAVES", 0)
+    with pytest.raises(dtr.DecisionError, match="rarest values of 'visits' may decide"):
+        dtr.compare(posterior)
+    dtr.compare(dtr.with_utility(posterior, visits(0.8).utility))

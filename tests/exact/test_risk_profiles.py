@@ -169,6 +169,33 @@ def test_risks_may_disagree_and_the_print_says_which():
     assert table["preferred_by"].tolist() == ["outcome, predictive", "value, parameter"] and len(table) == 2
 
 
+def test_mixtures_that_no_rule_looks_at():
+    """A Normal reward before the second decision, which it does not change: mixtures of Normals, the optimal rule among the regimes."""
+    from test_enumeration import STUDIES
+
+    made = STUDIES["continuous_reward"]()
+    draws = known.random_cells(made, 7)
+    posterior = known.posterior_with(made, draws, seed=7)
+    best = dtr.optimize(posterior)
+    found = dtr.risk_profile(posterior, level=LEVEL, regimes={"p x": {"a": "p", "b": "x"}, "s z": {"a": "s", "b": "z"}}, against=best)
+    law, sd = known.cell_law(made, draws, False), 0.4 * draws["gain"]["sigma"].reshape(-1)
+    for row, (a, b) in zip(found.rows, [("p", "x"), ("s", "z")], strict=False):
+        ((gain, _),) = law("gain", {"a": a})
+        parts = [(p * q, 0.4 * gain + 3.0 * u) for r, p in law("r", {"a": a}) for u, q in law("u", {"a": a, "r": r, "b": b})]
+        weights, means = (np.stack(np.broadcast_arrays(*part), axis=1) for part in zip(*parts, strict=True))
+        low, high = np.full(24, -50.0), np.full(24, 50.0)
+        for _ in range(80):
+            t = (low + high) / 2
+            under = (weights * norm.cdf((t[:, None] - means) / sd[:, None])).sum(axis=1) < LEVEL
+            low, high = np.where(under, t, low), np.where(under, high, t)
+        z = (t[:, None] - means) / sd[:, None]
+        short = (weights * sd[:, None] * (z * norm.cdf(z) + norm.pdf(z))).sum(axis=1)
+        near = 5 * found.simulation_error / np.sqrt(24)
+        assert row.outcome.mean == pytest.approx((t - short / LEVEL).mean(), abs=near)
+        assert row.value.mean == pytest.approx((weights * means).sum(axis=1).mean(), abs=1e-9)
+    assert found.rows[-1].value.mean == pytest.approx(best.value().mean, abs=1e-9)
+
+
 @pytest.mark.parametrize(("change", "words"), [
     ({"level": 0}, "level must lie between 0 and 1"), ({"level": 1.5}, "level must lie"), ({"ci_prob": 1.0}, "ci_prob must lie"),
     ({"against": 3}, "against is a Regime"), ({"regimes": []}, "risk_profile: regimes is a mapping"),
