@@ -12,6 +12,7 @@ from .study import (
     Commensurate,
     Condition,
     Decision,
+    Exponential,
     Hierarchical,
     Hurdle,
     LogNormal,
@@ -20,7 +21,9 @@ from .study import (
     Normal,
     NormalInverseGamma,
     Ordinal,
+    PiecewiseLinear,
     Poisson,
+    Power,
     Prior,
     QualityAdjusted,
     Response,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from . import plot
     from .data import Trajectories
     from .decision import (
+        Acceptability,
         Budgeted,
         Comparison,
         InformationValue,
@@ -58,8 +62,10 @@ if TYPE_CHECKING:
         PolicyTree,
         PriorPredictive,
         Regime,
+        RiskProfile,
         Subgroups,
         ThresholdSearch,
+        acceptability,
         best_set,
         by_group,
         compare,
@@ -70,6 +76,7 @@ if TYPE_CHECKING:
         optimize,
         policy_tree,
         prior_predictive,
+        risk_profile,
         search_thresholds,
         stakeholders,
         tipping,
@@ -86,10 +93,11 @@ __version__ = "0.1.0"
 # What needs JAX and PyMC is imported when it is first used: a declaration or a typing error answers at once.
 _LATER = {
     "Trajectories": "data",
-    "Budgeted": "decision", "Comparison": "decision", "InformationValue": "decision", "ModelComparison": "decision", "PolicyTree": "decision",
-    "PriorPredictive": "decision", "Regime": "decision", "Subgroups": "decision", "ThresholdSearch": "decision", "best_set": "decision",
-    "by_group": "decision", "compare": "decision", "compare_models": "decision", "exchange_bands": "decision", "load": "decision",
-    "missing_shift": "decision", "optimize": "decision", "policy_tree": "decision", "prior_predictive": "decision", "search_thresholds": "decision",
+    "Acceptability": "decision", "Budgeted": "decision", "Comparison": "decision", "InformationValue": "decision", "ModelComparison": "decision",
+    "PolicyTree": "decision", "PriorPredictive": "decision", "Regime": "decision", "RiskProfile": "decision", "Subgroups": "decision",
+    "ThresholdSearch": "decision", "acceptability": "decision", "best_set": "decision", "by_group": "decision", "compare": "decision",
+    "compare_models": "decision", "exchange_bands": "decision", "load": "decision", "missing_shift": "decision", "optimize": "decision",
+    "policy_tree": "decision", "prior_predictive": "decision", "risk_profile": "decision", "search_thresholds": "decision",
     "stakeholders": "decision", "tipping": "decision", "value_of_information": "decision", "with_utility": "decision", "within_budget": "decision",
     "HonestValue": "evaluate", "honest_value": "evaluate",
     "Fits": "inference", "Posterior": "inference", "PowerPrior": "inference", "PriorTable": "inference", "StackedPosterior": "inference",
@@ -98,15 +106,16 @@ _LATER = {
 }
 
 __all__ = [
-    "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition", "DataError",
-    "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
-    "Lottery", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "PolicyTree", "Posterior",
-    "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules",
-    "SafetyGate", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt",
-    "ThresholdSearch", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "as_assigned", "at_least", "at_random", "below",
-    "best_set", "between", "by_group", "check", "compare", "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load",
-    "missing_shift", "one_of", "optimize", "otherwise", "plot", "policy_tree", "prior_predictive", "priors", "report", "search_thresholds",
-    "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
+    "Acceptability", "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition",
+    "DataError", "Decision", "DecisionError", "Exponential", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError",
+    "InformationValue", "LogNormal", "Lottery", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal",
+    "PiecewiseLinear", "Poisson", "PolicyTree", "Posterior", "Power", "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted",
+    "Regime", "Response", "RestrictedMean", "RiskProfile", "RobustMAP", "Rules", "SafetyGate", "Saturated", "Scale", "Shift", "StackedPosterior",
+    "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "ThresholdSearch", "Trajectories", "Utility", "Verdict",
+    "VerdictWarning", "ZeroInflated", "acceptability", "as_assigned", "at_least", "at_random", "below", "best_set", "between", "by_group", "check",
+    "compare", "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "otherwise",
+    "plot", "policy_tree", "prior_predictive", "priors", "report", "risk_profile", "search_thresholds", "stakeholders", "tipping",
+    "value_of_information", "when", "with_utility", "within_budget",
 ]
 
 

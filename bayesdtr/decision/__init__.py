@@ -8,10 +8,12 @@ from .exchange import exchange_bands
 from .files import load
 from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
+from .netbenefit import Acceptability, acceptability
 from .optimize import optimize
 from .policytree import PolicyTree, policy_tree
 from .prior_predictive import PriorPredictive, prior_predictive
 from .regime import Regime
+from .risk import RiskProfile, risk_profile
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
 from .stakeholders import stakeholders
@@ -21,8 +23,8 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PolicyTree", "PriorPredictive",
-    "Regime", "Subgroups", "Summary", "ThresholdSearch", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load",
-    "missing_shift", "optimize", "policy_tree", "prior_predictive", "prior_starts_best", "search_thresholds", "stakeholders", "tipping",
-    "value_of_information", "with_utility", "within_budget",
+    "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PolicyTree",
+    "PriorPredictive", "Regime", "RiskProfile", "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set", "by_group",
+    "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "policy_tree", "prior_predictive", "prior_starts_best",
+    "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
 ]

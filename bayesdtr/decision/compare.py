@@ -176,30 +176,35 @@ def followed(posterior: Posterior, rules: Rules) -> np.ndarray:
     return agrees
 
 
-def _asked(posterior: Posterior, regimes: Mapping[str, Any] | None) -> list[tuple[str, Rules]]:
+def asked_for(posterior: Posterior, regimes: Mapping[str, Any] | None, verb: str = "compare") -> list[tuple[str, Rules]]:
     """Names and rules of the regimes to compare; embedded ones have no names."""
     study = posterior.study
     if regimes is None:
         return [("", r) for r in study.embedded()]
     if not isinstance(regimes, Mapping) or not regimes or not all(isinstance(n, str) and n for n in regimes):
-        raise DecisionError(f"compare: regimes is a mapping of names to regimes, such as {{'usual care': {{'first': 'a'}}}}, got {regimes!r}.")
+        raise DecisionError(f"{verb}: regimes is a mapping of names to regimes, such as {{'usual care': {{'first': 'a'}}}}, got {regimes!r}.")
     return [(n, written(study, r.by_decision if isinstance(r, Rules) else r, f"regime {n!r}")) for n, r in regimes.items()]
 
 
-def _valued(posterior: Posterior, rules: list[Rules], against: Regime | None) -> RegimeValues:
+def check_against(posterior: Posterior, against: Any, verb: str) -> None:
+    """Raise unless an optimal regime belongs to a posterior."""
+    if not isinstance(against, Regime):
+        raise DecisionError(f"{verb}: against is a Regime, what optimize returns, got {type(against).__name__}.")
+    if against.posterior.tree is not posterior.tree or against.posterior.study != posterior.study:
+        raise DecisionError(f"{verb}: against is a regime of another posterior or of another utility; give {verb} the posterior it was made of.")
+
+
+def valued(posterior: Posterior, rules: list[Rules], against: Regime | None, verb: str = "compare") -> RegimeValues:
     """Values of written regimes, and of the optimal one on the same draws where there is one."""
     if against is None:
         return values_of(posterior, rules, posterior.seed)
-    if not isinstance(against, Regime):
-        raise DecisionError(f"compare: against is a Regime, what optimize returns, got {type(against).__name__}.")
-    if against.posterior.tree is not posterior.tree or against.posterior.study != posterior.study:
-        raise DecisionError("compare: against is a regime of another posterior or of another utility; give compare the posterior it was made of.")
+    check_against(posterior, against, verb)
     fitted = against.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
     policy = (lambda world: fitted_policy(world, dict(against.fits))) if fitted else None
     found = values_of(posterior, rules, posterior.seed, optimal=True, policy=policy, safety=against.safety)
     if found.optimal is None:
         raise DecisionError(
-            "compare: with what these regimes look at, the tree of histories is too large and they are simulated, while the optimal regime's values "
+            f"{verb}: with what these regimes look at, the tree of histories is too large and they are simulated, while the optimal regime's values "
             "come from a tree; give against=optimize(posterior, method='regression')."
         )
     return found
@@ -237,9 +242,9 @@ def compare(
             raise DecisionError(f"compare: {name} must lie between 0 and 1, got {given!r}.")
     scale = _scale(posterior, scale)
     study = posterior.study
-    asked = _asked(posterior, regimes)
+    asked = asked_for(posterior, regimes)
     ruled = [rules for _, rules in asked] + ([study.reference] if study.reference else [])
-    found = _valued(posterior, ruled, against)
+    found = valued(posterior, ruled, against)
     draws = found.draws[..., : len(asked)]
     reference = found.draws[..., -1] if study.reference else None
     flat = draws.reshape(-1, len(asked))
@@ -262,4 +267,6 @@ def compare(
     dataset = xr.Dataset(
         {"value": ((CHAIN, DRAW, REGIME), draws)}, coords={CHAIN: np.arange(draws.shape[0]), DRAW: np.arange(draws.shape[1]), REGIME: labels}
     )
-    return Comparison(rows, chosen.best, dataset, alpha, scale, found.method, study.reference, reference, convergence(dataset, None))
+    attitude = study.utility.attitude
+    method = found.method if attitude is None else f"{found.method}; values are what totals are worth under {attitude}"
+    return Comparison(rows, chosen.best, dataset, alpha, scale, method, study.reference, reference, convergence(dataset, None))

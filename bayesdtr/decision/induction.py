@@ -23,6 +23,8 @@ from .written import rule_chances, rule_options
 
 MOST_LEAVES = 4096
 """A tree with more leaves per patient than this is left to regression."""
+EDGE = 1e-6
+"""Largest share of an expectation under an attitude to risk that the outermost point of a response may carry."""
 BUDGET = 2**23
 """Numbers held at once, ``draws x leaves``: 64 MiB in 64 bits."""
 
@@ -192,7 +194,27 @@ def settle(world: World, node: Node, own: np.ndarray | None = None, follow: Foll
     if node.points is None or node.gain is None:
         return after + expected
     p = world.probabilities(node.name, node.rows, node.points, average=True)
-    return expected + (p * (node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))).sum(axis=-1)
+    return expected + _averaged(world, node, p, node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))
+
+
+def _averaged(world: World, node: ResponseNode, p: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """Expected worth of a response's points ``[row, point]``.
+
+    Raises
+    ------
+    DecisionError
+        Where an attitude to risk looks further into the tails of a response than its points reach.
+    """
+    parts = p * worth
+    assert node.points is not None
+    if world.study.utility.attitude is not None and node.points.edges is None and world.compiled[node.name].support is None:
+        ends = parts[:, -1:] if world.compiled[node.name].whole else parts[:, [0, -1]]
+        if (np.abs(ends) > EDGE * np.abs(parts).sum(axis=1, keepdims=True)).any():
+            raise DecisionError(
+                f"Response {node.name!r}: under {world.study.utility.attitude} its rarest values decide, further out than can be integrated; "
+                "lower the risk aversion, or use PiecewiseLinear."
+            )
+    return parts.sum(axis=-1)
 
 
 def _settle_shared(world: World, node: ResponseNode, own: np.ndarray, follow: Follow | None) -> np.ndarray:
@@ -203,7 +225,7 @@ def _settle_shared(world: World, node: ResponseNode, own: np.ndarray, follow: Fo
     joint = own[:, :, None] * world.probabilities(node.name, node.rows, node.points)
     p = joint.mean(axis=0)
     after = settle(world, node.child, leveled(joint.reshape(len(joint), -1)), follow)
-    return expected + (p * (node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))).sum(axis=-1)
+    return expected + _averaged(world, node, p, node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))
 
 
 def own_histories(world: World, node: Node, own: np.ndarray | None = None) -> dict[int, np.ndarray | None]:

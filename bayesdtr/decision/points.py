@@ -10,6 +10,7 @@ from ..errors import DecisionError
 from ..model import spread_over
 
 if TYPE_CHECKING:
+    from ..study.study import Study
     from .world import Rows, World
 
 GRID = 96
@@ -43,9 +44,19 @@ def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.polynomial.legendre.leggauss(count)
 
 
-def panels(low: np.ndarray, high: np.ndarray, cuts: tuple[float, ...], count: int) -> Points:
-    """About `count` points from low to high ``(row,)`` by Gauss-Legendre quadrature between cuts, which no panel crosses."""
-    inner = np.clip(np.broadcast_to(cuts, (len(low), len(cuts))), low[:, None], high[:, None])
+def bends_of(study: "Study", response: str, rows: "Rows") -> np.ndarray | None:
+    """Values of a weighted response at which a course's total passes a bend of the attitude to risk, shape (row, bend); None without any."""
+    attitude, weight = study.utility.attitude, study.linear.weight(response)
+    if attitude is None or not attitude.bends or not weight:
+        return None
+    plain = study.linear
+    before = plain.accrued(response, rows.columns) + plain.charged(response, rows.columns)
+    return (np.array(attitude.bends) - np.broadcast_to(before, (rows.n,))[:, None]) / weight
+
+
+def panels(low: np.ndarray, high: np.ndarray, cuts: np.ndarray, count: int) -> Points:
+    """About `count` points from low to high ``(row,)`` by Gauss-Legendre quadrature between cuts ``(row, cut)``, which no panel crosses."""
+    inner = np.clip(np.sort(cuts, axis=1), low[:, None], high[:, None])
     bounds = np.concatenate([low[:, None], inner, high[:, None]], axis=1)
     begin, width = bounds[:, :-1], np.diff(bounds, axis=1)
     at, weights = [], []
@@ -101,8 +112,10 @@ def _cuts(world: "World", response: str, rows: "Rows") -> np.ndarray:
     """Values of a response at which what follows jumps or bends, shape (row, cut)."""
     study = world.study
     found = [
-        np.broadcast_to(np.maximum(life.limit - life.elapsed(response, rows.columns), 0.0), (rows.n,)) for life, _ in study.lives(response)
+        np.broadcast_to(np.maximum(life.limit - life.elapsed(response, rows.columns), 0.0), (rows.n,)) for life, _ in study.linear.lives(response)
     ]
     known = {*world.cuts(response), *getattr(study[response].family, "breaks", ())}
     found += [np.full(rows.n, b) for b in sorted(known)]
+    if (bends := bends_of(study, response, rows)) is not None:
+        found += list(np.maximum(bends, 0.0).T)
     return np.stack(found, axis=1) if found else np.zeros((rows.n, 0))

@@ -21,7 +21,7 @@ from .regression import StageFit
 from .safety import COLUMNS as GATE_COLUMNS
 from .safety import Shield, record_lines, shield
 from .sets import COLUMNS, Ties, checked, lines, ties
-from .values import Summary, batch_error, earnings, summarize
+from .values import CertaintyEquivalent, Summary, batch_error, certain_of, earnings, summarize
 from .world import Rows
 
 Lines = Callable[[Decision, Assessment, np.ndarray, Rows], Iterable[dict[str, Any]]]
@@ -233,6 +233,23 @@ class Regime:
         """
         return summarize(self.value_draws, ci_prob)
 
+    def certainty_equivalent(self, *, ci_prob: float = 0.95) -> "CertaintyEquivalent":
+        """The sure total that is worth as much as following the regime, in units of the utility before its attitude to risk.
+
+        Returns
+        -------
+        CertaintyEquivalent
+
+        Raises
+        ------
+        DecisionError
+            Where the study's utility has no attitude to risk: its value is in these units already.
+        """
+        attitude = self.posterior.study.utility.attitude
+        if attitude is None:
+            raise DecisionError("certainty_equivalent: the study's utility has no attitude to risk, so that value() is its own certainty equivalent.")
+        return certain_of(attitude, self.value(ci_prob=ci_prob))
+
     @property
     def value_error(self) -> float:
         """Monte Carlo standard error of the mean value."""
@@ -258,6 +275,8 @@ class Regime:
 
     def __str__(self) -> str:
         lines = [f"Regime for {', '.join(d.name for d in self.posterior.study.decisions)}; value {self.value()}"]
+        if self.posterior.study.utility.attitude is not None:
+            lines.append(f"  {self.certainty_equivalent()}")
         guard = [f"  Safety: {self.safety}"] if self.safety is not None else []
         return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + guard + [str(self.posterior.verdict)]))
 

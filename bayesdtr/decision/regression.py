@@ -17,7 +17,7 @@ from ..errors import DecisionError
 from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .basis import Basis, ridge
-from .rollout import FITTING, luck
+from .rollout import FITTING, check_simulable, luck
 from .world import Rows, World
 
 SIMULATIONS = 400_000
@@ -128,6 +128,7 @@ def fit_stages(world: World, rows: Rows, seed: int, simulations: int = SIMULATIO
     dict of str to StageFit
         For every decision.
     """
+    check_simulable(world)
     size = -(-int(np.clip(simulations // world.size, 1000, 20_000)) // world.size) * world.size
     simulated = explore(world, rows, size, seed)
     clusters, full = simulated.pop(EXPLORED), size

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..errors import DecisionError
+from ..errors import DecisionError, listing
 from ..study.rules import Rules
 from .world import Rows, World
 
@@ -17,13 +17,19 @@ ROWS_PER_DRAW = 4000
 DRAWS = 500
 
 
-VALUING, FITTING, DRAWING = 2, 5, 7
+VALUING, FITTING, DRAWING, PROFILING = 2, 5, 7, 11
 """What uniform numbers are for: a rule is never valued on the luck it was fitted on, and no lottery is drawn by the luck of a response."""
 
 
 def luck(seed: int, name: str, shape: tuple[int, ...], purpose: int) -> np.ndarray:
     """Uniform numbers of a response, or of a decision's lottery, the same for every regime."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), purpose]).random(shape)
+
+
+def even_luck(seed: int, name: str, shape: tuple[int, ...], purpose: int) -> np.ndarray:
+    """As :func:`luck`, ``(draw, simulated)``, but spread evenly over (0, 1) within every draw, so that tails are met in proportion."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), purpose])
+    return (rng.permuted(np.broadcast_to(np.arange(shape[1]), shape), axis=1) + rng.random(shape)) / shape[1]
 
 
 def following_rules(world: World, rules: Rules, seed: int) -> Policy:
@@ -40,6 +46,21 @@ def following_rules(world: World, rules: Rules, seed: int) -> Policy:
         return np.where(below[:, -1] > 0, (point[:, None] >= below).sum(axis=1), -1)
 
     return policy
+
+
+def check_simulable(world: World) -> None:
+    """Refuse to average over simulated patients where the rarest of them would decide.
+
+    Raises
+    ------
+    DecisionError
+    """
+    attitude = world.study.utility.attitude
+    if attitude is not None and (names := attitude.unsimulable(world.study)):
+        raise DecisionError(
+            f"Under {attitude} the rarest values of {listing(names)} may decide, and simulated patients would not show it; the tree of histories is "
+            "too large here, so use PiecewiseLinear, or fewer continuous responses that later decisions look at."
+        )
 
 
 def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
@@ -77,6 +98,16 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
     -------
     array, shape (draw,)
     """
+    return courses(world, rows, policy, lambda name, shape: luck(seed, name, shape, VALUING), seed).mean(axis=1)
+
+
+def courses(world: World, rows: Rows, policy: Policy, lucky: Callable[[str, tuple[int, ...]], np.ndarray], seed: int) -> np.ndarray:
+    """Utility of simulated patients under a policy, as :func:`rollout` averages it; shape (draw, simulated).
+
+    Under a utility with an attitude to risk, every response that counts is simulated and its own value earned.
+    `lucky` gives uniform numbers by response and shape.
+    """
+    check_simulable(world)
     chosen = patients_of(world, rows, seed)
     columns = {n: v[chosen] for n, v in rows.columns.items()}
     cluster = None if rows.cluster is None else rows.cluster[chosen]
@@ -95,7 +126,7 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
             total += np.where(going, world.earning(name, columns, cluster), 0.0)
             columns[name] = np.zeros(chosen.shape)
             if world.matters(name):
-                columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape, VALUING))
+                columns[name] = world.simulate(name, columns, cluster, "sample", lucky(name, chosen.shape))
             if world.study.pays(name):
                 total += np.where(going, world.study.earned(name, columns), 0.0)
-    return total.mean(axis=1)
+    return total

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DecisionError
 from ..study.study import Study
 from ..study.utility import Utility
 from .induction import DecisionNode, Node, grow, own_histories
@@ -32,6 +33,10 @@ class Twofold:
 
     @classmethod
     def of(cls, world: World, stage: int, rows: Rows, parts: list[Utility]) -> "Twofold":
+        for u in parts:
+            if u.attitude is not None:
+                raise DecisionError(f"Two utilities are weighed against each other as sums, and one of them has an attitude to outcome risk, "
+                                    f"{u.attitude}; give it without attitude=.")
         root = grow(world, stage, rows)
         own = own_histories(world, root, world.own_history(stage, rows))
         worlds = [dataclasses.replace(world, study=world.study.valued(u)) for u in parts]

@@ -8,6 +8,7 @@ import numpy as np
 from ..data import Trajectories
 from ..errors import DecisionError, listing
 from ..inference import Posterior
+from ..study.attitude import Attitude
 from ..study.rules import Rules
 from ..study.safety import Safety
 from ..study.study import Study
@@ -37,6 +38,40 @@ def summarize(draws: np.ndarray, ci_prob: float = 0.95) -> Summary:
     low, high = np.quantile(draws, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
     sd = float(draws.std(ddof=1)) if draws.size > 1 else 0.0
     return Summary(float(draws.mean()), sd, float(low), float(high), float(batch_error(draws)), ci_prob)
+
+
+@dataclass(frozen=True)
+class CertaintyEquivalent:
+    """The sure total that is worth as much as a regime under an attitude to risk, in units of the utility before it.
+
+    Attributes
+    ----------
+    total : float
+        Of the posterior mean of the expected worth: outcomes and parameters are both uncertain to whom it is for.
+    lower, upper : float
+        Of the ends of the equal-tailed interval of the expected worth.
+    mcse : float
+        Monte Carlo standard error of `total`.
+    ci_prob : float
+    attitude : Attitude
+    """
+
+    total: float
+    lower: float
+    upper: float
+    mcse: float
+    ci_prob: float
+    attitude: Attitude
+
+    def __str__(self) -> str:
+        interval = f"{self.ci_prob:.0%} equal-tailed interval {self.lower:.4g} to {self.upper:.4g}"
+        return f"Under {self.attitude} it is worth a sure {self.total:.4g} ({interval}) in units of utility; values are in units of worth."
+
+
+def certain_of(attitude: Attitude, worth: Summary) -> CertaintyEquivalent:
+    """The certainty equivalent of a summarised expected worth; the error of the total by the delta method."""
+    total, lower, upper = (float(attitude.certain(np.array(v))) for v in (worth.mean, worth.lower, worth.upper))
+    return CertaintyEquivalent(total, lower, upper, worth.mcse / float(attitude.slope(np.array(total))), worth.ci_prob, attitude)
 
 
 def wins(values: np.ndarray) -> np.ndarray:

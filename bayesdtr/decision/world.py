@@ -11,12 +11,13 @@ from ..errors import DecisionError
 from ..inference import Posterior
 from ..model import Predictor, look, look_paired, spread_over
 from ..schema import MISSING_SHIFT
+from ..study.attitude import MOST_TILT
 from ..study.conditions import Test
 from ..study.rules import Rules, tailoring_variables
 from ..study.safety import Safety
 from ..study.study import Scale, Study
 from ..study.timeline import Node, Response
-from .points import EXTRA, GRID, Points, cells_of, panels
+from .points import EXTRA, GRID, Points, bends_of, cells_of, panels
 
 REACH = 7.0
 """Half-width of the grid in residual SDs beyond the means of the draws."""
@@ -259,8 +260,10 @@ class World:
             scale = self.scales[response]
             count = scale.location + COUNT_REACH * scale.sd
             return max(count, GRID) if count <= FINEST else np.inf
-        if compiled.smooth and (cuts := self.cuts(response)):
-            return GRID + EXTRA * (len(cuts) + 1)
+        attitude = self.study.utility.attitude
+        bends = len(attitude.bends) if attitude is not None and self.study.linear.weight(response) else 0
+        if compiled.smooth and (cuts := len(self.cuts(response)) + bends):
+            return GRID * (bends + 1) + EXTRA * (cuts + 1)
         return GRID if compiled.smooth or compiled.cells else np.inf
 
     def cuts(self, response: str) -> tuple[float, ...]:
@@ -288,7 +291,7 @@ class World:
             raise DecisionError(f"Response {response!r}: some draws predict no finite mean or SD; its model has not been learned from these data.")
         if self.compiled[response].whole:
             return Points(self._counts(response, rows.n, float((mean + COUNT_REACH * sd).max())))
-        low, high = (mean - REACH * sd).min(axis=0), (mean + REACH * sd).max(axis=0)
+        low, high = (mean - self.reach(response, sd) * sd).min(axis=0), (mean + self.reach(response, sd) * sd).max(axis=0)
         # Where draws differ by many residual SDs the grid is refined until each draw's own density is resolved.
         count = max(int(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING)), GRID)
         if count > FINEST:
@@ -296,10 +299,23 @@ class World:
                 f"Response {response!r}: the draws differ by so many residual SDs that {count} grid points would be needed (at most {FINEST}); "
                 "use optimize(method='regression'), or a more informative prior."
             )
-        if cuts := self.cuts(response):
-            return panels(low, high, cuts, count)
+        bends = bends_of(self.study, response, rows)
+        if (cuts := self.cuts(response)) or bends is not None:
+            fixed = np.broadcast_to(np.array(cuts, dtype=float), (rows.n, len(cuts)))
+            return panels(low, high, fixed if bends is None else np.concatenate([fixed, bends], axis=1), count)
         fraction = (np.arange(count) + 0.5) / count
         return Points(low[:, None] + (high - low)[:, None] * fraction)
+
+    def reach(self, response: str, sd: np.ndarray) -> np.ndarray | float:
+        """Half-width of the grid in residual SDs: exponential risk aversion looks further into the tails."""
+        attitude = self.study.utility.attitude
+        tilt = attitude.aversion * abs(self.study.linear.weight(response)) * sd if attitude is not None else np.zeros(1)
+        if (tilt > MOST_TILT).any():
+            raise DecisionError(
+                f"Response {response!r}: a residual SD of it is worth {tilt.max():.3g} times 1 / risk_aversion (at most {MOST_TILT:g}); "
+                "the risk aversion is per unit of utility, and is too large for this response."
+            )
+        return REACH + tilt
 
     def _counts(self, response: str, rows: int, top: float) -> np.ndarray:
         """Whole numbers up to one that no draw leaves more than a trace of probability above, shape (row, point)."""

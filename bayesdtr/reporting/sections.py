@@ -52,7 +52,7 @@ def estimand(m: Material) -> Section:
     """Item 3."""
     study, declared = m.study, list(m.study.estimand)
     weights = ", ".join(
-        f"{r.name} (weight {study.weight(r.name):g})" if study.weight(r.name) else r.name
+        f"{r.name} (weight {study.linear.weight(r.name):g})" if study.linear.weight(r.name) else r.name
         for r in study.responses if r.name in study.utility.names
     )
     regime = "the recommended regime, written out in the section on results" + ("" if not m.withheld else " (withheld: the checks fail)")

@@ -168,10 +168,10 @@ def utility_words(m: Material) -> str:
     """What is to be made as large as possible."""
     utility = m.study.utility
     weights, tables, times, costs = utility.weights, utility.tables, utility.times, utility.costs
-    if len(times) == 1 and times[0][1] == 1 and not weights and not tables and not costs:
+    if len(times) == 1 and times[0][1] == 1 and not weights and not tables and not costs and utility.attitude is None:
         share = isinstance(times[0][0], SurvivalAt)
         return f"{'the share of patients for whom' if share else 'the average of'} {_life_words(times[0][0])}"
-    if len(weights) == 1 and weights[0][1] == 1 and not tables and not times and not costs:
+    if len(weights) == 1 and weights[0][1] == 1 and not tables and not times and not costs and utility.attitude is None:
         node = m.study[weights[0][0]]
         binary = isinstance(node, Response) and node.support == (0, 1)
         return f"{'the share of patients with ' if binary else 'the average of '}{name_words(weights[0][0])}"
@@ -180,7 +180,8 @@ def utility_words(m: Material) -> str:
     parts += [f"{'one if ' if isinstance(life, SurvivalAt) else ''}{_life_words(life)} {counted(w)}" for life, w in times]
     parts += [f"the agreed value of each result for {list_words([name_words(n) for n in t.names])}" for t in tables]
     off = f", less the agreed costs of treatments at {list_words([called(n) for n, _ in costs])}" if costs else ""
-    return f"the average of a score that {'adds up' if len(parts) > 1 else 'is'} {list_words(parts)}{off}"
+    risk = ", in which uncertain results count less than sure ones with the same average" if utility.attitude is not None else ""
+    return f"the average of a score that {'adds up' if len(parts) > 1 else 'is'} {list_words(parts)}{off}{risk}"
 
 
 # ---- the page -----------------------------------------------------------------------------------------

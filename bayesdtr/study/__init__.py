@@ -1,5 +1,6 @@
 """Declarations: frozen, without data, without JAX or PyMC, JSON in and out."""
 
+from .attitude import Attitude, Exponential, Neutral, PiecewiseLinear, Power
 from .borrowing import Commensurate, RobustMAP
 from .codec import from_json, to_json
 from .conditions import Condition, at_least, below, between, one_of, otherwise, when
@@ -18,9 +19,9 @@ from .timeline import Baseline, Decision, Response
 from .utility import Utility
 
 __all__ = [
-    "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Condition", "Decision", "Family", "Hierarchical", "History",
-    "Hurdle", "LogNormal", "Lottery", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Prior", "QualityAdjusted",
-    "Response", "RestrictedMean", "RobustMAP", "Rules", "Safety", "SafetyGate", "Saturated", "Scale", "Shift", "StudentT", "Study", "Survival",
-    "SurvivalAt", "UserModel", "Utility", "ZeroInflated", "as_assigned", "at_least", "at_random", "below", "between", "from_json", "one_of",
-    "otherwise", "to_json", "when", "written",
+    "Attitude", "Baseline", "Bernoulli", "BetaBinomial", "Categorical", "Commensurate", "Condition", "Decision", "Exponential", "Family",
+    "Hierarchical", "History", "Hurdle", "LogNormal", "Lottery", "NegativeBinomial", "Neutral", "Normal", "NormalInverseGamma", "Ordinal",
+    "PiecewiseLinear", "Poisson", "Power", "Prior", "QualityAdjusted", "Response", "RestrictedMean", "RobustMAP", "Rules", "Safety", "SafetyGate",
+    "Saturated", "Scale", "Shift", "StudentT", "Study", "Survival", "SurvivalAt", "UserModel", "Utility", "ZeroInflated", "as_assigned",
+    "at_least", "at_random", "below", "between", "from_json", "one_of", "otherwise", "to_json", "when", "written",
 ]

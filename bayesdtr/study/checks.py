@@ -57,7 +57,8 @@ def check_utility(study: "Study") -> None:
         raise StudyError(f"Study: utility is a Utility or the name of a response, got {study.utility!r}.")
     study.utility.check(study)
     last = study.decisions[-1].name
-    if not any(study.weight(r.name) or study.pays(r.name) or study.lives(r.name) for r in study.after(last)):
+    plain = study.linear
+    if not any(plain.weight(r.name) or plain.pays(r.name) or plain.lives(r.name) for r in study.after(last)):
         raise StudyError(
             f"Utility does not depend on anything observed after the last decision {last!r}; drop that decision or weigh a later response."
         )

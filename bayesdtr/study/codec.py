@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import FileError, StudyError, listing
-from . import borrowing, conditions, counts, families, lifetime, lottery, models, priors, rules, safety, study, survival, timeline, utility
+from . import attitude, borrowing, conditions, counts, families, lifetime, lottery, models, priors, rules, safety, study, survival, timeline, utility
 
 KIND = "kind"
 
@@ -19,6 +19,7 @@ CLASSES: dict[str, type] = {
         lifetime.RestrictedMean, lifetime.SurvivalAt, lifetime.QualityAdjusted,
         priors.Prior, priors.NormalInverseGamma, borrowing.RobustMAP, borrowing.Commensurate,
         models.Hierarchical, models.Saturated, models.UserModel,
+        attitude.Exponential, attitude.Power, attitude.PiecewiseLinear,
         utility.Utility, utility.Table, rules.Rules, lottery.Lottery, safety.SafetyGate, safety.Safety, study.Scale,
         timeline.Baseline, timeline.Decision, timeline.Response, study.Study,
     )

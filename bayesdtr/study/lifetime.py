@@ -68,6 +68,11 @@ class LifeUtility(abc.ABC):
     def limit(self) -> float:
         """The time beyond which nothing changes."""
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that it can be; 0 lies between."""
+        return 0.0, self.limit
+
     @abc.abstractmethod
     def realized(self, response: str, elapsed: np.ndarray, time: np.ndarray) -> np.ndarray:
         """What a transition of a given time earned, shape (n,)."""
@@ -154,6 +159,11 @@ class SurvivalAt(LifeUtility):
         """The time."""
         return self.at
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """0 and 1."""
+        return 0.0, 1.0
+
     def realized(self, response: str, elapsed: np.ndarray, time: np.ndarray) -> np.ndarray:
         """1 for the transition in which the time is passed."""
         return ((elapsed <= self.at) & (elapsed + time > self.at)).astype(float)
@@ -205,6 +215,11 @@ class QualityAdjusted(LifeUtility):
     def limit(self) -> float:
         """The horizon."""
         return self.horizon
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The worst and the best quality all along."""
+        return self.horizon * min(0.0, *self.qualities), self.horizon * max(0.0, *self.qualities)
 
     def _quality(self, response: str) -> float:
         return self.qualities[self.names.index(response)]

@@ -106,6 +106,7 @@ class Study:
         put("cluster", cluster)
         put("id", id)
         put("estimand", tuple((estimand or {}).items()))
+        put("reference", None)  # read below, once the rest is known to be sound
         check_order(self)
         put("mcid", _mcid(mcid))
         put("scales", _scales(self, scales or {}))
@@ -166,16 +167,22 @@ class Study:
         return sum(isinstance(node, Decision) for node in self.timeline[: position + 1])
 
     def weight(self, response: str) -> float:
-        """Discounted weight of a response in the utility; 0 when it has none."""
+        """Discounted weight of a response in the utility; 0 when it has none, or counts through the total of a course only."""
+        if self.utility.attitude is not None:
+            return 0.0
         weight = dict(self.utility.weights).get(response, 0.0)
         return weight * self.utility.discount ** (self.stage(response) - 1) if weight else 0.0
 
     def pays(self, response: str) -> bool:
         """Whether something other than a weight is earned when a response becomes known."""
-        return bool(self._tables(response))
+        if self.utility.attitude is not None:
+            return self.linear.counts(response)
+        return bool(self.tables_of(response))
 
     def keeps(self, response: str) -> bool:
         """Whether what a later response earns depends on this one."""
+        if self.utility.attitude is not None and self.linear.counts(response):
+            return any(self.linear.counts(r.name) for r in self.responses[[r.name for r in self.responses].index(response) + 1 :])
         kinds = (*self.utility.tables, *(life for life, _ in self.utility.times))
         return any(response in t.names and response != max(t.names, key=self.names.index) for t in kinds)
 
@@ -192,11 +199,41 @@ class Study:
         -------
         array of the same shape
         """
-        total = sum(t.earned(self, columns) for t in self._tables(response))
+        if self.utility.attitude is not None:
+            before = self.accrued(response, columns)
+            worth = self.utility.attitude.worth
+            return worth(before + self.linear.counted(response, columns)) - worth(before)
+        total = sum(t.earned(self, columns) for t in self.tables_of(response))
         return total * self.utility.discount ** (self.stage(response) - 1)
 
+    @property
+    def linear(self) -> "Study":
+        """The same study with a utility that is indifferent to outcome risk, a sum of parts."""
+        return self if self.utility.attitude is None else self._with(utility=self.utility.under(None))
+
+    def counts(self, response: str) -> bool:
+        """Whether anything is earned or charged with a response, under a utility that is a sum of parts."""
+        return bool(self.weight(response) or self.tables_of(response) or self.lives(response) or self.charges(response))
+
+    def counted(self, response: str, columns: History) -> np.ndarray:
+        """All that is earned with a response whose value is known, costs taken off, under a utility that is a sum of parts; shape (n,)."""
+        value = np.asarray(columns[response], dtype=float)
+        total = self.lived(response, columns) + self.charged(response, columns)
+        if weight := self.weight(response):
+            total = total + weight * value
+        return total + self.earned(response, columns) if self.tables_of(response) else total
+
+    def accrued(self, response: str, columns: History) -> np.ndarray:
+        """The total earned before a response, whatever the attitude to risk, shape (n,)."""
+        plain = self.linear
+        earlier = [r.name for r in self.responses if self.names.index(r.name) < self.names.index(response)]
+        some = next(iter(columns.values())) if columns else np.zeros(1)
+        return sum((plain.counted(n, columns) for n in earlier if plain.counts(n)), np.zeros(np.shape(some)))
+
     def lives(self, response: str) -> tuple[tuple[LifeUtility, float], ...]:
-        """The utilities of times that a response is part of, with their discounted weights."""
+        """The utilities of times that a response is part of, with their discounted weights; none where only the total counts."""
+        if self.utility.attitude is not None:
+            return ()
         factor = self.utility.discount ** (self.stage(response) - 1)
         return tuple((life, weight * factor) for life, weight in self.utility.times if response in life.names)
 
@@ -208,6 +245,8 @@ class Study:
     def charges(self, response: str) -> str | None:
         """The decision whose options' costs count with a response: the one it is the first response to, if its options cost anything."""
         before = self.timeline[self.names.index(response) - 1]
+        if self.utility.attitude is not None:
+            return None
         return before.name if isinstance(before, Decision) and before.name in dict(self.utility.costs) else None
 
     def charged(self, response: str, columns: History) -> np.ndarray | float:
@@ -219,7 +258,8 @@ class Study:
         worth = -np.array([prices.get(o, 0.0) for o in options]) * self.utility.discount ** (self.stage(name) - 1)
         return worth[np.asarray(columns[name]).astype(int)]
 
-    def _tables(self, response: str) -> list[Table]:
+    def tables_of(self, response: str) -> list[Table]:
+        """Tables whose number is earned when a response becomes known."""
         return [t for t in self.utility.tables if response == max(t.names, key=self.names.index)]
 
     def code(self, name: str, label: Level) -> float:

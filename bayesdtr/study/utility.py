@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import StudyError, did_you_mean, listing
+from .attitude import Attitude
 from .conditions import Level
 from .lifetime import LifeUtility
 from .survival import Survival
@@ -72,6 +73,20 @@ class Table:
         if lacking := [v for v in itertools.product(*lists) if v not in given]:
             raise StudyError(f"Utility: {what} lacks {', '.join(map(str, lacking[0]))}; give a number for every combination.")
 
+    def check_direction(self, study: "Study", name: str, sign: int) -> None:
+        """Raise where the number falls as one response gets better (`sign` -1: as its values or levels go down) and the others stay."""
+        place, numbers_of = self.names.index(name), dict(self.rows)
+        values = finite_values(study[name]) or ()
+        for key, number in self.rows:
+            step = values.index(key[place]) + sign
+            if 0 <= step < len(values):
+                up = (*key[:place], values[step], *key[place + 1 :])
+                if numbers_of[up] < number:
+                    raise StudyError(
+                        f"Utility: the table of {', '.join(self.names)} is not admissible: {', '.join(map(str, up))} is worth "
+                        f"{numbers_of[up]:g}, less than {number:g} for {', '.join(map(str, key))}, although {name} is better there."
+                    )
+
     def earned(self, study: "Study", columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """The table's number for each history, shape (n,); NaN where a response is not observed."""
         found = np.full(np.shape(columns[self.names[0]]), np.nan)
@@ -98,6 +113,13 @@ def _costs(given: Any) -> tuple[tuple[str, tuple[tuple[str, float], ...]], ...]:
     return tuple(found)
 
 
+def _better(given: Any) -> tuple[tuple[str, str], ...]:
+    """Directions as they are kept."""
+    if given is not None and (not isinstance(given, Mapping) or any(v not in ("higher", "lower") for v in given.values())):
+        raise StudyError(f"Utility: better takes a mapping of responses to 'higher' or 'lower', got {given!r}.")
+    return tuple((str(n), v) for n, v in (given or {}).items())
+
+
 @dataclass(frozen=True, init=False)
 class Utility:
     """What a course of treatment is worth: a sum of weighted responses, of tables and of utilities of times; larger is better.
@@ -115,11 +137,21 @@ class Utility:
     costs : mapping of decision to mapping of option to float, optional
         What options cost, in units of the utility, from which it is taken off; options not named cost nothing. With costs alone,
         `terms` may be an empty mapping.
+    attitude : Exponential, Power or PiecewiseLinear, optional
+        Attitude to outcome risk: a course is worth this concave function of its total. Expected utilities and values are then in its
+        units; :meth:`Regime.certainty_equivalent` turns them back.
+    better : mapping of response to {"higher", "lower"}, optional
+        What is good for patients: more efficacy, less toxicity. A weight or a table that rewards the opposite is refused.
 
     Raises
     ------
     StudyError
         For no response, a weight that is not a finite number other than 0, or a discount outside (0, 1].
+
+    Notes
+    -----
+    A table is admissible where the number never falls as a response gets better while the others stay as they are (levels in the order
+    declared): up in efficacy, down in toxicity.
     """
 
     weights: tuple[tuple[str, float], ...]
@@ -127,9 +159,12 @@ class Utility:
     times: tuple[tuple[LifeUtility, float], ...]
     discount: float
     costs: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+    attitude: Attitude | None
+    better: tuple[tuple[str, str], ...]
 
     def __init__(
-        self, terms: str | LifeUtility | Mapping[Any, Any], *, discount: float = 1.0, costs: Mapping[str, Mapping[str, float]] | None = None
+        self, terms: str | LifeUtility | Mapping[Any, Any], *, discount: float = 1.0, costs: Mapping[str, Mapping[str, float]] | None = None,
+        attitude: Attitude | None = None, better: Mapping[str, str] | None = None,
     ):
         pairs = {terms: 1.0} if isinstance(terms, str | LifeUtility) else dict(terms) if isinstance(terms, Mapping) else None
         if pairs is None or not (pairs or costs):
@@ -153,6 +188,17 @@ class Utility:
         object.__setattr__(self, "times", tuple(times))
         object.__setattr__(self, "discount", float(discount))
         object.__setattr__(self, "costs", _costs(costs))
+        if attitude is not None and not isinstance(attitude, Attitude):
+            raise StudyError(f"Utility: attitude is Exponential, Power or PiecewiseLinear, got {attitude!r}.")
+        object.__setattr__(self, "attitude", attitude)
+        object.__setattr__(self, "better", _better(better))
+
+    def under(self, attitude: Attitude | None) -> "Utility":
+        """The same utility with another attitude to outcome risk, or with none."""
+        made = object.__new__(type(self))
+        for field in self.__dataclass_fields__:
+            object.__setattr__(made, field, attitude if field == "attitude" else getattr(self, field))
+        return made
 
     @classmethod
     def of_all(cls, parts: Sequence["Utility"]) -> "Utility":
@@ -160,12 +206,15 @@ class Utility:
         made = object.__new__(cls)
         weights = {name: 1.0 for part in parts for name, _ in part.weights}
         for field, value in (("weights", tuple(weights.items())), ("tables", tuple(t for p in parts for t in p.tables)),
-                             ("times", tuple(t for p in parts for t in p.times)), ("discount", 1.0), ("costs", ())):
+                             ("times", tuple(t for p in parts for t in p.times)), ("discount", 1.0), ("costs", ()),
+                             ("attitude", None), ("better", ())):
             object.__setattr__(made, field, value)
         return made
 
     def combined(self, others: Sequence[tuple["Utility", float]], weight: float = 1.0) -> "Utility":
-        """The utility times a weight plus others times theirs, all of the same discount."""
+        """The utility times a weight plus others times theirs, all of the same discount and none with an attitude to risk."""
+        if any(u.attitude is not None for u in (self, *(u for u, _ in others))):
+            raise StudyError("A utility with an attitude to outcome risk is no sum, so that nothing can be added to it; leave attitude= out here.")
         made = object.__new__(type(self))
         parts = [(u, w) for u, w in ((self, weight), *others) if w]
         weights: dict[str, float] = {}
@@ -179,7 +228,7 @@ class Utility:
         tables = tuple(Table(t.names, tuple((v, w * x) for v, x in t.rows)) for u, w in parts for t in u.tables)
         times = tuple((life, w * x) for u, w in parts for life, x in u.times)
         kept = (("weights", tuple((n, x) for n, x in weights.items() if x)), ("tables", tables), ("times", times), ("discount", self.discount),
-                ("costs", tuple((n, tuple(p.items())) for n, p in costs.items())))
+                ("costs", tuple((n, tuple(p.items())) for n, p in costs.items())), ("attitude", None), ("better", ()))
         for field, value in kept:
             object.__setattr__(made, field, value)
         return made
@@ -209,6 +258,9 @@ class Utility:
                 raise StudyError(f"Utility: {name!r} has labels, not numbers; say what each is worth: {{{name!r}: {{{example}, ...}}}}.")
         for table in self.tables:
             table.check(study)
+        self._check_better(study)
+        if self.attitude is not None:
+            self.attitude.check(study._with(utility=self))
         decisions = {d.name: d.options for d in study.decisions}
         for name, prices in self.costs:
             if name not in decisions:
@@ -218,6 +270,20 @@ class Utility:
                     allowed = f"options: {listing(decisions[name])}{did_you_mean(option, decisions[name])}"
                     raise StudyError(f"Utility: costs of {name!r} names {option!r}; {allowed}")
 
+    def _check_better(self, study: "Study") -> None:
+        """Raise where a weight or a table rewards what is declared as worse."""
+        for name, direction in self.better:
+            if name not in self.names:
+                raise StudyError(f"Utility: better names {name!r}, which the utility does not weigh; it weighs {listing(self.names) or 'nothing'}"
+                                 f"{did_you_mean(name, self.names)}")
+            sign, worse = (1, "lower") if direction == "higher" else (-1, "higher")
+            if dict(self.weights).get(name, 0.0) * sign < 0:
+                raise StudyError(f"Utility: the weight of {name!r} is {dict(self.weights)[name]:g}, which rewards {worse} {name}, while better= says "
+                                 f"that {direction} is better.")
+            for table in self.tables:
+                if name in table.names:
+                    table.check_direction(study, name, sign)
+
     def __str__(self) -> str:
         def term(name: str, weight: float) -> str:
             return name if weight == 1 else f"-{name}" if weight == -1 else f"{weight:g} {name}"
@@ -225,4 +291,5 @@ class Utility:
         total = " + ".join([term(str(name), w) for name, w in (*self.weights, *self.times)] + [str(t) for t in self.tables]).replace("+ -", "- ")
         for name, prices in self.costs:
             total += f" - cost({name}) with " + ", ".join(f"{option}: {x:g}" for option, x in prices)
-        return total if self.discount == 1 else f"{total}, discounted by {self.discount:g} per decision"
+        total = total if self.discount == 1 else f"{total}, discounted by {self.discount:g} per decision"
+        return total if self.attitude is None else f"{self.attitude} of the total of {total}"

@@ -119,6 +119,33 @@ def test_impossible_utilities(terms, message):
         dtr.Study(*STUDY.timeline, utility=dtr.Utility({"visits": 1.0, **terms} if "visits" not in terms else {**terms, "effect": 1.0}))
 
 
+BETTER = {"effect": "higher", "grade": "lower"}
+
+
+def test_admissible_tables_are_taken():
+    from bayesdtr.study import from_json, to_json
+
+    made = dtr.Study(*STUDY.timeline, utility=dtr.Utility({("effect", "grade"): TABLE, "visits": -5.0}, better={**BETTER, "visits": "lower"}))
+    assert from_json(to_json(made)) == made
+    equal = {**TABLE, (0, "mild"): TABLE[0, "none"]}  # no worse is enough
+    dtr.Study(*STUDY.timeline, utility=dtr.Utility({("effect", "grade"): equal, "visits": -5.0}, better=BETTER))
+
+
+@pytest.mark.parametrize(("terms", "better", "message"), {
+    "rewards toxicity": ({("effect", "grade"): {**TABLE, (1, "severe"): 95.0}}, BETTER,
+                         r"not admissible: 1, mild is worth 86, less than 95 for 1, severe, although grade is better there"),
+    "punishes efficacy": ({("effect", "grade"): {**TABLE, (0, "mild"): 99.0}}, {"effect": "higher"},
+                          r"not admissible: 1, mild is worth 86, less than 99 for 0, mild, although effect is better"),
+    "levels": ({"grade": {"none": 0, "mild": 1, "severe": 2}}, {"grade": "lower"}, r"none is worth 0, less than 1 for mild"),
+    "weight": ({"visits": 5.0}, {"visits": "lower"}, r"the weight of 'visits' is 5, which rewards higher visits, while better= says that lower is"),
+    "unknown": ({"visits": 5.0}, {"visit": "lower"}, r"better names 'visit'.*did you mean 'visits'\?"),
+    "no direction": ({"visits": 5.0}, {"visits": "down"}, r"better takes a mapping of responses to 'higher' or 'lower'"),
+}.values())
+def test_tables_that_reward_what_is_worse(terms, better, message):
+    with pytest.raises(StudyError, match=message):
+        dtr.Study(*STUDY.timeline, utility=dtr.Utility({"visits": -1.0, **terms}, better=better))
+
+
 @pytest.mark.parametrize(("column", "value", "message"), [
     ("visits", -1, r"Column 'visits': -1 is not a value of a Poisson response .*whole numbers from 0"),
     ("visits", 1.5, r"1.5 is not a value of a Poisson response"),

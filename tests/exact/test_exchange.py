@@ -86,6 +86,31 @@ def rate_by_rate(posterior, history, parts, rates):
     return found
 
 
+def test_treat_exactly_where_the_risk_exceeds_a_threshold():
+    """A drug that prevents the event, worth B, and harms everybody treated by H: treat where p(X) exceeds H / B, and not a hair below."""
+    worth, harm = 8.0, 0.9
+    study = Study(Baseline("risk", levels=["low", "middle", "high"]), Decision("drug", ["no", "yes"]), Response("event", Bernoulli(), **CELLS),
+                  utility="event")
+    rng = np.random.default_rng(4)
+    event = rng.uniform(0.02, 0.4, (2, 30, 6))
+    posterior = known.posterior_with(study, {"event": {"probability": event}})
+    cells = list(posterior.compiled("event").coords["cell"])
+    event[..., [i for i, c in enumerate(cells) if c.endswith("yes")]] = 0.0
+    posterior = known.posterior_with(study, {"event": {"probability": event}})
+    levels = ["low", "middle", "high"]
+    asked = {"benefit": Utility({"event": -worth}), "harm": Utility({}, costs={"drug": {"yes": -harm}})}
+    bands = exchange_bands(posterior, pd.DataFrame({"risk": levels}), **asked)
+    for row, level in enumerate(levels, start=1):
+        risk = event[..., cells.index(f"{level}, no")].mean()
+        lines = bands[bands["patient"] == str(row)]
+        assert lines["option"].tolist() == ["yes", "no"]
+        assert lines["to_rate"].tolist()[0] == pytest.approx(risk * worth / harm, rel=1e-9)
+        for near, option in ((1 - 1e-6, "yes"), (1 + 1e-6, "no")):  # the threshold H / B just below and just above this patient's risk
+            priced = Utility({"event": -worth}, costs={"drug": {"yes": risk * worth * near}})
+            best = optimize(with_utility(posterior, priced)).recommend(pd.DataFrame({"risk": [level]}))
+            assert best["option"].item() == option
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_bands_are_the_optimal_regimes_of_every_rate(name):
     study = STUDIES[name]()

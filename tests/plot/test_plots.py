@@ -151,3 +151,15 @@ def test_prior_predictive_shows_the_quantiles_of_simulated_outcomes(codiacs_anal
     assert table.loc["improved", "q0.975"] == np.quantile(outcomes["improved"].mean(axis=1), 0.975)
     assert table.loc["bdi_drop", "highest"] == posterior.trajectories.columns["bdi_drop"].max()
     assert len(dtr.plot.prior_predictive(posterior, outcomes).axes) == 2
+
+
+def test_acceptability_data_is_the_result(codiacs_analysis):
+    posterior = codiacs_analysis.posterior
+    result = dtr.acceptability(posterior, effect="bdi_drop", cost={"first": {"therapy": 12.0}}, thresholds=np.linspace(0, 4, 9))
+    data = plot.acceptability_data(result)
+    assert len(drawn(plot.acceptability(result))) > 1000
+    np.testing.assert_allclose(data.groupby("threshold")["p_best"].sum(), 1.0)
+    assert data["regime"].nunique() == 7 and data["frontier"].sum() == 9  # six of eight, and the others together
+    for _, line in data[data["regime"] != "the others together"].iterrows():
+        k, r = list(result.thresholds).index(line["threshold"]), result.labels.index(line["regime"])
+        assert (line["p_best"], line["p_best_mcse"], line["evpi"]) == (result.p_best[k, r], result.p_best_error[k, r], result.evpi[k])

@@ -16,6 +16,7 @@ from bayesdtr.study import (
     Categorical,
     Commensurate,
     Decision,
+    Exponential,
     Hierarchical,
     Hurdle,
     LogNormal,
@@ -24,7 +25,9 @@ from bayesdtr.study import (
     Normal,
     NormalInverseGamma,
     Ordinal,
+    PiecewiseLinear,
     Poisson,
+    Power,
     Prior,
     QualityAdjusted,
     Response,
@@ -79,8 +82,9 @@ EXAMPLES = [
     Decision("a", {when(r=0): ["x", "y"], when(r=1): ["z"]}, probability="p"), Decision("a", ["x", "y"], assigned="observed", tailoring=["r"]),
     Response("y", Normal(), priors={"tau": Prior("HalfNormal", scale=1)}), RobustMAP([0.1, 0.3], [0.1, 0.2], between=0.2, vague_sd=1),
     Commensurate(0.2, 0.1, between=0.3), ONE.reference, ONE, Lottery({"x": 0.7, "y": 0.3}), Utility("y", costs={"a": {"x": 1.5}}),
-    UserModel("m:f", "abc"), SafetyGate("y", above=0.3, probability=0.1),
-    Safety((SafetyGate("y", levels=["bad"], below=0.3, probability=0.1),), (("a", "x"),)),
+    UserModel("m:f", "abc"), Utility("y", attitude=Exponential(0.3), better={"y": "higher"}), Utility("y", attitude=Power(0.5, offset=2)),
+    Utility("y", attitude=PiecewiseLinear(knots=[0, 1], slopes=[2, 1, 0.5])),
+    SafetyGate("y", above=0.3, probability=0.1), Safety((SafetyGate("y", levels=["bad"], below=0.3, probability=0.1),), (("a", "x"),)),
 ]
 
 
