@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         ModelComparison,
         PriorPredictive,
         Regime,
+        StagewiseRegime,
         Subgroups,
         best_set,
         by_group,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         missing_shift,
         optimize,
         prior_predictive,
+        q_learn,
         stakeholders,
         tipping,
         value_of_information,
@@ -79,7 +81,7 @@ __version__ = "0.1.0"
 _LATER = {
     "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
     "with_utility": "decision", "within_budget": "decision", "Budgeted": "decision", "Subgroups": "decision", "by_group": "decision",
-    "exchange_bands": "decision", "stakeholders": "decision",
+    "exchange_bands": "decision", "stakeholders": "decision", "q_learn": "decision", "StagewiseRegime": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -90,12 +92,12 @@ _LATER = {
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition", "DataError",
     "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
-    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
-    "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
-    "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories",
-    "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check", "compare",
-    "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
-    "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
+    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior", "Prior",
+    "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate", "Saturated",
+    "Scale", "Shift", "StackedPosterior", "StagewiseRegime", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt",
+    "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check",
+    "compare", "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
+    "prior_predictive", "priors", "q_learn", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
 ]
 
 

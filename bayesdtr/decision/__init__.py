@@ -10,9 +10,11 @@ from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
 from .optimize import optimize
 from .prior_predictive import PriorPredictive, prior_predictive
+from .qlearning import q_learn
 from .regime import Regime
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
+from .stagewise import StagewisePosterior, StagewiseRegime
 from .stakeholders import stakeholders
 from .subgroups import Subgroups, by_group
 from .utilities import with_utility
@@ -20,6 +22,7 @@ from .values import Summary
 
 __all__ = [
     "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
-    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
-    "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models",
+    "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "q_learn", "stakeholders", "tipping",
+    "value_of_information", "with_utility", "within_budget",
 ]
