@@ -101,13 +101,18 @@ def continued(
     distribution under `a` where it was not or where the outcome is not known.
     """
     distinct, inverse = rows.unique()
-    qbar, q = stage.values(distinct)
-    size = len(q)
-    best = q.argmax(axis=2) if clairvoyant(mode) else np.broadcast_to(qbar.argmax(axis=1), q.shape[:2])
+    shape = (stage.world.size, distinct.n)
+    best, expected = np.empty(shape, dtype=int), np.empty(shape)
+    step = max(1, SIMULATED // shape[0])
+    for begin in range(0, distinct.n, step):
+        part = slice(begin, begin + step)
+        qbar, q = stage.values(distinct.take(np.arange(distinct.n)[part]))
+        best[:, part] = q.argmax(axis=2) if clairvoyant(mode) else qbar.argmax(axis=1)
+        expected[:, part] = np.take_along_axis(q, best[:, part, None], axis=2)[..., 0]
     if not keeps_outcomes(mode):
-        return np.take_along_axis(q, best[..., None], axis=2)[..., 0][:, inverse]
+        return expected[:, inverse]
     best = best[:, inverse]
-    outcome = np.broadcast_to(outcome, (size, rows.n))
+    outcome = np.broadcast_to(outcome, best.shape)
     followed = (best == received) & np.isfinite(outcome)
     return np.where(followed, outcome, stage.simulate(rows, best, seed, worth))
 

@@ -64,7 +64,7 @@ def test_what_needs_a_joint_model_refuses(learned, tmp_path):
     with pytest.raises(DecisionError, match="takes a Posterior"):
         dtr.compare(learned.posterior)
     with pytest.raises(DecisionError, match="models utilities to come"):
-        dtr.by_group(learned, ["first"])
+        dtr.by_group(learned, ["a", "b"] * 54)
     with pytest.raises(DecisionError, match="cannot be saved"):
         learned.save(tmp_path / "q.nc")
 
@@ -99,13 +99,13 @@ def test_what_it_cannot_do_is_refused():
     rates = two_stages(Response("u", dtr.Poisson(exposure="years")), utility="u")
     with pytest.raises(DecisionError, match="further column"):
         q_learn(rates, pd.DataFrame(), seed=1)
-    gap = two_stages(Response("u", Normal(), model=Saturated()), utility="u")
+    gap = two_stages(Response("u", Normal(), model=Saturated(over=["b"])), utility="u")
     gap = Study(dtr.Baseline("x", missing="model"), *gap.timeline, utility="u")
     frame = pd.DataFrame({"x": [1.0, np.nan, 0.0, 2.0], "a": TWO * 2, "r": [0, 1, 1, 0], "b": ["p", "p", "q", "q"], "u": [1.0, 2, 3, 4]})
     with pytest.raises(DecisionError, match="complete histories"):
         q_learn(gap, frame, seed=1)
     with pytest.raises(DecisionError, match="nobody has 'u' yet"):
-        q_learn(two_stages(Response("u", Normal(), model=Saturated()), utility="u"), frame[["a", "r"]], seed=1)
+        q_learn(two_stages(Response("u", Bernoulli(), model=Saturated()), utility="u"), frame.assign(u=np.nan)[["a", "r", "b", "u"]], seed=1)
 
 
 def test_who_is_not_followed_is_counted():
