@@ -37,9 +37,8 @@ def q_learn(
 ) -> StagewiseRegime:
     """Learn a regime by stage-wise Bayesian Q-learning: a model of the utility to come at every decision, and none of what lies between.
 
-    For data in which intermediate responses are hard to model: only the responses after the last decision need models. Those are fitted
-    first. For every posterior draw of them the utility from the last decision on is then imputed as if that decision had been made well,
-    and modeled given the history before it; and so on backwards.
+    For data in which intermediate responses are hard to model. Draws are from a cut posterior: :class:`StagewiseRegime` says what that
+    means, with the formulas.
 
     Parameters
     ----------
@@ -51,17 +50,17 @@ def q_learn(
     seed : int
     mode : {"bml_committed", "bml", "mean_committed", "mean"}
         How later decisions enter an earlier one's pseudo-outcome. Committed: by the option of highest posterior-expected utility;
-        else by each draw's own optimum. "bml": the outcome observed where that option was received, else a draw from the predictive
-        distribution under it (Bayesian machine learning); "mean": expected under it, without residual noise, as in Q-learning by regression.
+        else by each draw's own optimum, which rewards ignorance. "bml": the outcome observed where that option was received, else one
+        drawn from the predictive distribution under it; "mean": expected under it, without residual noise.
     imputations : int, optional
         Imputed data sets, each with one draw of every stage's parameters; by default 1000 (4000 under "exact"), at least 100.
     engine : {"nuts", "laplace", "exact"}
-        Of the last decision's responses. Under "nuts" and "laplace" earlier stages are fitted by the corrected Laplace approximation,
-        all imputations in one compiled program (NUTS would need as many fits as there are imputations), whose k-hat the verdict
-        reports; under "exact" every stage has saturated cells and conjugate draws.
+        Of the last decision's responses. Under "nuts" and "laplace" earlier stages are fitted by the corrected Laplace approximation, all
+        imputations in one compiled program (NUTS would need a fit for each), whose k-hat the verdict reports; under "exact" every
+        stage has saturated cells and conjugate draws.
     models : mapping of decision to Response, optional
-        How the utility from an earlier decision on is modeled; by default a Normal response, or the final response's family (see Notes),
-        with the default hierarchical predictor over the history, or saturated cells under "exact".
+        How the utility from an earlier decision on is modeled; by default a Normal response, or the final response's family, with the
+        default hierarchical predictor over the history, or saturated cells under "exact".
     progress : {"auto", True, False}
 
     Returns
@@ -72,57 +71,20 @@ def q_learn(
     Raises
     ------
     DecisionError
-        For what is not provided: survival times, exposures, shared parameters, missing histories; for a bad argument.
+        For what is not provided (survival times, exposures, shared parameters, missing histories) and for a bad argument.
     DataError, InferenceError, ModelError
         As for :func:`fit`.
-
-    Notes
-    -----
-    With ``u_k`` earned by the responses after decision ``k``, ``q_k`` the fitted expectation, ``a*`` the option as `mode` has it, and
-    ``Y_K = u_K``, imputation ``g`` has, for patients who came to decision ``k + 1``,
-
-        Y_k = u_k + (Y_{k+1} if a_{k+1} = a* else a draw of Y_{k+1} given h_{k+1}, a*; theta_{k+1}^g)      "bml"
-        Y_k = u_k + q_{k+1}(h_{k+1}, a*; theta_{k+1}^g)                                                       "mean"
-
-    and ``Y_k = u_k`` where the course has ended; then ``theta_k^g`` is one draw given the ``Y_k``. A single feasible option is that option.
-    Where the utility is a single response after the last decision, costs nothing and "bml" keeps outcomes, earlier stages have that
-    response's family; elsewhere ``Y_k`` is a number and the family Normal, with location and SD fixed at those of the observed utility.
-
-    The draws are from a cut (modular) posterior: stage ``k`` learns from later stages and tells them nothing, and the stages' models need
-    not be compatible, since the maximum of linear functions is not linear. Simulation-based calibration can hold for the last stage only.
-    Under "bml" and "mean" the later optimum is clairvoyant: an option whose later options are poorly known is rewarded for it, so the
-    committed modes are for decisions. Another utility needs another fit. After ties the option declared first counts.
-
-    References
-    ----------
-    Murray, Yuan and Thall (2018), Journal of the American Statistical Association 113:1255-1267 ("bml"). Murphy (2005), Journal of
-    Machine Learning Research 6:1073-1097 (Q-learning).
     """
     size = IMPUTATIONS.get(engine, FEWEST) if imputations is None else imputations
     _check(study, seed, mode, engine, size)
     trajectories = data if isinstance(data, Trajectories) else read(study, data)
     _check_patients(study, trajectories)
-    scales = fix_scales(study, trajectories)
     kept = kept_response(study, mode)
     responses = _stage_responses(study, models or {}, kept, engine)
-    last = study.decisions[-1]
-    names = [r.name for r in study.after(last.name)]
-    made = fit_responses(study, trajectories, names, scales, seed=seed, engine=engine, size=size, show=progress)
-    compiled = {n: compile_response(study, n, trajectories.cluster_labels) for n in names}
-    stage = Stage(World(study, compiled, scales, made.draws, size), len(study.decisions) - 1)
-    run = _Run(study, trajectories, scales, mode, engine, seed, progress, kept)
-    stages, fitted, notes = {last.name: stage}, [made], []
-    outcome = trajectories.columns[kept.name] if kept is not None else run.earned(stage.index)
-    for index in reversed(range(len(study.decisions) - 1)):
-        outcome, said = run.pseudo(stage, outcome)
-        stage, made = run.stage(index, responses[study.decisions[index].name], outcome)
-        stages[study.decisions[index].name] = stage
-        fitted.append(made)
-        notes += said
-    posterior = StagewisePosterior(
-        study, trajectories, scales, int(seed), engine, mode, _verdict(study, trajectories, fitted), dict(reversed(stages.items())), tuple(notes))
+    run = _Run(study, trajectories, fix_scales(study, trajectories), mode, engine, int(seed), progress, kept)
+    posterior = run.backwards(responses, size)
     methods = {d.name: f"stage-wise regression, {size} imputations" for d in study.decisions}
-    return StagewiseRegime(posterior, methods, {}, _value(posterior, stage))  # type: ignore[arg-type]
+    return StagewiseRegime(posterior, methods, {}, _value(posterior))  # type: ignore[arg-type]
 
 
 # ---- what is refused ---------------------------------------------------------------------------------
@@ -249,6 +211,28 @@ class _Run:
     show: str | bool
     kept: Response | None
 
+    def backwards(self, responses: Mapping[str, Response], size: int) -> StagewisePosterior:
+        """Fit all stages, the last one first; `responses` are what is modeled at every decision but the last."""
+        study, t, names = self.study, self.trajectories, [d.name for d in self.study.decisions]
+        stage, made = self.last(size)
+        stages, fitted, notes = {names[-1]: stage}, [made], []
+        outcome = t.columns[self.kept.name] if self.kept is not None else self.earned(stage.index)
+        for index in reversed(range(len(names) - 1)):
+            outcome, said = self.pseudo(stage, outcome)
+            stage, made = self.stage(index, responses[names[index]], outcome)
+            stages[names[index]] = stage
+            fitted.append(made)
+            notes += said
+        verdict = _verdict(study, t, fitted)
+        return StagewisePosterior(study, t, self.scales, self.seed, self.engine, self.mode, verdict, dict(reversed(stages.items())), tuple(notes))
+
+    def last(self, size: int) -> tuple[Stage, StageFitted]:
+        """Fit the responses after the last decision."""
+        names = [r.name for r in self.study.after(self.study.decisions[-1].name)]
+        made = fit_responses(self.study, self.trajectories, names, self.scales, seed=self.seed, engine=self.engine, size=size, show=self.show)
+        compiled = {n: compile_response(self.study, n, self.trajectories.cluster_labels) for n in names}
+        return Stage(World(self.study, compiled, self.scales, made.draws, size), len(self.study.decisions) - 1), made
+
     def earned(self, index: int) -> np.ndarray:
         """What every patient earned by the responses of a stage, shape (n,); NaN where it is not known."""
         found = earnings(self.study, self.trajectories)
@@ -327,8 +311,9 @@ def _verdict(study: Study, t: Trajectories, fitted: Sequence[StageFitted]) -> Ve
     return Verdict(status, tuple([r for f in fitted for r in f.reasons] + softer), last.convergence, tuple(cells), last.predictive)
 
 
-def _value(posterior: StagewisePosterior, stage: Stage) -> np.ndarray:
+def _value(posterior: StagewisePosterior) -> np.ndarray:
     """The first decision's values at the recommended options, averaged over the patients; shape (1, draw)."""
+    stage = posterior.stages[posterior.study.decisions[0].name]
     t, names = posterior.trajectories, [b.name for b in posterior.study.baselines]
     distinct, inverse = Rows(t.history(names), t.cluster, t.n).unique()
     qbar, q = stage.values(distinct)

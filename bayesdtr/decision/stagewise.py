@@ -127,6 +127,30 @@ class StagewiseRegime(Regime):
     It recommends, has rules, sets and ties as any :class:`Regime`. Probabilities, intervals and regrets are about one decision at a
     time, later ones being made as the mode has them: `p_starts_best` is `p_best`, and the regret is what the decision itself may lose.
     Made by :func:`q_learn`; `posterior` is a :class:`StagewisePosterior`.
+
+    Notes
+    -----
+    The responses after the last decision ``K`` are fitted first, as :func:`fit` does. With ``u_k`` what responses after decision ``k``
+    earned, ``q_k`` the fitted expectation, ``a*`` the option as the mode has it, and ``Y_K = u_K``, imputation ``g`` has, for patients who
+    came to decision ``k + 1``,
+
+        Y_k = u_k + (Y_{k+1} where a_{k+1} = a*, else a draw of Y_{k+1} given h_{k+1}, a*; theta_{k+1}^g)     "bml"
+        Y_k = u_k + q_{k+1}(h_{k+1}, a*; theta_{k+1}^g)                                                         "mean"
+
+    and ``Y_k = u_k`` where the course has ended; ``theta_k^g`` is then one draw given these ``Y_k``. A single feasible option is ``a*``;
+    of tied options the one declared first is. Costs of options are known and not estimated. Where the utility is a single response after
+    the last decision, without costs, and outcomes are kept ("bml"), earlier stages have that response's family; elsewhere ``Y_k``
+    is a number and the family Normal, in units of the observed utility's SD, the same for all imputations.
+
+    These are draws from a cut (modular) posterior: a stage learns from later ones and tells them nothing, and the stages' models need not
+    be compatible, since the maximum of linear functions is not linear. Simulation-based calibration can hold for the last stage only.
+    Under "bml" and "mean" the later optimum is clairvoyant, each draw's own: an option whose later options are poorly known is rewarded for
+    it, so the committed modes are for decisions. Another utility needs another fit, and safety gates need :func:`optimize`.
+
+    References
+    ----------
+    Murray, Yuan and Thall (2018), Journal of the American Statistical Association 113:1255-1267 ("bml"). Murphy (2005), Journal of Machine
+    Learning Research 6:1073-1097 (Q-learning by regression).
     """
 
     posterior: StagewisePosterior  # type: ignore[assignment]

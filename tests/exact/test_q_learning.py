@@ -19,7 +19,7 @@ from bayesdtr.study.saturated import saturated_cells
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 CELLS = {"model": Saturated()}
-IMPUTATIONS = 4000
+IMPUTATIONS = 3000
 
 
 # ---- three decisions, early exits, a forced option, weights, discount, costs ---------------------
@@ -189,7 +189,7 @@ def kept_and_drawn(counted: pd.DataFrame, mode: str) -> dict[str, float]:
 @pytest.mark.parametrize("mode", MODES)
 def test_averages_of_binary_stages_are_in_closed_form(counted, mode):
     """Bernoulli stages under the outcome-keeping modes (Beta(1, 1) prior), Normal ones with the reference prior under the others."""
-    q = dtr.q_learn(yes_or_no(), counted, seed=2, mode=mode, engine="exact", imputations=20_000, progress=False)
+    q = dtr.q_learn(yes_or_no(), counted, seed=2, mode=mode, engine="exact", imputations=6000, progress=False)
     world = q.posterior.stages["a"].world
     name = q.posterior.stages["a"].responses[0]
     sums, size = kept_and_drawn(counted, mode), counted.groupby("a").size()
@@ -198,7 +198,7 @@ def test_averages_of_binary_stages_are_in_closed_form(counted, mode):
     draws = world.draws[name]["probability" if keeps else "mean"]
     for j, a in enumerate("pq"):
         wanted = (1 + sums[a]) / (2 + size[a]) if keeps else sums[a] / size[a]
-        assert abs(draws[:, j].mean() - wanted) < 4 * draws[:, j].std() / np.sqrt(20_000)
+        assert abs(draws[:, j].mean() - wanted) < 4 * draws[:, j].std() / np.sqrt(6000)
     if keeps:
         assert draws.min() > 0 and draws.max() < 1
 
