@@ -12,10 +12,12 @@ from .netbenefit import Acceptability, acceptability
 from .optimize import optimize
 from .policytree import PolicyTree, policy_tree
 from .prior_predictive import PriorPredictive, prior_predictive
+from .qlearning import q_learn
 from .regime import Regime
 from .risk import RiskProfile, risk_profile
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
+from .stagewise import StagewisePosterior, StagewiseRegime
 from .stakeholders import stakeholders
 from .subgroups import Subgroups, by_group
 from .thresholdsearch import ThresholdSearch, search_thresholds
@@ -24,7 +26,8 @@ from .values import Summary
 
 __all__ = [
     "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PolicyTree",
-    "PriorPredictive", "Regime", "RiskProfile", "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set", "by_group",
-    "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "policy_tree", "prior_predictive", "prior_starts_best",
-    "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "PriorPredictive", "Regime", "RiskProfile", "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "ThresholdSearch", "Ties",
+    "acceptability", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "policy_tree",
+    "prior_predictive", "prior_starts_best", "q_learn", "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information",
+    "with_utility", "within_budget",
 ]

@@ -165,9 +165,10 @@ def predictive_checks(study: Study, trajectories: Trajectories, replicates: dict
     Parameters
     ----------
     replicates : mapping of str to array, shape (replicate, patient)
+        Of the responses to be checked.
     """
     found = []
-    for response in study.responses:
+    for response in (r for r in study.responses if r.name in replicates):
         statistics = _statistics(response, trajectories, replicates[response.name])
         for label, rows in _groups(study, response, trajectories):
             for name, statistic, y, replicated in statistics:

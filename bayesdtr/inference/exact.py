@@ -1,7 +1,7 @@
 """Conjugate posteriors of saturated cells: Beta-Binomial, and Normal-inverse-gamma; independent draws."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from scipy.special import betaln, logsumexp
@@ -22,15 +22,15 @@ def cell_of(cells: Cells, columns: dict[str, np.ndarray]) -> np.ndarray:
     return cells.lookup[tuple(columns[name].astype(int) for name in cells.names)]
 
 
-def refuse(study: Study) -> None:
-    """Raise when a study's posterior is not conjugate.
+def refuse(study: Study, only: Collection[str] | None = None) -> None:
+    """Raise when a study's posterior, or that of some responses, is not conjugate.
 
     Raises
     ------
     InferenceError
         Names the first response that stands in the way.
     """
-    for response in study.responses:
+    for response in (r for r in study.responses if only is None or r.name in only):
         if not isinstance(response.model, Saturated):
             raise InferenceError(
                 f"engine='exact' needs saturated cells, and response {response.name!r} has another model; "

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -219,10 +219,12 @@ def inputs_of(compiled: CompiledResponse, trajectories: Trajectories, scales: di
     return make_inputs(compiled, trajectories.history(compiled.history, rows), cluster, scales, extras)
 
 
-def blocks_of(study: Study, trajectories: Trajectories, scales: dict[str, Scale], borrowed: Borrowed | None = None) -> list[nuts.Block]:
-    """What is sampled: a block for each response, rows of borrowed patients last; responses that share something are one block, the last."""
+def blocks_of(
+    study: Study, trajectories: Trajectories, scales: dict[str, Scale], borrowed: Borrowed | None = None, only: Collection[str] | None = None
+) -> list[nuts.Block]:
+    """What is sampled: a block for each response (of `only` some), rows of borrowed patients last; responses that share something are the last."""
     made = []
-    for response in study.responses:
+    for response in (r for r in study.responses if only is None or r.name in only):
         compiled = compile_response(study, response.name, trajectories.cluster_labels)
         block = _block(study, compiled, trajectories, scales)
         if borrowed is not None and borrowed.a0[response.name]:
@@ -245,7 +247,7 @@ def _exact(study: Study, trajectories: Trajectories, draws: int, seed: int, chai
     return results
 
 
-def _posterior_dataset(compiled: dict[str, CompiledResponse], results: dict[str, nuts.Draws]) -> xr.Dataset:
+def posterior_dataset(compiled: dict[str, CompiledResponse], results: dict[str, nuts.Draws]) -> xr.Dataset:
     """One flat dataset; a response's own dims and coordinates carry its name."""
     variables, coords = {}, {}
     for name, model in compiled.items():
@@ -268,7 +270,7 @@ def _imputed_dataset(study: Study, trajectories: Trajectories, lost: Mapping[str
     return xr.Dataset(variables, coords=coords)
 
 
-def _stats_dataset(results: dict[str, nuts.Draws]) -> xr.Dataset | None:
+def stats_dataset(results: dict[str, nuts.Draws]) -> xr.Dataset | None:
     """Sampler statistics: over all blocks under the usual names, and per response."""
     single = {variable(name, d): v for name, r in results.items() for d, v in r.diagnostics.items()}
     blocks = {name: r.stats for name, r in results.items() if r.stats}
@@ -310,7 +312,7 @@ def assemble(
     *, seed: int, engine: str, imputed: Mapping[str, np.ndarray] | None = None,
 ) -> Posterior:
     """Put draws of every response, of modelled covariates and of missing values together: label, replicate, check."""
-    dataset = _posterior_dataset(compiled, results)
+    dataset = posterior_dataset(compiled, results)
     chains, per_chain = dataset.sizes[CHAIN], dataset.sizes[DRAW]
     step = -(-per_chain * chains // max(100, min(REPLICATES, MOST_REPLICATED // trajectories.n)))
     kept = range(0, per_chain, step)
@@ -337,7 +339,7 @@ def assemble(
     }
     if imputed:
         groups[IMPUTED] = _imputed_dataset(study, trajectories, lost, imputed).assign_coords({CHAIN: dataset[CHAIN], DRAW: dataset[DRAW]})
-    if (stats := _stats_dataset(results)) is not None:
+    if (stats := stats_dataset(results)) is not None:
         groups[SAMPLE_STATS] = stats.assign_coords({CHAIN: dataset[CHAIN], DRAW: dataset[DRAW]})
     tree = xr.DataTree.from_dict(groups)
     return Posterior(study, trajectories, tree, scales, int(seed), engine, examine(study, trajectories, tree, replicates))

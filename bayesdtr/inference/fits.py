@@ -240,6 +240,13 @@ def fit_many(
     return Fits(study, found, diagnostics, stack.scales, stack.cluster_labels, int(seed), engine)
 
 
+def corrected_draws(
+    compiled: CompiledResponse, stack: Stack, *, seed: int, draws: int, progress: str | bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """One response's corrected draws ``(dataset, draw, ...)`` and diagnostics ``(dataset,)``, as :func:`fit_many` makes them; no warnings."""
+    return _run(compiled, stack, seed, 0, "laplace", (draws, 300, 1, 0, True), min(BATCH["laplace"], stack.size), progress)
+
+
 @functools.lru_cache(maxsize=64)
 def _executable(
     compiled: CompiledResponse, signature: tuple[Any, ...], engine: str, draws: int, warmup: int, chains: int, checked: int, corrected: bool
