@@ -110,6 +110,17 @@ def prior_world(regime: Regime, drawn: Mapping[str, Mapping[str, np.ndarray]] | 
     return World(posterior.study, {n: posterior.compiled(n) for n in drawn}, posterior.scales, drawn, size)
 
 
+def choose_at(regime: Regime, world: World, stage: int, rows: Rows) -> np.ndarray:
+    """What the regime recommends at histories with a feasible option, codes of shape (row,); `world` is its own, perhaps with fewer draws."""
+    name = regime.posterior.study.decisions[stage].name
+    distinct, inverse = rows.unique()
+    if regime.methods[name].startswith(REGRESSION):
+        qbar = regime.fits[name].qbar(regime.posterior.study, name, distinct.columns, distinct.cluster, distinct.n)
+    else:
+        qbar = np.concatenate([a.qbar for a in solve(world, stage, distinct, [])])
+    return qbar.argmax(axis=1)[inverse]
+
+
 def as_recommended(regime: Regime) -> Chooser:
     """The regime's own rule on any tree of histories, whatever draws that tree was grown under."""
     posterior = regime.posterior
@@ -121,13 +132,9 @@ def as_recommended(regime: Regime) -> Chooser:
         known = seen.get(node.name)
         if known is None or known[0] is not node:
             option = np.zeros(node.rows.n, dtype=int)
-            distinct, inverse = node.rows.take(node.going).unique()
-            if regime.methods[node.name].startswith(REGRESSION):
-                qbar = regime.fits[node.name].qbar(posterior.study, node.name, distinct.columns, distinct.cluster, distinct.n)
-            else:
-                some = affordable(world, posterior, distinct.n, stages[node.name])
-                qbar = np.concatenate([a.qbar for a in solve(some, stages[node.name], distinct, [])])
-            option[node.going] = qbar.argmax(axis=1)[inverse]
+            rows = node.rows.take(node.going)
+            some = affordable(world, posterior, rows.n, stages[node.name])
+            option[node.going] = choose_at(regime, some, stages[node.name], rows)
             known = seen[node.name] = node, option
         return node.taken(pairs, known[1])
 
