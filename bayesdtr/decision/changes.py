@@ -20,7 +20,7 @@ FEW = 10
 COUNTS = 200
 ROUNDS, PARTS = 6, 16
 """Bisection by parts: 16 to the power of 6 of a step of the grid."""
-PAIR_EVALUATIONS = 4e8
+PAIR_EVALUATIONS = 1e8
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from .shapley import game
 from .values import batch_error, chains_of, thin_to
 from .world import Rows, World
 
-EVALUATIONS = 2e8
+EVALUATIONS = 4e7
 """Histories times leaves times draws, about."""
 LEAST_DRAWS = 500
 CLUSTER = "\0cluster"

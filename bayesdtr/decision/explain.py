@@ -80,7 +80,7 @@ class AlikePatients:
         far = f", from {self.rows[0].distance:.2f} to {self.rows[-1].distance:.2f} SD away" if continuous else ""
         told = f"the nearest {len(self.rows)} of {self.cell} with the same discrete history{far}" if continuous else \
             f"all {self.cell} with the same history"
-        out = [f"{told}; {self.near} are within {NEAR:g} SD." if continuous else f"{told}."]
+        out = [f"{told}; within {NEAR:g} SD: {self.near}." if continuous else f"{told}."]
         out += [f"{option}: {n} received it" + (f", mean utility {mean:.4g} of {known} followed to the end" if known else "")
                 for option, n, mean, known in self.by_option()]
         ids = ", ".join(r.patient for r in self.rows[:SHOWN]) + (", ..." if len(self.rows) > SHOWN else "")
@@ -147,9 +147,11 @@ class Explanation:
         lines += ["  The posterior's checks fail, so this is no recommendation."] if self.status == "fail" else []
         lines.append(f"  difference in expected utility {d.mean:.4g} ({d.ci_prob:.0%} equal-tailed interval {d.lower:.4g} to {d.upper:.4g}; Monte "
                      f"Carlo error {d.mcse:.2g})")
-        lines.append(f"  P({self.option} is better) {self.p_better:.3f} (Monte Carlo error {self.p_better_error:.2g})")
+        better = "above 0.999" if self.p_better > 0.999 else f"{self.p_better:.3f}"
+        lines.append(f"  P({self.option} is better) {better} (Monte Carlo error {self.p_better_error:.1g})")
         lines += [f"  removed by safety gates: {', '.join(self.removed)}"] if self.removed else []
-        lines.append(f"  {self.patients_like} patients like this one, {self.received} of them received {self.option}; weight {self.weight:.3g}")
+        s = "" if self.patients_like == 1 else "s"
+        lines.append(f"  {self.patients_like} patient{s} like this one, {self.received} of whom received {self.option}; weight {self.weight:.3g}")
         if self.extrapolates:
             why = f"outside the observed range in {', '.join(self.outside)}" if self.outside else f"fewer than {SPARSE} patients behind it"
             lines.append(f"  This recommendation extrapolates: {why}.")

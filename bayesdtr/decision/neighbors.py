@@ -13,7 +13,7 @@ from .world import Rows
 NEAR = 0.5
 """Two patients of a cell are near when no continuous variable differs by more than this many SDs."""
 MOST_LEVELS = 10
-"""A number with more possible values than this counts as continuous."""
+"""A number with more possible values than this counts as continuous, unless it has at most two in the data."""
 PAIRS = 2**22
 """Pairs of patients compared at once."""
 
@@ -55,7 +55,7 @@ class Neighborhood:
     ----------
     decision : Decision
     discrete, continuous : tuple of str
-        Variables that anything from the decision on looks at.
+        Variables that anything from the decision on looks at. A covariate that is a number with two values in the data is discrete.
     patients : array of int, shape (m,)
         Rows of the data whose history before the decision is complete.
     keys : array, shape (m, discrete + 1)
@@ -86,13 +86,13 @@ class Neighborhood:
         study, t = posterior.study, posterior.trajectories
         stage = [d.name for d in study.decisions].index(decision.name)
         names = looked_at(posterior, stage, regime.methods[decision.name].startswith(REGRESSION))
-        discrete = tuple(n for n in names if _is_discrete(study[n]))
-        continuous = tuple(n for n in names if n not in discrete)
         known = t.reached(study, decision.name)
         for node in study.before(decision.name):
             known = known & t.observed(node.name)
         patients = np.flatnonzero(known)
         rows = rows_before(posterior, t, decision.name, patients)
+        discrete = tuple(n for n in names if _is_discrete(study[n]) or len(np.unique(rows.columns[n])) <= 2)
+        continuous = tuple(n for n in names if n not in discrete)
         points = _table(rows, continuous)
         spread = points.std(axis=0, ddof=1) if len(points) > 1 else np.zeros(len(continuous))
         p = t.assignment.get(decision.name, np.full(t.n, np.nan))[patients]

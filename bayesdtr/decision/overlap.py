@@ -22,8 +22,8 @@ COLUMNS = (
     "decision", "option", "against", "patients_like", "received", "weight", "outside_range", "extrapolates", "width", "width_error", "verdict",
 )
 PRIOR_DRAWS = 500
-"""Prior draws per chain."""
-MOST_PRIOR = 4e8
+"""Prior draws per chain, and steps of warm-up."""
+MOST_PRIOR = 1e8
 BATCHES = 20
 
 
@@ -103,7 +103,7 @@ def prior_world(regime: Regime, drawn: Mapping[str, Mapping[str, np.ndarray]] | 
     """The study under draws of its prior, sampled by the same compiled programs; a sentence where it cannot be drawn from."""
     posterior = regime.posterior
     try:
-        drawn = prior_draws(posterior, seed=posterior.seed, draws=PRIOR_DRAWS) if drawn is None else drawn
+        drawn = prior_draws(posterior, seed=posterior.seed, draws=PRIOR_DRAWS, warmup=PRIOR_DRAWS) if drawn is None else drawn
     except InferenceError as error:
         return str(error)
     size = max((len(next(iter(d.values()))) for d in drawn.values() if d), default=1)

@@ -105,9 +105,10 @@ class Regime:
         Notes
         -----
         Likeness looks at the variables that the models, the conditions or the utility look at from the decision on; numbers with more than
-        ten possible values count as continuous, and clusters, over which models pool, are left out. Weights follow the declared
-        probabilities; recorded ones, averaged over those like the patient who received the option; or, where nobody randomized, the share of
-        them who did. A weight is infinite where nobody like the patient received the option. :meth:`overlap` says more.
+        ten possible values (of a covariate: more than two in the data) count as continuous, and clusters, over which models pool, are left
+        out. Weights follow the declared probabilities; recorded ones, averaged over those like the patient who received the option; or,
+        where nobody randomized, the share of them who did. A weight is infinite where nobody like the patient received the option.
+        :meth:`overlap` says more.
 
         Warns
         -----
