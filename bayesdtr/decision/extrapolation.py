@@ -94,7 +94,7 @@ def extrapolation(regime: Regime, *, width: bool, drawn: Mapping[str, Mapping[st
     Extrapolation
     """
     study, t = regime.posterior.study, regime.posterior.trajectories
-    prior = "It was not asked for." if not width else regime.prior if drawn is None else prior_world(regime, drawn)
+    prior = "The prior was not sampled: ask regime.extrapolation()." if not width else regime.prior if drawn is None else prior_world(regime, drawn)
     found, reasons = [], [prior] if isinstance(prior, str) else []
     for stage, decision in enumerate(study.decisions):
         near = regime.neighborhoods[decision.name]
