@@ -217,9 +217,12 @@ def explain(regime: Regime, patients: Any, *, patient: Any, against: str | None,
         raise DecisionError(f"explain: ci_prob must lie between 0 and 1, got {ci_prob!r}.")
     if isinstance(nearest, bool) or not isinstance(nearest, int | np.integer) or nearest < 1:
         raise DecisionError(f"explain: nearest is a number of patients, 1 or more, got {nearest!r}.")
+    warn_if_failed(regime.posterior.verdict, stacklevel=4)
+    return _explained(regime, *_one(regime, patients, patient), against, nearest, ci_prob)
+
+
+def _explained(regime: Regime, label: str, stage: int, rows: Rows, against: str | None, nearest: int, ci_prob: float) -> Explanation:
     posterior = regime.posterior
-    warn_if_failed(posterior.verdict, stacklevel=4)
-    label, stage, rows = _one(regime, patients, patient)
     decision = posterior.study.decisions[stage]
     a = regime.assess(decision.name, rows, ci_prob=ci_prob)
     open_ = posterior.study.feasible(decision.name, rows.columns)[0] if rows.columns else np.ones(len(decision.options), dtype=bool)
