@@ -31,7 +31,7 @@ class Change:
     ----------
     variables : tuple of str
     present, changed : tuple of str
-        Values as they are read.
+        Values as they are read; those of a continuous variable rounded away from the present one.
     values : tuple of float
         The changed values as the models see them: numbers and codes.
     option : str
@@ -98,6 +98,14 @@ class Changes:
         if self.pair is not None:
             return ["No single change flips it. A pair does:", str(self.pair)]
         return ["No single change flips it" + (", and no pair of changes that was tried." if self.searched else "; pairs were not searched.")]
+
+
+def rounded_away(value: float, present: float) -> float:
+    """A value to four digits, away from the present one: what is read is then on the far side of a threshold too."""
+    if value == 0:
+        return value
+    unit = 10.0 ** (np.floor(np.log10(abs(value))) - 3)
+    return float((np.ceil if value > present else np.floor)(value / unit) * unit)
 
 
 class _Search:
@@ -177,9 +185,10 @@ class _Search:
         nodes = [self.study[n] for n in names]
         far = [float(self.distance(n, np.array(v))) for n, v in values.items()]
         text = lambda node, v: shown(node, v) if labels_of(node) is not None else f"{v:.4g}"  # noqa: E731
+        beyond = [v if self.steps(n) else rounded_away(v, self.present[n]) for n, v in values.items()]
         return Change(
             names, tuple(text(node, self.present[n]) for node, n in zip(nodes, names, strict=True)),
-            tuple(text(node, v) for node, v in zip(nodes, values.values(), strict=True)), tuple(float(v) for v in values.values()),
+            tuple(text(node, v) for node, v in zip(nodes, beyond, strict=True)), tuple(float(v) for v in values.values()),
             self.decision.options[option],
             tuple(np.nan if labels_of(node) is not None else float(v - self.present[n]) for node, (n, v) in zip(nodes, values.items(), strict=True)),
             float(np.hypot.reduce(far)),

@@ -54,7 +54,7 @@ class Extrapolation:
     rows : tuple of DecisionOverlap
         Decisions that no observed patient reached with a choice are absent.
     no_width : str
-        Why no width is given; empty where one is.
+        Why no width is given, or none for some decisions; empty where all have one.
     """
 
     rows: tuple[DecisionOverlap, ...]
@@ -66,7 +66,7 @@ class Extrapolation:
         for r in self.rows:
             width = "not provided" if r.width is None else " / ".join(f"{w:.2f}" for w in r.width)
             out.append(f"{r.decision:<{size}} {r.patients:>8} {r.extrapolating:>14.0%} {r.fewest:>7} {r.largest_weight:>15.3g} {width:>22}")
-        out += [RULE, f"Width: {WIDTH}" if not self.no_width else f"No width: {self.no_width}"]
+        out += [RULE, *([f"Width: {WIDTH}"] if any(r.width for r in self.rows) else []), *([f"No width: {self.no_width}"] if self.no_width else [])]
         return fold("\n".join(out))
 
 
@@ -74,8 +74,8 @@ RULE = (
     f"Of patients with a choice. Extrapolating: fewer than {SPARSE} patients like them received the recommended option. Like: the same discrete "
     f"history, and no continuous variable more than {NEAR:g} SD away. Weight: one over the probability of receiving the recommended option."
 )
-WIDTH = ("posterior over prior width of the difference between the recommended option and the next; 1 where the data said nothing, 0 where the "
-         "data said all.")
+WIDTH = ("posterior over prior width of the difference between the recommended option and the next; 1 where the data said nothing. Under a vague "
+         "prior it is small even where few patients speak.")
 
 
 def extrapolation(regime: Regime, *, width: bool, drawn: Mapping[str, Mapping[str, np.ndarray]] | None) -> Extrapolation:

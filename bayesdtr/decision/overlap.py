@@ -10,6 +10,7 @@ from scipy.special import ndtr
 from ..errors import DecisionError, InferenceError
 from ..inference.check import SPARSE
 from ..inference.prior import prior_draws
+from ..schema import MISSING_SHIFT
 from ..study.timeline import Decision
 from .assess import Assessment
 from .induction import MOST_LEAVES, Chooser, DecisionNode, committed, leaves, solve
@@ -102,6 +103,8 @@ def spread(draws: np.ndarray) -> np.ndarray:
 def prior_world(regime: Regime, drawn: Mapping[str, Mapping[str, np.ndarray]] | None = None) -> World | str:
     """The study under draws of its prior, sampled by the same compiled programs; a sentence where it cannot be drawn from."""
     posterior = regime.posterior
+    if MISSING_SHIFT in posterior.tree.children:
+        return "This posterior shifts missing outcomes, of which the prior knows nothing; ask the one without missing_shift."
     try:
         drawn = prior_draws(posterior, seed=posterior.seed, draws=PRIOR_DRAWS, warmup=PRIOR_DRAWS) if drawn is None else drawn
     except InferenceError as error:
@@ -162,8 +165,8 @@ def widths(regime: Regime, decision: Decision, rows: Rows, first: np.ndarray, se
     stage = [d.name for d in regime.posterior.study.decisions].index(decision.name)
     if isinstance(prior, str):
         return Widths(nothing, nothing, prior)
-    if leaves(prior, stage) > MOST_LEAVES:
-        return Widths(nothing, nothing, f"The tree of histories from {decision.name!r} on is too large to work out what the prior expects.")
+    if regime.methods[decision.name].startswith(REGRESSION) or leaves(prior, stage) > MOST_LEAVES:
+        return Widths(nothing, nothing, f"The look-ahead from {decision.name!r} on is fitted by regression; the prior's would need a fit of its own.")
     distinct, inverse = rows.unique()
     asked = np.unique(np.stack([inverse, first, second], axis=1)[first != second], axis=0)
     most = max(int(MOST_PRIOR // (leaves(prior, stage) * max(distinct.n, 1))), PRIOR_DRAWS)

@@ -162,10 +162,12 @@ def _overlap(m: Material) -> list[Block]:
     said = ("The recommendation leans on fewer than five patients who were like the patient and received what is recommended: "
             f"{'; '.join(few)}. There the model speaks, more than patients do." if few else
             "Every recommendation is backed by five or more patients who were like the patient and received what is recommended.")
+    known = f" Width: {WIDTH}" if any(r.width for r in found.rows) else ""
+    lacking = f" Width {NOT_PROVIDED}: {found.no_width}" if found.no_width else ""
     return [
         Heading("How far recommendations extrapolate"), Paragraph(said),
         table(columns, rows, numeric=(1, 2, 3, 4, 5), strong=[i for i, r in enumerate(found.rows) if r.extrapolating],
-              caption=f"{RULE} Width: {WIDTH if not found.no_width else f'{NOT_PROVIDED}. {found.no_width}'}"),
+              caption=RULE + known + lacking),
     ]
 
 

@@ -90,6 +90,9 @@ def test_thresholds_of_a_linear_rule(straight):
         assert change.distance == pytest.approx(abs(change.difference[0]) / frame[name].std(), rel=1e-9)
         moved = {**row, name: change.values[0]}
         assert regime.recommend(pd.DataFrame([moved]))["option"].item() == change.option != told.option
+        told_value = float(change.changed[0])  # rounded to four digits, and still on the far side
+        assert regime.recommend(pd.DataFrame([row | {name: told_value}]))["option"].item() == change.option
+        assert abs(told_value - change.values[0]) <= 1e-3 * abs(told_value)
         moved[name] -= np.sign(change.difference[0]) * 2 * step
         assert regime.recommend(pd.DataFrame([moved]))["option"].item() == told.option
     assert [s.distance for s in told.changes.singles] == sorted(s.distance for s in told.changes.singles)
