@@ -83,7 +83,7 @@ class AlikePatients:
         out = [f"{told}; within {NEAR:g} SD: {self.near}." if continuous else f"{told}."]
         out += [f"{option}: {n} received it" + (f", mean utility {mean:.4g} of {known} followed to the end" if known else "")
                 for option, n, mean, known in self.by_option()]
-        ids = ", ".join(r.patient for r in self.rows[:SHOWN]) + (", ..." if len(self.rows) > SHOWN else "")
+        ids = ", ".join(r.patient for r in self.rows[:SHOWN]) + (f" and {len(self.rows) - SHOWN} more" if len(self.rows) > SHOWN else "")
         return [*out, f"Patients: {ids}. Means are as observed, not adjusted for who received what."]
 
 

@@ -8,7 +8,21 @@ import pandas as pd
 import pymc as pm
 import pytest
 
-from bayesdtr import Baseline, Bernoulli, Decision, DecisionError, Normal, Response, SafetyGate, Saturated, Study, optimize, when
+from bayesdtr import (
+    Baseline,
+    Bernoulli,
+    Decision,
+    DecisionError,
+    Normal,
+    Response,
+    SafetyGate,
+    Saturated,
+    Study,
+    Utility,
+    optimize,
+    when,
+    with_utility,
+)
 from bayesdtr.decision.shapley import game, orders, subsets
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
@@ -316,6 +330,15 @@ def test_earlier_decisions_look_ahead_under_the_regime(tied):
         d = lambda t: t.loc[told.option, "expected_utility"] - t.loc[told.against, "expected_utility"]  # noqa: E731, B023
         assert told.difference.mean == pytest.approx(d(mine), abs=1e-10)
         assert told.contributions.rows[0].contribution == pytest.approx(share * (d(mine) - d(other)), abs=1e-10)
+
+
+def test_another_unit_of_utility_scales_contributions_and_moves_nothing(tied):
+    other = optimize(with_utility(tied.posterior, Utility({"y": 3.0})))
+    row = pd.DataFrame([{"sex": "m", "a1": "q", "r1": 0, "a2": "p", "r2": 0}])
+    one, three = tied.explain(row), other.explain(row)
+    assert [(r.variables, r.value) for r in one.contributions.rows] == [(r.variables, r.value) for r in three.contributions.rows]
+    np.testing.assert_allclose([r.contribution for r in three.contributions.rows], [3 * r.contribution for r in one.contributions.rows], atol=1e-10)
+    assert one.changes == three.changes and one.p_better == three.p_better and one.alike.near == three.alike.near
 
 
 # ---- patients like this one ------------------------------------------------------------------------------------------
