@@ -160,10 +160,11 @@ def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: in
     show(f"\n{posterior.trajectories.n} patients, {posterior.size} draws, engine {engine}, seed {seed}")
     show(str(posterior.verdict))
     regime, comparison = optimize(posterior), compare(posterior)
-    starts, outcomes = _prior(posterior, seed)
+    starts, outcomes, behind = _prior(regime, seed)
     show(f"\nEmbedded regimes\n{comparison}")
     if regime.posterior.verdict.status != "fail":
         show(f"\n{cell_table(regime)}")
+        show(f"\nHow far recommendations extrapolate\n{behind}")
     if starts:
         show("Before any data, P(starts the best regime), by simulation: " + ", ".join(f"{o} {p:.2f}" for o, p in starts.items()))
     judged = _honest(declared, patients, seed, engine) if honest and regime.posterior.verdict.status != "fail" else None
@@ -175,9 +176,9 @@ def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: in
         (stage / "figures").mkdir()
         write_figures(regime, comparison, stage / "figures")
         report(regime, stage / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts,
-               prior_outcomes=outcomes, honest_value=judged)
+               prior_outcomes=outcomes, honest_value=judged, extrapolation=behind)
         regime.save(stage / "posterior.nc")
-        write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts, honest_value=judged)
+        write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts, honest_value=judged, extrapolation=behind)
     show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
 
 
@@ -199,18 +200,23 @@ def show(text: str) -> None:
     console.print(fold(text), markup=False)
 
 
-def _prior(posterior: Any, seed: int) -> tuple[dict[str, float] | None, dict[str, Any] | None]:
-    """Prior P(starts best) and simulated outcomes; None where the prior is improper (or, the first, the tree too large)."""
+def _prior(regime: Any, seed: int) -> tuple[dict[str, float] | None, dict[str, Any] | None, Any]:
+    """Prior P(starts best), simulated outcomes, and how far recommendations extrapolate.
+
+    The first two are None where the prior is improper (the first also where the tree is too large), and the third has no widths then.
+    """
     from .decision import prior_starts_best
     from .errors import InferenceError
     from .inference.prior import prior_draws, prior_outcomes
 
+    posterior = regime.posterior
     try:
         drawn = prior_draws(posterior, seed=seed)
     except InferenceError as error:
         show(f"Before any data, P(starts the best regime) is not defined: {error}")
-        return None, None
-    return prior_starts_best(posterior, seed=seed, drawn=drawn), prior_outcomes(posterior, drawn, seed=seed)
+        return None, None, None if posterior.verdict.status == "fail" else regime.extrapolation()
+    behind = None if posterior.verdict.status == "fail" else regime.extrapolation(drawn=drawn)
+    return prior_starts_best(posterior, seed=seed, drawn=drawn), prior_outcomes(posterior, drawn, seed=seed), behind
 
 
 def cell_table(regime: Any) -> str:

@@ -5,6 +5,8 @@ from .bestset import BestSet, best_set
 from .budget import Budgeted, within_budget
 from .compare import Comparison, EmbeddedValue, compare
 from .exchange import exchange_bands
+from .explain import Explanation
+from .extrapolation import DecisionOverlap, Extrapolation
 from .files import load
 from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
@@ -25,9 +27,9 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PolicyTree",
-    "PriorPredictive", "Regime", "RiskProfile", "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "ThresholdSearch", "Ties",
-    "acceptability", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize", "policy_tree",
-    "prior_predictive", "prior_starts_best", "q_learn", "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information",
-    "with_utility", "within_budget",
+    "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionOverlap", "DecisionTies", "EmbeddedValue", "Explanation", "Extrapolation",
+    "InformationValue", "ModelComparison", "PolicyTree", "PriorPredictive", "Regime", "RiskProfile", "StagewisePosterior", "StagewiseRegime",
+    "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set", "by_group", "compare", "compare_models", "exchange_bands",
+    "load", "missing_shift", "optimize", "policy_tree", "prior_predictive", "prior_starts_best", "q_learn", "risk_profile", "search_thresholds",
+    "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
 ]

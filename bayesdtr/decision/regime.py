@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from .safety import Shield, record_lines, shield
 from .sets import COLUMNS, Ties, checked, lines, ties
 from .values import CertaintyEquivalent, Summary, batch_error, certain_of, earnings, summarize
 from .world import Rows
+
+if TYPE_CHECKING:
+    from .explain import Explanation
 
 Lines = Callable[[Decision, Assessment, np.ndarray, Rows], Iterable[dict[str, Any]]]
 """From a decision, what is known of its options, the patients' rows and their histories to the lines of a frame."""
@@ -93,8 +96,19 @@ class Regime:
             Columns: the patient's identifier, ``decision``, ``option``, ``expected_utility``,
             ``lower``, ``upper`` (they bound the expected utility, not the patient's outcome),
             ``p_best``, ``regret``, ``near_tie`` (another option within `mcid`), ``mc_tie`` (Monte
-            Carlo error could have decided), ``p_flip`` (probability that it did), ``verdict``; with `every_option` also ``recommended``
+            Carlo error could have decided), ``p_flip`` (probability that it did), ``patients_like`` (patients in the data who reached the
+            decision with the same discrete history and no continuous variable more than half an SD away), ``received`` (how many of them
+            received the option), ``weight`` (one over the probability of receiving it), ``extrapolates`` (fewer than five received it, or a
+            continuous variable lies outside the observed range), ``verdict``; with `every_option` also ``recommended``
             and ``p_starts_best``. Patients with no decision due have no row.
+
+        Notes
+        -----
+        Likeness looks at the variables that the models, the conditions or the utility look at from the decision on; numbers with more than
+        ten possible values (of a covariate: more than two in the data) count as continuous, and clusters, over which models pool, are left
+        out. Weights follow the declared probabilities; recorded ones, averaged over those like the patient who received the option; or,
+        where nobody randomized, the share of them who did. A weight is infinite where nobody like the patient received the option.
+        :meth:`overlap` says more.
 
         Warns
         -----
@@ -103,9 +117,10 @@ class Regime:
         """
         if not 0 < ci_prob < 1:
             raise DecisionError(f"recommend: ci_prob must lie between 0 and 1, got {ci_prob!r}.")
-        names = ["decision", "option", "expected_utility", "lower", "upper", "p_best", "regret", "near_tie", "mc_tie", "p_flip", "verdict"]
+        names = ["decision", "option", "expected_utility", "lower", "upper", "p_best", "regret", "near_tie", "mc_tie", "p_flip"]
+        names += ["patients_like", "received", "weight", "extrapolates", "verdict"]
         names += ["recommended", "p_starts_best"] if every_option else []
-        return self._answered(patients, names, lambda *due: self._lines(*due[:3], every_option), ci_prob=ci_prob)
+        return self._answered(patients, names, lambda *due: self._lines(*due, every_option), ci_prob=ci_prob)
 
     def sets(self, patients: Any, *, epsilon: float | None = None, alpha: float = 0.05) -> Any:
         """Sets of options for each patient at the decision that is due next: near the best, equivalent, likely to hold the best.
@@ -157,6 +172,40 @@ class Regime:
         """
         return ties(self, checked(self, epsilon, alpha, "ties"), alpha)
 
+    @functools.cached_property
+    def neighborhoods(self) -> dict[str, Any]:
+        """Per decision the observed patients who reached it, ready to be compared with others."""
+        from .neighbors import Neighborhood
+
+        return {d.name: Neighborhood.of(self, d) for d in self.posterior.study.decisions}
+
+    @functools.cached_property
+    def prior(self) -> Any:
+        """The study under draws of its prior, or a sentence where it has none; sampled once, when first asked for."""
+        from .overlap import prior_world
+
+        return prior_world(self)
+
+    def overlap(self, patients: Any) -> Any:
+        """How far the recommendation for each patient extrapolates: a frame; see :func:`bayesdtr.decision.overlap.overlap`."""
+        from .overlap import overlap
+
+        return overlap(self, patients)
+
+    def extrapolation(self, *, width: bool = True, drawn: Mapping[str, Mapping[str, np.ndarray]] | None = None) -> Any:
+        """How far recommendations extrapolate over the observed patients; see :func:`bayesdtr.decision.extrapolation.extrapolation`."""
+        from .extrapolation import extrapolation
+
+        return extrapolation(self, width=width, drawn=drawn)
+
+    def explain(
+        self, patients: Any, *, patient: Any = None, against: str | None = None, nearest: int = 10, ci_prob: float = 0.95
+    ) -> "Explanation":
+        """Explain the recommendation for one patient; see :func:`bayesdtr.decision.explain.explain`."""
+        from .explain import explain
+
+        return explain(self, patients, patient=patient, against=against, nearest=nearest, ci_prob=ci_prob)
+
     def gates(self, patients: Any) -> Any:
         """What safety gates say of every option of each patient at the decision that is due next: the record of when they act.
 
@@ -206,7 +255,10 @@ class Regime:
         columns: dict[str, Any] = {study.id or "patient": [str(x) for x in new.ids[rows]]}
         return like(backend(patients), columns | {n: [v[i] for i in order] for n, v in table.items()})
 
-    def _lines(self, decision: Decision, a: Assessment, index: np.ndarray, every_option: bool) -> Iterator[dict[str, Any]]:
+    def _lines(self, decision: Decision, a: Assessment, index: np.ndarray, rows: Rows, every_option: bool) -> Iterator[dict[str, Any]]:
+        from .overlap import overlap_at
+
+        behind = overlap_at(self, decision, rows)
         tie, within, flip = a.mc_tie, a.margin < mcid_of(self.posterior), a.p_flip
         for i, row in enumerate(index):
             shown = np.flatnonzero(np.isfinite(a.expected[i])) if every_option else [a.choice[i]]
@@ -214,7 +266,7 @@ class Regime:
                 line = {
                     "row": int(row), "decision": decision.name, "option": decision.options[o], "expected_utility": float(a.expected[i, o]),
                     "lower": float(a.lower[i, o]), "upper": float(a.upper[i, o]), "p_best": float(a.p_best[i, o]),
-                    "regret": float(a.regret[i]), "near_tie": bool(within[i]), "mc_tie": bool(tie[i]), "p_flip": float(flip[i]),
+                    "regret": float(a.regret[i]), "near_tie": bool(within[i]), "mc_tie": bool(tie[i]), "p_flip": float(flip[i]), **behind.facts(i, o),
                     "verdict": self.posterior.verdict.status,
                 }
                 if every_option:

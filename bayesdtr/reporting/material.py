@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..decision import Comparison, EmbeddedValue, Regime, compare
+from ..decision.extrapolation import Extrapolation
 from ..decision.learner import REGRESSION
 from ..decision.readable import Cell, RuleBranch, decision_cells, rule_branches
 from ..decision.values import Summary, summarize
@@ -44,6 +45,8 @@ class Material:
         Empty when withheld.
     honest : HonestValue, optional
         Of the same study and data.
+    extrapolation : Extrapolation, optional
+        None when withheld.
     """
 
     regime: Regime
@@ -53,10 +56,12 @@ class Material:
     reached: tuple[bool, ...]
     branches: tuple[RuleBranch, ...]
     honest: HonestValue | None = None
+    extrapolation: Extrapolation | None = None
 
     @classmethod
-    def of(cls, regime: Regime, comparison: Comparison | None, honest: HonestValue | None = None) -> "Material":
-        """Gather; the comparison is computed when it is not given."""
+    def of(cls, regime: Regime, comparison: Comparison | None, honest: HonestValue | None = None,
+           extrapolation: Extrapolation | None = None) -> "Material":
+        """Gather; the comparison is computed when it is not given, and so are counts of patients behind recommendations, without prior widths."""
         if not isinstance(regime, Regime):
             raise DecisionError(f"A report needs a Regime first, got {type(regime).__name__}; optimize a posterior first.")
         if comparison is not None and not isinstance(comparison, Comparison):
@@ -67,10 +72,13 @@ class Material:
             raise DecisionError("The honest value is of another study or of other data than the regime; work it out anew for these.")
         if honest is not None and regime.safety is not None:
             raise DecisionError("The honest value is of rules without safety gates, and this regime heeds some; leave it out.")
+        if extrapolation is not None and not isinstance(extrapolation, Extrapolation):
+            raise DecisionError(f"extrapolation must be what regime.extrapolation() returns, or None, got {type(extrapolation).__name__}.")
         withheld = regime.posterior.verdict.status == "fail"
         cells = () if withheld else tuple(decision_cells(regime))
         branches = () if withheld else tuple(rule_branches(regime))
-        return cls(regime, comparison or compare(regime.posterior), withheld, cells, tuple(on_path(cells)), branches, honest)
+        behind = None if withheld else extrapolation or regime.extrapolation(width=False)
+        return cls(regime, comparison or compare(regime.posterior), withheld, cells, tuple(on_path(cells)), branches, honest, behind)
 
     @property
     def study(self) -> Study:

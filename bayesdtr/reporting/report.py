@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..decision import Comparison, Regime
+from ..decision.extrapolation import Extrapolation
 from ..errors import FileError
 from ..evaluate import HonestValue
 from ..inference.files import write_whole
@@ -22,7 +23,7 @@ TITLE = "Dynamic treatment regime: posterior report"
 
 def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = None, title: str | None = None, command: str | None = None,
            prior_starts_best: Mapping[str, Any] | None = None, prior_outcomes: Mapping[str, Any] | None = None,
-           honest_value: HonestValue | None = None) -> Path:
+           honest_value: HonestValue | None = None, extrapolation: Extrapolation | None = None) -> Path:
     """Write the posterior report of a regime.
 
     The first page is in plain words; then come identification, estimand, timeline, model and
@@ -47,6 +48,8 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         Outcomes simulated from the prior, from :func:`bayesdtr.inference.prior.prior_outcomes`.
     honest_value : HonestValue, optional
         From :func:`bayesdtr.honest_value` on the same study and data; "not provided" without it.
+    extrapolation : Extrapolation, optional
+        From ``regime.extrapolation()``; without it, patients behind recommendations are counted, and widths are "not provided".
 
     Returns
     -------
@@ -58,7 +61,8 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         When the name does not end in ``.html``, or the folder is not there or cannot be written to.
     """
     check_suffix(path)
-    text = render(Material.of(regime, comparison, honest_value), title=title, command=command, prior=Prior(prior_starts_best, prior_outcomes))
+    material = Material.of(regime, comparison, honest_value, extrapolation)
+    text = render(material, title=title, command=command, prior=Prior(prior_starts_best, prior_outcomes))
     return write_whole(Path(path), lambda target: target.write_text(text, encoding="utf-8"))
 
 

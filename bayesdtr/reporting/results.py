@@ -1,6 +1,9 @@
 """Sections of a report from the results on: results, limitations, what is not provided, how to run it again."""
 
+import numpy as np
+
 from .. import plot
+from ..decision.extrapolation import RULE, WIDTH
 from ..decision.readable import RuleBranch
 from ..decision.regime import mcid_of
 from ..plot.regime_tree import sparse_options
@@ -31,7 +34,7 @@ def results(m: Material) -> Section:
         return Section("results", "Results", serves, (
             Paragraph("Withheld. The checks of the posterior fail, so no regime, value, probability or comparison is reported.", "alarm"),
             Points(reasons)))
-    blocks: list[Block] = [*_regime(m), *_value(m), *_embedded(m), *_options(m), *_utility(m), *_safety(m)]
+    blocks: list[Block] = [*_regime(m), *_value(m), *_embedded(m), *_options(m), *_overlap(m), *_utility(m), *_safety(m)]
     return Section("results", "Results", serves, tuple(blocks))
 
 
@@ -142,6 +145,29 @@ def _options(m: Material) -> list[Block]:
             "cell differ in other covariates, numbers (ends of intervals included) are averages over them. Expected regret: expected loss of utility "
             f"against knowing the parameters. Near-tie: for some patient of the cell another option lies within {mcid:.3g}, the smallest difference "
             "that matters. Monte Carlo tie: simulation error could have decided.")),
+    ]
+
+
+def _overlap(m: Material) -> list[Block]:
+    found = m.extrapolation
+    if found is None or not found.rows:
+        return []
+    rows = []
+    for r in found.rows:
+        weight = "nobody received it" if np.isinf(r.largest_weight) else f"{r.largest_weight:.3g}"
+        width = NOT_PROVIDED if r.width is None else " / ".join(f"{w:.2f}" for w in r.width)
+        rows.append((r.decision, r.patients, f"{r.extrapolating:.0%}", r.fewest, weight, width))
+    columns = ("Decision", "Patients", "Extrapolating", "Fewest behind one", "Largest weight", "Width (10% / 50% / 90%)")
+    few = [f"at {r.decision}, for {r.extrapolating:.0%} of {r.patients}" for r in found.rows if r.extrapolating]
+    said = ("The recommendation leans on fewer than five patients who were like the patient and received what is recommended: "
+            f"{'; '.join(few)}. There the model speaks, more than patients do." if few else
+            "Every recommendation is backed by five or more patients who were like the patient and received what is recommended.")
+    known = f" Width: {WIDTH}" if any(r.width for r in found.rows) else ""
+    lacking = f" Width {NOT_PROVIDED}: {found.no_width}" if found.no_width else ""
+    return [
+        Heading("How far recommendations extrapolate"), Paragraph(said),
+        table(columns, rows, numeric=(1, 2, 3, 4, 5), strong=[i for i, r in enumerate(found.rows) if r.extrapolating],
+              caption=RULE + known + lacking),
     ]
 
 

@@ -42,6 +42,11 @@ decisions                 per decision and cell of the discrete history: decisio
                           near_tie, mc_tie, options: [{option, expected_utility, interval, p_best, share
                           (of the cell's histories for which it is recommended), patients (who received
                           it)}]. [] when withheld.
+extrapolation             rule (a sentence), decisions [{decision, patients (observed, with a choice), extrapolating (share of them for whom
+                          fewer than five patients like them received the recommended option), fewest (patients behind a
+                          recommendation), largest_weight (inverse probability of the recommended option; null where nobody like a
+                          patient received it), width (10 %, 50 % and 90 % quantiles of posterior over prior width, or null)}],
+                          no_width (why there is none, or null); null when withheld
 prior_starts_best         what was handed in: prior probability that each option starts the best regime; or null
 ========================  ==========================================================================
 '''
@@ -52,6 +57,7 @@ from pathlib import Path
 from typing import Any
 
 from ..decision import Comparison, Regime
+from ..decision.extrapolation import RULE, Extrapolation
 from ..decision.readable import Cell
 from ..errors import FileError
 from ..evaluate import HonestValue
@@ -65,7 +71,7 @@ from .stacked import summary_of_stack
 
 
 def summary(regime: Regime, comparison: Comparison | None = None, *, prior_starts_best: Mapping[str, Any] | None = None,
-            honest_value: HonestValue | None = None) -> dict[str, Any]:
+            honest_value: HonestValue | None = None, extrapolation: Extrapolation | None = None) -> dict[str, Any]:
     """The answer as a dict of plain numbers, texts, lists and dicts; the module's docstring lists the keys.
 
     Parameters
@@ -77,16 +83,19 @@ def summary(regime: Regime, comparison: Comparison | None = None, *, prior_start
         Prior probability that each option starts the best regime, by option (or by decision and option).
     honest_value : HonestValue, optional
         Of the same study and data.
+    extrapolation : Extrapolation, optional
+        From ``regime.extrapolation()``; widths are null without it.
 
     Returns
     -------
     dict
     """
-    return summary_of(Material.of(regime, comparison, honest_value), prior_starts_best)
+    return summary_of(Material.of(regime, comparison, honest_value, extrapolation), prior_starts_best)
 
 
 def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | None = None,
-                  prior_starts_best: Mapping[str, Any] | None = None, honest_value: HonestValue | None = None) -> Path:
+                  prior_starts_best: Mapping[str, Any] | None = None, honest_value: HonestValue | None = None,
+                  extrapolation: Extrapolation | None = None) -> Path:
     """Write :func:`summary` as strict JSON, whole or not at all.
 
     Parameters
@@ -97,6 +106,7 @@ def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | 
     comparison : Comparison, optional
     prior_starts_best : mapping, optional
     honest_value : HonestValue, optional
+    extrapolation : Extrapolation, optional
 
     Returns
     -------
@@ -107,7 +117,8 @@ def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | 
     FileError
         When the name ends otherwise, or the folder cannot be written to.
     """
-    return write_json(summary(regime, comparison, prior_starts_best=prior_starts_best, honest_value=honest_value), path)
+    found = summary(regime, comparison, prior_starts_best=prior_starts_best, honest_value=honest_value, extrapolation=extrapolation)
+    return write_json(found, path)
 
 
 def write_json(content: dict[str, Any], path: str | Path) -> Path:
@@ -143,6 +154,7 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "best_set": {"probability": 1 - comparison.alpha, "scale": comparison.scale},
         "reference": None if m.study.reference is None else m.study.reference.label,
         "decisions": [_decision(c) for c in m.cells],
+        "extrapolation": _extrapolation(m),
         "prior_starts_best": None if prior_starts_best is None else dict(prior_starts_best),
     })
 
@@ -162,6 +174,14 @@ def _honest(m: Material) -> dict[str, Any] | None:
     return {"mean": h.mean, "se": h.se, "interval": [h.lower, h.upper], "ci_prob": h.ci_prob, "basis": h.basis, "estimated": list(h.estimated),
             "scored": h.scored, "orders": len(h.values), "spread": h.spread, "followers": h.followers, "largest_weight": h.largest_weight,
             "reliable": h.reliable}
+
+
+def _extrapolation(m: Material) -> dict[str, Any] | None:
+    if m.extrapolation is None:
+        return None
+    return {"rule": RULE, "no_width": m.extrapolation.no_width or None, "decisions": [
+        {"decision": r.decision, "patients": r.patients, "extrapolating": r.extrapolating, "fewest": r.fewest, "largest_weight": r.largest_weight,
+         "width": None if r.width is None else list(r.width)} for r in m.extrapolation.rows]}
 
 
 def _study(study: Study) -> dict[str, Any]:

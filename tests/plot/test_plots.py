@@ -1,10 +1,12 @@
 """Plots: data twins hold the numbers of what they draw; every figure draws for every kind of study; pyplot is left alone."""
 
+import dataclasses
 import io
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -163,3 +165,32 @@ def test_acceptability_data_is_the_result(codiacs_analysis):
     for _, line in data[data["regime"] != "the others together"].iterrows():
         k, r = list(result.thresholds).index(line["threshold"]), result.labels.index(line["regime"])
         assert (line["p_best"], line["p_best_mcse"], line["evpi"]) == (result.p_best[k, r], result.p_best_error[k, r], result.evpi[k])
+
+
+def test_the_waterfall_goes_from_the_average_to_the_patient(adhd_analysis, codiacs_analysis):
+    frame = adhd_analysis.posterior.trajectories
+    row = {n: [frame.columns[n][0]] for n in ("odd", "severity", "priormed", "race")}
+    told = adhd_analysis.regime.explain(pd.DataFrame(row))
+    data = plot.explanation_data(told)
+    assert list(data["kind"]) == ["average", *["variable"] * 4, "patient"]
+    variables = data[data["kind"] == "variable"]
+    assert list(variables["contribution"]) == [c.contribution for c in told.contributions.rows]
+    np.testing.assert_allclose(variables["begin"], [told.contributions.base, *variables["end"].iloc[:-1]])
+    assert data["end"].iloc[-1] == pytest.approx(variables["end"].iloc[-1]) == pytest.approx(told.difference.mean)
+    assert len(drawn(plot.explanation(told))) > 1000
+    bare = codiacs_analysis.regime.explain(pd.DataFrame({"row": [1]}))  # nothing is known before the first decision
+    assert list(plot.explanation_data(bare)["kind"]) == ["patient"] and len(drawn(plot.explanation(bare))) > 1000
+
+
+def test_small_contributions_are_drawn_together(adhd_analysis):
+    from bayesdtr.plot.explanation import MOST, _joined
+
+    row = {n: [adhd_analysis.posterior.trajectories.columns[n][0]] for n in ("odd", "severity", "priormed", "race")}
+    told = adhd_analysis.regime.explain(pd.DataFrame(row))
+    one = told.contributions.rows[0]
+    many = dataclasses.replace(told, contributions=dataclasses.replace(told.contributions, rows=(one,) * 20))
+    data = plot.explanation_data(many)
+    joined = _joined(data)
+    assert len(data) == 22 and len(joined) == MOST + 2 and joined["variable"].iloc[MOST] == "9 others together"
+    assert joined["contribution"].iloc[MOST] == pytest.approx(9 * one.contribution) and joined["end"].iloc[MOST] == data["end"].iloc[20]
+    assert len(drawn(plot.explanation(many))) > 1000

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from bayesdtr import Bernoulli, Decision, Normal, Response, Saturated, Study, compare, fit, optimize, when
+from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, compare, fit, optimize, when
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 
@@ -74,6 +74,34 @@ def test_clusters_seen_and_never_seen(clustered, clustered_regime):
     assert abs(new.mean()) < 4 * 0.05 and abs(new.std() - 1) < 4 * 0.036
     width = lambda g: (g["upper"] - g["lower"]).mean()  # noqa: E731
     assert width(by["a"]) > max(width(by["c"]), width(by["d"]))
+
+
+def test_the_cluster_is_explained_like_a_variable(clustered_regime, clustered_frame):
+    rows = clustered_frame[["pid", "site", "age"]]
+    told = clustered_regime.explain(rows, patient=rows["pid"].iloc[3])
+    c = told.contributions
+    assert {r.variables for r in c.rows} == {("site",), ("age",)} and abs(next(r for r in c.rows if r.variables == ("site",)).contribution) > 1e-6
+    assert sum(r.contribution for r in c.rows) == pytest.approx(c.total - c.base, abs=1e-10)
+    assert c.total == pytest.approx(told.difference.mean, abs=1e-8)
+    unseen = clustered_regime.explain(pd.DataFrame({"pid": ["x"], "site": ["east"], "age": [60.0]}))
+    assert next(r for r in unseen.contributions.rows if r.variables == ("site",)).value == "(new)"
+
+
+def test_fitted_look_ahead_is_explained_too():
+    """Regression Monte Carlo: contributions add up, the change named flips, and no prior width is made up."""
+    study = Study(Baseline("x"), Decision("a", ["p", "q"]), Response("m", Normal()), Decision("b", ["p", "q"]), Response("y", Normal()), utility="y")
+    rng = np.random.default_rng(2)
+    frame = known.cohort(study, 60, 2)
+    frame["y"] = frame["x"] * (frame["b"] == "q") + frame["m"] * (frame["a"] == "q") + rng.normal(0, 0.3, 60)
+    regime = optimize(fit(study, frame, seed=1, engine="laplace", draws=50), method="regression")
+    told = regime.explain(pd.DataFrame({"x": [1.0]}))
+    c = told.contributions
+    assert sum(r.contribution for r in c.rows) == pytest.approx(c.total - c.base, abs=1e-10) and c.total == pytest.approx(told.difference.mean)
+    for change in told.changes.singles:
+        assert regime.recommend(pd.DataFrame({"x": [change.values[0]]}))["option"].item() == change.option != told.option
+    found = regime.extrapolation()
+    assert "'a' on is fitted by regression" in found.no_width and found.rows[0].width is None and found.rows[1].width is not None
+    assert np.isnan(regime.overlap(pd.DataFrame({"x": [1.0]}))["width"].item())
 
 
 # ---- chunks and memory -----------------------------------------------------------------------------------------

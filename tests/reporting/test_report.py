@@ -169,3 +169,26 @@ def test_a_shift_of_missing_outcomes_is_said_and_can_be_run_again():
     assert "from bayesdtr import Prior, Shift" in text
     exec(line, again)
     assert again["posterior"].tree["missing_shift"].identical(moved.tree["missing_shift"])
+
+
+def test_how_far_recommendations_extrapolate(codiacs_analysis, adhd_analysis, documents):
+    """Counts always; widths where they were worked out, "not provided" with the reason where not; nothing when withheld."""
+    said = words(documents["codiacs"])
+    found = codiacs_analysis.regime.extrapolation(width=False)
+    second = found.rows[1]
+    assert "How far recommendations extrapolate" in said and f"at second, for {second.extrapolating:.0%} of 108" in said
+    assert "Width not provided: The prior was not sampled" in " ".join(said.split())
+    given = dataclasses.replace(found, rows=tuple(dataclasses.replace(r, width=(0.11, 0.22, 0.33), largest_weight=float("inf")) for r in found.rows),
+                                no_width="")
+    again = words(render(Material.of(codiacs_analysis.regime, codiacs_analysis.comparison, None, given)))
+    assert "0.11 / 0.22 / 0.33" in again and "nobody received it" in again and "1 where the data said nothing" in " ".join(again.split())
+    entry = summary(codiacs_analysis.regime, codiacs_analysis.comparison, extrapolation=given)["extrapolation"]
+    assert [d["width"] for d in entry["decisions"]] == [[0.11, 0.22, 0.33]] * 2 and entry["no_width"] is None
+    assert [(d["decision"], d["patients"], d["fewest"], d["largest_weight"]) for d in entry["decisions"]] == [
+        ("first", 108, 52, None), ("second", 108, 2, None)]
+    failed = failing(codiacs_analysis.regime)
+    assert summary(failed, codiacs_analysis.comparison)["extrapolation"] is None
+    assert "How far recommendations" not in words(render(Material.of(failed, codiacs_analysis.comparison)))
+    with pytest.raises(DecisionError, match="extrapolation must be"):
+        Material.of(codiacs_analysis.regime, codiacs_analysis.comparison, None, 0.5)
+    assert "at second, for" in words(documents["adhd"])
