@@ -19,7 +19,7 @@ from ..study.models import Hierarchical, Saturated, UserModel
 from ..study.study import Scale, Study
 from ..study.survival import Survival
 from ..study.timeline import Decision, Response
-from ..study.utility import Table, Utility
+from ..study.utility import Utility
 from .pseudo import MODES, Stage, continued, keeps_outcomes
 from .stagewise import MEANING, StagewisePosterior, StagewiseRegime
 from .values import earnings, population_weights
@@ -186,13 +186,8 @@ def stage_study(study: Study, decision: Decision, response: Response, kept: bool
     else:
         factor = study.utility.discount ** (study.stage(response.name) - 1)
         (table,) = study.utility.tables
-        utility = Utility({}, costs={decision.name: {decision.options[0]: 0.0}}).combined([(_only(table), factor)])
+        utility = Utility({response.name: {values[0]: factor * number for values, number in table.rows}})
     return Study(*study.before(decision.name), decision, response, utility=utility, cluster=study.cluster, id=study.id)
-
-
-def _only(table: Table) -> Utility:
-    """The utility that consists of one table of one response."""
-    return Utility({table.names[0]: {values[0]: number for values, number in table.rows}})
 
 
 # ---- backwards ---------------------------------------------------------------------------------------
@@ -274,18 +269,16 @@ class _Run:
         study, t, decision = self.study, self.trajectories, self.study.decisions[index]
         own = stage_study(study, decision, response, self.kept is not None)
         histories = t.history([n.name for n in own.before(response.name)])
-        y = outcome
-        if own.charges(response.name) is not None:  # what the option costs is known, and not estimated
-            y = outcome - own.charged(response.name, histories)
-        scales = {n: s for n, s in self.scales.items() if n in own.names} | self._scale(index, response)
+        y = outcome - own.charged(response.name, histories)  # what the option costs is known, and not estimated
+        scales = {n: s for n, s in self.scales.items() if n in own.names} | self._scale(index, response, own.charged(response.name, histories))
         seed = (self.seed + zlib.crc32(decision.name.encode())) % 2**62
         made = fit_imputed(own, response.name, histories, y, cluster=t.cluster, cluster_labels=t.cluster_labels, scales=scales,
                            seed=seed, engine=self.engine, show=self.show)
         compiled = {response.name: compile_response(own, response.name, t.cluster_labels)}
         return Stage(World(own, compiled, scales, made.draws, len(outcome)), index), made
 
-    def _scale(self, index: int, response: Response) -> dict[str, Scale]:
-        """Location and SD of a pseudo-outcome, the same for all imputations: those of what patients earned from a decision on."""
+    def _scale(self, index: int, response: Response, charged: np.ndarray | float) -> dict[str, Scale]:
+        """Location and SD of a pseudo-outcome, the same for all imputations: those of what patients earned from a decision on, costs apart."""
         if response.support is not None:
             return {}
         if self.kept is not None:
@@ -293,7 +286,7 @@ class _Run:
         found = earnings(self.study, self.trajectories)
         later = [r.name for d in self.study.decisions[index:] for r in self.study.after(d.name)]
         done = self.trajectories.finished(self.study) & self.trajectories.observed(self.study.decisions[index].name)
-        seen = sum((found[n] for n in later if n in found), np.zeros(self.trajectories.n))[done]
+        seen = (sum((found[n] for n in later if n in found), np.zeros(self.trajectories.n)) - charged)[done]
         if len(seen) < 2 or seen.min() == seen.max():
             raise DecisionError(f"q_learn: the utility from {self.study.decisions[index].name!r} on has no spread in {len(seen)} patients followed "
                                 "to the end; nothing can be learned from it.")

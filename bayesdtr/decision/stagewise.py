@@ -204,6 +204,7 @@ class StagewiseRegime(Regime):
     def __str__(self) -> str:
         names = ", ".join(d.name for d in self.posterior.study.decisions)
         several = clairvoyant(self.mode) and len(self.posterior.stages) > 1
-        value = f"no value of a rule under mode {self.mode}" if several else f"stage-wise value {self.value()}"
+        known = "" if several else f"stage-wise value {self.value()}, Monte Carlo error {self.value_error:.2g}"
+        value = known or f"no value of a rule under mode {self.mode}"
         lines = [f"Regime for {names}; {value}", *(f"  {line}" for line in self.rules()), str(self.posterior)]
         return fold("\n".join(lines))

@@ -295,6 +295,24 @@ def test_a_proper_prior_is_the_textbook_update():
     assert (sigma**2).mean() == pytest.approx(made.rate[0] / (made.shape - 1), rel=0.02)
 
 
+def test_linear_courses_may_end_and_options_be_forced():
+    """Who left has what was earned; who had one option keeps the outcome, or has its value; nobody is given an infeasible one."""
+    stages, _, y = two_signs(200)
+    rng = np.random.default_rng(4)
+    left, forced = rng.random(200) < 0.3, rng.random(200) < 0.3
+    early = rng.normal(size=200)
+    received = np.where(left, -1, np.where(forced, 0, stages[1].received))
+    feasible = np.stack([np.ones(200, dtype=bool), ~forced], axis=1)
+    pair = [dataclasses.replace(stages[0], earned=early), dataclasses.replace(stages[1], received=received, feasible=feasible)]
+    single = forced & ~left
+    for mode in MODES:
+        q = linear_q(pair, mode=mode, size=200, seed=2)
+        np.testing.assert_array_equal(q.pseudo[0][:, left], np.broadcast_to(early[left], (200, left.sum())))
+        own = early[single] + (y[single] if mode.startswith("bml") else q.coefficients[1] @ stages[1].designs[0][single].T)
+        np.testing.assert_allclose(q.pseudo[0][:, single], np.broadcast_to(own, (200, single.sum())), rtol=1e-12)
+        assert (q.choice[1][forced[~left]] == 0).all()
+
+
 def test_published_q_learning_on_codiacs(shared_data):
     """Coefficients, residual variances, first-stage values and rule as published and recomputed (reference prior, plug-in)."""
     table = pd.read_csv(shared_data / "codiacs.csv")
