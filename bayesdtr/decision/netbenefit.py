@@ -202,8 +202,7 @@ def acceptability(
 
     References
     ----------
-    Fenwick, Claxton and Sculpher (2001), Representing uncertainty: the role of cost-effectiveness acceptability curves, Health Economics
-    10, 779-787. Stinnett and Mullahy (1998), Net health benefits, Medical Decision Making 18, S68-S80.
+    Fenwick, Claxton and Sculpher (2001), Health Economics 10, 779-787. Stinnett and Mullahy (1998), Medical Decision Making 18, S68-S80.
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"acceptability takes a Posterior, got {type(posterior).__name__}; fit a study first.")
@@ -219,10 +218,9 @@ def acceptability(
             raise DecisionError(f"acceptability: net monetary benefit is a sum, which {part.attitude} cannot enter; leave attitude= out.")
         part.check(posterior.study)
     asked = asked_for(posterior, regimes, "acceptability")
-    labels = tuple(name or rules.label or "no choice" for name, rules in asked)
     fixed, optimal, method = _valued(posterior, [rules for _, rules in asked], parts, at)
     best = None if optimal is None else chains_of(posterior, optimal)
-    return _summarized(at, labels, chains_of(posterior, fixed), best, method, ci_prob)
+    return _summarized(at, tuple(name or rules.label or "no choice" for name, rules in asked), chains_of(posterior, fixed), best, method, ci_prob)
 
 
 def _thresholds(given: Any) -> np.ndarray:

@@ -231,16 +231,26 @@ def risk_profile(
         rows.append(row)
         influence.append(parts)
         noise = max(noise, error)
-    preferred, near = {}, {}
+    preferred, near = _ranked(influence)
+    return RiskProfile(tuple(rows), float(level), preferred, near, str(plain.utility), method, noise)
+
+
+def _ranked(terms: list[list[np.ndarray]]) -> tuple[dict[str, tuple[int, ...]], dict[str, bool]]:
+    """What each criterion prefers, with those that are the same to it, and whether its lead over the next is within Monte Carlo error.
+
+    `terms` has, by regime and criterion, arrays ``(chain, draw)`` whose mean the criterion is.
+    """
+    preferred: dict[str, tuple[int, ...]] = {}
+    near: dict[str, bool] = {}
     for k, name in enumerate(CRITERIA):
-        scores = np.stack([parts[k] for parts in influence], axis=-1)  # (chain, draw, regime)
+        scores = np.stack([parts[k] for parts in terms], axis=-1)  # (chain, draw, regime)
         first, *others = (-scores.mean(axis=(0, 1))).argsort(kind="stable")
         alike = np.abs(scores - scores[..., [first]]).max(axis=(0, 1)) <= SAME * np.abs(scores).max()
         preferred[name] = (int(first), *(int(i) for i in others if alike[i]))
         others = [i for i in others if not alike[i]]
         lead = scores[..., first] - scores[..., others[0]] if others else np.ones(scores.shape[:2])
         near[name] = not lead.mean() > NEAR_SE * batch_error(lead)
-    return RiskProfile(tuple(rows), float(level), preferred, near, str(plain.utility), method, noise)
+    return preferred, near
 
 
 def _means(posterior: Posterior, rules: list[Rules], against: Regime | None) -> np.ndarray | None:
