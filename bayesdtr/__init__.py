@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Comparison,
         InformationValue,
         ModelComparison,
+        ParameterInformation,
         PriorPredictive,
         Regime,
         Subgroups,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         by_group,
         compare,
         compare_models,
+        evppi,
         exchange_bands,
         load,
         missing_shift,
@@ -84,18 +86,19 @@ _LATER = {
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
     "PowerPrior": "inference", "PriorTable": "inference", "priors": "inference", "PriorPredictive": "decision", "prior_predictive": "decision",
+    "ParameterInformation": "decision", "evppi": "decision",
     "Fits": "inference", "fit_many": "inference", "HonestValue": "evaluate", "honest_value": "evaluate",
 }
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition", "DataError",
     "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
-    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
-    "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
+    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "ParameterInformation", "Poisson", "Posterior",
+    "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
     "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories",
     "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check", "compare",
-    "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
-    "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
+    "compare_models", "evppi", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize",
+    "plot", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
 ]
 
 

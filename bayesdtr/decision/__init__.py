@@ -4,6 +4,7 @@ from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .budget import Budgeted, within_budget
 from .compare import Comparison, EmbeddedValue, compare
+from .evppi import ParameterInformation, evppi
 from .exchange import exchange_bands
 from .files import load
 from .information import InformationValue, value_of_information
@@ -19,7 +20,8 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
-    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
-    "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "ParameterInformation",
+    "PriorPredictive", "Regime", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "evppi", "exchange_bands",
+    "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility",
+    "within_budget",
 ]
