@@ -84,7 +84,7 @@ class ParameterInformation:
         return float(batch_error(self.everything))
 
     def frame(self) -> Any:
-        """One row per block: ``block``, ``parameters``, ``evppi``, ``error``, ``at_least``, ``at_least_error``, ``share`` (of the EVPI), ``method``."""
+        """One row per block: ``block``, ``parameters``, ``evppi``, ``error``, ``at_least``, ``at_least_error``, ``share`` of the EVPI, ``method``."""
         import pandas as pd
 
         exact = np.isnan(self.at_least)
@@ -102,7 +102,8 @@ class ParameterInformation:
             low = f"{max(row['at_least'], 0.0):>9.3g} {row['at_least_error']:>9.2g}" if row["method"] == FITTED else f"{'':>19}"
             lines.append(f"{row['block'][:width]:<{width}} {row['evppi']:>9.3g} {row['error']:>9.2g} {share:>8} {low}".rstrip())
         lines.append(f"{EVERYTHING:<{width}} {self.evpi:>9.3g} {self.evpi_error:>9.2g}")
-        lines.append(f"Per patient, in units of the utility; informed is the choice of {self.regimes}. No values of a rule that can be followed today.")
+        lines.append(f"Per patient, in units of the utility; informed is the choice of {self.regimes}. No values of a rule that can be "
+                     "followed today.")
         if np.isfinite(self.at_least).any():
             lines.append("EVPPI by regression over draws is a little too high; 'at least' is what the rules so learned add in draws that they "
                          "were not learned from, which is not.")
@@ -184,7 +185,8 @@ def choice_of(posterior: Posterior, regimes: str | Mapping[str, Any] | None, ver
         rules = study.embedded()
         return rules, f"one of the {len(rules)} embedded regimes for everybody"
     if not isinstance(regimes, Mapping) or not regimes:
-        raise DecisionError(f"{verb}: regimes is 'embedded' or a mapping of names to regimes, such as {{'usual care': {{'first': 'a'}}}}, got {regimes!r}.")
+        raise DecisionError(f"{verb}: regimes is 'embedded' or a mapping of names to regimes, such as {{'usual care': {{'first': 'a'}}}}, "
+                            f"got {regimes!r}.")
     rules = tuple(written(study, r.by_decision if isinstance(r, Rules) else r, f"regime {n!r}") for n, r in regimes.items())
     return rules, f"one of {len(rules)} regimes ({listing(regimes)}) for everybody"
 
@@ -217,8 +219,8 @@ def _every_column(world: World, response: str) -> np.ndarray:
 def _smoother(columns: np.ndarray, name: str = "") -> Smoother:
     if columns.shape[1] > MOST_COLUMNS:
         what = f"block {name!r}" if name else "a block"
-        raise DecisionError(f"evppi: {what} has {columns.shape[1]} columns, and values are regressed on at most {MOST_COLUMNS}; name fewer variables, "
-                            "or the whole response where the tree of histories is small enough.")
+        raise DecisionError(f"evppi: {what} has {columns.shape[1]} columns, and values are regressed on at most {MOST_COLUMNS}; name fewer "
+                            "variables, or the whole response where the tree of histories is small enough.")
     return Smoother.of(columns)
 
 
@@ -277,7 +279,8 @@ def _told(posterior: Posterior, members: Sequence[str]) -> dict[str, np.ndarray 
 def _element(variable: Any, member: str, label: str) -> int:
     """Position of one labelled element in a variable of one dimension."""
     if variable.ndim != 3:
-        raise DecisionError(f"evppi: {member!r} names an element by its label, and {variable.name} has {variable.ndim - 2} dimensions; name it whole.")
+        raise DecisionError(f"evppi: {member!r} names an element by its label, and {variable.name} has {variable.ndim - 2} dimensions; name it "
+                            "whole.")
     labels = [str(v) for v in variable[variable.dims[2]].values]
     if label not in labels:
         raise DecisionError(f"evppi: {variable.name} has no element {label!r}; elements: {listing(labels, 20)}{did_you_mean(label, labels)}")

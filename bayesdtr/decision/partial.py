@@ -5,7 +5,7 @@ therefore enters backward induction by its own conditional predictive distributi
 where nothing is, and by regression over draws where columns tell about them. The tree of histories is grown once and walked for each.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,8 @@ from .induction import (
     following,
     grow,
     leaves,
-    own_histories,
     options,
+    own_histories,
     settle,
     tables,
 )

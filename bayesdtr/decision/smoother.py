@@ -18,7 +18,7 @@ PENALTIES = np.append(0.0, np.logspace(-12, 0, 13))
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """A design matrix without its means: orthonormal directions ``[draw, term]`` and their singular values, of all draws and of each fold's others."""
+    """A design matrix without its means: orthonormal directions ``[draw, term]`` and singular values, of all draws and of each fold's others."""
 
     u: np.ndarray
     s: np.ndarray
@@ -81,10 +81,8 @@ class Smoother:
         z = np.clip((columns - columns.mean(axis=0)) / columns.std(axis=0), -EDGE, EDGE)
         size, count = z.shape
         room = size // ROOM
-        if count <= CURVED:
-            bent = np.concatenate([z**2, *(np.maximum(z - np.quantile(z, k, axis=0), 0.0) for k in KNOTS)], axis=1)
-        else:
-            bent = z**2
+        hinges = [np.maximum(z - np.quantile(z, k, axis=0), 0.0) for k in KNOTS] if count <= CURVED else []
+        bent = np.concatenate([z**2, *hinges], axis=1)
         pairs = [(z[:, i] * z[:, j])[:, None] for i in range(count) for j in range(i)]
         made = [z]
         if count + bent.shape[1] <= room:

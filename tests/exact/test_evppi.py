@@ -212,7 +212,7 @@ def large_study() -> Study:
 def test_large_problems_choose_among_given_regimes():
     study = large_study()
     posterior = known.posterior_with(study, known.random_cells(study, 1, per_chain=200))
-    with pytest.raises(DecisionError, match="8192 leaves per patient .* give regimes='embedded'"):
+    with pytest.raises(DecisionError, match=r"8192 leaves per patient .* give regimes='embedded'"):
         evppi(posterior)
     pair = {o: {f"a{k}": o for k in range(7)} for o in "pq"}
     found = evppi(posterior, {"y0": "y0", "all": [f"y{k}" for k in range(7)]}, regimes=pair)
