@@ -5,6 +5,7 @@ from .bestset import BestSet, best_set
 from .budget import Budgeted, within_budget
 from .compare import Comparison, EmbeddedValue, compare
 from .evppi import ParameterInformation, evppi
+from .evsi import SampleInformation, evsi
 from .exchange import exchange_bands
 from .files import load
 from .information import InformationValue, value_of_information
@@ -21,7 +22,7 @@ from .values import Summary
 
 __all__ = [
     "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "ParameterInformation",
-    "PriorPredictive", "Regime", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "evppi", "exchange_bands",
-    "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility",
+    "PriorPredictive", "Regime", "SampleInformation", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "evppi", "evsi",
+    "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility",
     "within_budget",
 ]

@@ -12,7 +12,7 @@ from ..schema import MISSING_SHIFT, POSTERIOR, stored
 from ..study.rules import Rules, written
 from ..text import fold
 from .induction import BUDGET, MOST_LEAVES, leaves
-from .partial import COPIES, Gain, class_gains, fits_tree, optimal_gains, simulated_gains, thinned, values_by_rollout
+from .partial import COPIES, Gain, class_gains, class_values, fits_tree, optimal_gains, simulated_gains, thinned
 from .rollout import DRAWS
 from .smoother import Smoother
 from .values import batch_error
@@ -155,7 +155,7 @@ def evppi(
     rules, words = choice_of(posterior, regimes, "evppi")
     world = World.of(posterior, rules or ())
     told = {name: _told(posterior, members) for name, members in blocks.items()}
-    if not fits_tree(world):
+    if rules and (not fits_tree(world) or any(world.shares(n) for n in world.compiled)):
         return _simulated(posterior, world, blocks, told, rules, words)
     partly = any(v is not None for members in told.values() for v in members.values())
     most = BUDGET // leaves(world, 0)
@@ -199,9 +199,9 @@ def _result(blocks: Mapping[str, tuple[str, ...]], gains: Sequence[Gain], words:
 
 
 def _simulated(posterior, world, blocks, told, rules, words) -> ParameterInformation:
-    """Regimes of a problem too large for the tree: values by rollouts, regressed on all columns of a block at once."""
+    """Regimes of a problem too large for the tree, or with shared parameters: their values, regressed on all columns of a block at once."""
     assert rules is not None
-    index = thinned(posterior, DRAWS)
+    index = thinned(posterior, min(BUDGET // leaves(world, 0), MOST_REGRESSED) if fits_tree(world) else DRAWS)
     smoothers: list[Smoother | None] = []
     for name, members in told.items():
         if set(members) == set(world.compiled) and all(c is None for c in members.values()):
@@ -209,7 +209,7 @@ def _simulated(posterior, world, blocks, told, rules, words) -> ParameterInforma
             continue
         columns = np.concatenate([_every_column(world, n)[index] if c is None else c[index] for n, c in members.items()], axis=1)
         smoothers.append(_smoother(columns, name))
-    return _result(blocks, simulated_gains(posterior, values_by_rollout(posterior, rules), [*smoothers, None]), words)
+    return _result(blocks, simulated_gains(posterior, class_values(posterior, world.take(index), rules), [*smoothers, None]), words)
 
 
 def _every_column(world: World, response: str) -> np.ndarray:

@@ -30,8 +30,9 @@ from .induction import (
     settle,
     tables,
 )
+from .rollout import following_rules, rollout
 from .smoother import Smoother
-from .values import baseline_rows, chains_of, population_weights, values_of
+from .values import baseline_rows, chains_of, population_weights
 from .world import World
 
 Told = Mapping[str, Smoother | None]
@@ -236,9 +237,21 @@ def _of_class(posterior: Posterior, fitted: np.ndarray, crossed: np.ndarray | No
     return Gain(chains_of(posterior, gain), cautious, None)
 
 
-def values_by_rollout(posterior: Posterior, regimes: Sequence[Rules]) -> np.ndarray:
-    """Values of regimes ``[draw, regime]`` on the draws that rollouts use."""
-    drawn = values_of(posterior, regimes, posterior.seed).draws
-    return drawn.reshape(-1, drawn.shape[-1])
+def class_values(posterior: Posterior, world: World, regimes: Sequence[Rules]) -> np.ndarray:
+    """Values of regimes ``[draw, regime]`` under each draw of a world, by the tree of histories or, where that is too large, by rollouts."""
+    rows = baseline_rows(posterior)
+    if not fits_tree(world):
+        return np.stack([rollout(world, rows, following_rules(world, r), posterior.seed) for r in regimes], axis=-1)
+    distinct, inverse = rows.unique()
+    share = np.bincount(inverse, minlength=distinct.n) / rows.n
+    total = np.zeros((world.size, len(regimes)))
+    chunk = max(1, int(BUDGET // (leaves(world, 0) * world.size)))
+    for begin in range(0, distinct.n, chunk):
+        here = np.arange(begin, min(begin + chunk, distinct.n))
+        root = grow(world, 0, distinct.take(here))
+        raw = tables(world, root)
+        for e, rules in enumerate(regimes):
+            total[:, e] += _at_root(root, raw, world.size, following(world, rules)) @ share[here]
+    return total
 
 

@@ -12,48 +12,62 @@ ROOM = 40
 FOLDS = 5
 EDGE = 6.0
 """SDs beyond which a column counts as its edge."""
+IDLE = 1e-12
+"""Share of the largest power below which an axis of a design holds nothing but rounding."""
 PENALTIES = np.append(0.0, np.logspace(-12, 0, 13))
-"""Of the ridge, in units of the largest singular value squared."""
+"""Of the ridge, in units of the largest power along an axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of a design's rows: their means, and axes of their cross products with the power along each, none of which is idle."""
+
+    mean: np.ndarray
+    axes: np.ndarray
+    power: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> "Part":
+        mean = rows.mean(axis=0)
+        power, axes = np.linalg.eigh(rows.T @ rows - len(rows) * np.outer(mean, mean))
+        real = power > IDLE * power[-1]
+        return cls(mean, axes[:, real], power[real])
+
+    def project(self, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Cross products of the axes with targets of mean 0, shape (axis, target)."""
+        return self.axes.T @ (rows.T @ targets)
+
+    def coefficients(self, rows: np.ndarray, targets: np.ndarray, share: float) -> np.ndarray:
+        """Ridge coefficients of targets of mean 0, shape (term, target)."""
+        return self.axes @ (self.project(rows, targets) / (self.power + share * self.power[-1])[:, None])
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """A design matrix without its means: orthonormal directions ``[draw, term]`` and singular values, of all draws and of each fold's others."""
+    """A design matrix ``[draw, term]``, factorised for all draws and for those outside of each fold."""
 
-    u: np.ndarray
-    s: np.ndarray
-    folds: tuple[tuple[slice, np.ndarray, np.ndarray, np.ndarray], ...]
+    matrix: np.ndarray
+    whole: Part
+    folds: tuple[tuple[slice, Part], ...]
 
     @classmethod
     def of(cls, matrix: np.ndarray) -> "Design":
-        """Factorise a matrix ``[draw, term]``."""
-        u, s, _ = _factors(matrix - matrix.mean(axis=0))
-        folds, size = [], len(matrix)
-        for k in range(FOLDS if size >= 2 * FOLDS else 0):
-            test = slice(k * size // FOLDS, (k + 1) * size // FOLDS)
-            train = np.delete(matrix, test, axis=0)
-            mean = train.mean(axis=0)
-            own, values, directions = _factors(train - mean)
-            folds.append((test, own, values, (matrix[test] - mean) @ directions.T))
-        return cls(u, s, tuple(folds))
+        """Factorise a matrix."""
+        size = len(matrix)
+        tests = [slice(k * size // FOLDS, (k + 1) * size // FOLDS) for k in range(FOLDS if size >= 2 * FOLDS else 0)]
+        return cls(matrix, Part.of(matrix), tuple((test, Part.of(np.delete(matrix, test, axis=0))) for test in tests))
 
     def score(self, targets: np.ndarray, total: float) -> tuple[float, float]:
         """Least generalised cross-validation score, and the penalty that gives it."""
-        power = ((self.u.T @ targets) ** 2).sum(axis=1)
+        power = self.whole.power
+        explained = (self.whole.project(self.matrix, targets) ** 2).sum(axis=1) / power
         best = np.inf, 0.0
         for share in PENALTIES:
-            kept = self.s**2 / (self.s**2 + share * self.s[0] ** 2)
-            score = (total - ((2 * kept - kept**2) * power).sum()) / max(len(targets) - 1 - kept.sum(), 1.0) ** 2
+            kept = power / (power + share * power[-1])
+            score = (total - ((2 * kept - kept**2) * explained).sum()) / max(len(targets) - 1 - kept.sum(), 1.0) ** 2
             if score < best[0]:
                 best = score, float(share)
         return best
-
-
-def _factors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Singular value decomposition without directions that hold nothing."""
-    u, s, vt = np.linalg.svd(matrix, full_matrices=False)
-    real = s > 1e-9 * s[0]
-    return u[:, real], s[real], vt[real]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,35 +107,29 @@ class Smoother:
 
     def fitted(self, values: np.ndarray) -> np.ndarray:
         """Conditional means ``[draw, ...]`` of values ``[draw, ...]``."""
-        return self._fit(values)[0]
+        return self._fit(values)
 
     def crossed(self, values: np.ndarray) -> np.ndarray:
         """As :meth:`fitted`, the coefficients for each fifth of the draws learned from the other draws."""
-        return self._fit(values, cross=True)[0]
+        return self._fit(values, cross=True)
 
-    def explained(self, values: np.ndarray) -> float:
-        """Share of the variance of values that the columns explain."""
-        fitted, total = self._fit(values)
-        return float(((fitted - values.mean(axis=0)) ** 2).sum() / total) if total > 0 else 0.0
-
-    def _fit(self, values: np.ndarray, cross: bool = False) -> tuple[np.ndarray, float]:
+    def _fit(self, values: np.ndarray, cross: bool = False) -> np.ndarray:
         flat = values.reshape(len(values), -1)
         centered = flat - flat.mean(axis=0)
         total = float((centered**2).sum())
         if not self.designs or total == 0:
-            return np.broadcast_to(values.mean(axis=0), values.shape), total
+            return np.broadcast_to(values.mean(axis=0), values.shape)
         scored = [(*d.score(centered, total), d) for d in self.designs]
         score, share, design = min(scored, key=lambda item: item[0])
         if score >= total / max(len(values) - 1, 1) ** 2:  # no design says more than the mean does
-            return np.broadcast_to(values.mean(axis=0), values.shape), total
+            return np.broadcast_to(values.mean(axis=0), values.shape)
         if not cross or not design.folds:
-            kept = design.s**2 / (design.s**2 + share * design.s[0] ** 2)
-            out = flat.mean(axis=0) + design.u @ (kept[:, None] * (design.u.T @ centered))
-            return out.reshape(values.shape), total
+            out = flat.mean(axis=0) + (design.matrix - design.whole.mean) @ design.whole.coefficients(design.matrix, centered, share)
+            return out.reshape(values.shape)
         out = np.empty(flat.shape)
-        for test, u, s, rows in design.folds:
+        for test, part in design.folds:
             train = np.delete(flat, test, axis=0)
             mean = train.mean(axis=0)
-            weight = s / (s**2 + share * s[0] ** 2)
-            out[test] = mean + rows @ (weight[:, None] * (u.T @ (train - mean)))
-        return out.reshape(values.shape), total
+            coefficients = part.coefficients(np.delete(design.matrix, test, axis=0), train - mean, share)
+            out[test] = mean + (design.matrix[test] - part.mean) @ coefficients
+        return out.reshape(values.shape)
