@@ -97,11 +97,11 @@ __all__ = [
     "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
     "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "ParameterInformation", "Poisson",
     "Posterior", "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP",
-    "Rules", "SafetyGate", "SampleInformation", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival",
-    "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group",
-    "check", "compare", "compare_models", "evppi", "evsi", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of",
-    "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility",
-    "within_budget",
+    "Rules", "SafetyGate", "SampleInformation", "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups",
+    "Survival", "SurvivalAt", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between",
+    "by_group", "check", "compare", "compare_models", "evppi", "evsi", "exchange_bands", "fit", "fit_many", "honest_value", "load",
+    "missing_shift", "one_of", "optimize", "plot", "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information",
+    "when", "with_utility", "within_budget",
 ]
 
 

@@ -22,7 +22,7 @@ from .values import Summary
 
 __all__ = [
     "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "ParameterInformation",
-    "PriorPredictive", "Regime", "SampleInformation", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "evppi", "evsi",
-    "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility",
-    "within_budget",
+    "PriorPredictive", "Regime", "SampleInformation", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models",
+    "evppi", "evsi", "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping",
+    "value_of_information", "with_utility", "within_budget",
 ]

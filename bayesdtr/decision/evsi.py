@@ -1,4 +1,10 @@
-"""`evsi`: what the data of a further trial would be worth, by its size."""
+"""`evsi`: what the data of a further trial would be worth, by its size.
+
+One trial is simulated under each posterior draw, its outcomes of each response are boiled down to linear Bayes estimates of the scores that
+tell the draws apart (:class:`bayesdtr.decision.nexttrial.Digest`), and predictive distributions, or the values of given regimes, are regressed
+on these over draws, so that no posterior is computed within another. A smaller trial is the beginning of a larger one: sizes are compared on
+the same patients.
+"""
 
 import numbers
 from collections.abc import Mapping, Sequence
@@ -20,7 +26,7 @@ from .smoother import Smoother
 from .values import batch_error
 from .world import World
 
-MOST_DRAWS, FEWEST_DRAWS = 4000, 1000
+MOST_DRAWS, FEWEST_DRAWS = 5000, 1000
 """Draws at most, and at least where trials are large: one trial is simulated under each."""
 MOST_ENROLLED = 4_000_000
 """Simulated patients over all draws, about."""
@@ -139,11 +145,13 @@ class SampleInformation:
         lines = [head + (f" {'net benefit':>12} {'MC error':>9}" if net else "")]
         for row in self.frame().to_dict("records"):
             share = f"{row['share']:.0%}" if np.isfinite(row["share"]) else ""
-            line = f"{row['size']:>9} {row['evsi']:>9.3g} {row['error']:>9.2g} {share:>8} {max(row['at_least'], 0.0):>9.3g} {row['at_least_error']:>9.2g}"
+            low = f"{max(row['at_least'], 0.0):>9.3g} {row['at_least_error']:>9.2g}"
+            line = f"{row['size']:>9} {row['evsi']:>9.3g} {row['error']:>9.2g} {share:>8} {low}"
             lines.append(line + (f" {row['net']:>12.4g} {row['net_error']:>9.2g}" if net else ""))
         lines.append(f"{'EVPI':>9} {self.evpi:>9.3g} {self.evpi_error:>9.2g}")
         lines.append(f"Per patient treated afterwards, in units of the utility; informed is the choice of {self.regimes}. EVSI by regression over "
-                     "draws is a little too high; 'at least' is what the rules so learned add in draws that they were not learned from, which is not.")
+                     "draws is a little too high; 'at least' is what the rules so learned add in draws that they were not learned from, "
+                     "which is not.")
         if net:
             lines.append(f"Net benefit: {self.population:g} patients times EVSI, less {self.cost_per_patient:g} a patient of the trial"
                          + (f" and {self.fixed_cost:g}" if self.fixed_cost else "") + ". " + self._advice())
@@ -193,10 +201,8 @@ def evsi(
     -----
     With data ``X`` of the trial and value ``V`` of a regime ``d``, ``EVSI = E max_d E[V(d) | X] - max_d E[V(d)]``. One trial is simulated under
     each posterior draw: patients are drawn from the observed ones, options assigned as declared (in the shares seen where nobody randomized),
-    everybody followed to the end. Its outcomes of each response are boiled down to linear Bayes estimates of the scores that tell the draws apart
-    (:class:`bayesdtr.decision.nexttrial.Digest`), and predictive distributions, or the values of the regimes, are regressed on these over draws,
-    so that no posterior is computed within another. ``EVSI`` grows with the size from 0 to the EVPI. A smaller trial is the
-    beginning of a larger one, so sizes are compared on the same patients.
+    everybody followed to the end. Predictive distributions, or the values of given regimes, are regressed over draws on summaries of its data.
+    ``EVSI`` grows with the size from 0 to the EVPI.
 
     References
     ----------
@@ -211,9 +217,7 @@ def evsi(
     world = World.of(posterior, rules or ())
     if rules is None:
         whole_groups(world, dict.fromkeys((r.name for r in posterior.study.responses), Smoother(())))
-    tree = fits_tree(world)
-    most = int(np.clip(MOST_ENROLLED // max(sizes[-1], 1), FEWEST_DRAWS, MOST_DRAWS)) if tree else DRAWS
-    index = thinned(posterior, min(most, BUDGET // (COPIES * leaves(world, 0))) if tree else DRAWS)
+    index = thinned(posterior, _most(world, sizes[-1]))
     world = world.take(index)
     told = digests(posterior, world, sizes, seed) if sizes[-1] else {}
     gains = _optimal(posterior, index, world, told, sizes) if rules is None else _among(posterior, world, told, sizes, rules)
@@ -221,6 +225,13 @@ def evsi(
     cautious = np.stack([np.zeros(g.draws.shape) if g.cautious is None else g.cautious for g in parts], axis=-1)
     return SampleInformation(sizes, np.stack([g.draws for g in parts], axis=-1), cautious, everything.draws, words, _notes(posterior),
                              None if population is None else float(population), float(cost_per_patient), float(fixed_cost))
+
+
+def _most(world: World, largest: int) -> float:
+    """Draws that trials are simulated under, at most."""
+    if not fits_tree(world):
+        return DRAWS
+    return min(np.clip(MOST_ENROLLED // max(largest, 1), FEWEST_DRAWS, MOST_DRAWS), BUDGET // (COPIES * leaves(world, 0)))
 
 
 def _sizes(sizes: Any) -> tuple[int, ...]:

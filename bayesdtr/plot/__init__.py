@@ -1,6 +1,7 @@
 """One plot a file; each draws a matplotlib Figure and has a twin ``*_data`` that returns the numbers as a pandas frame."""
 
 from .embedded import embedded, embedded_data
+from .evsi import evsi, evsi_data
 from .options import options, options_data
 from .predictive import predictive, predictive_data
 from .prior_predictive import prior_predictive, prior_predictive_data
@@ -9,6 +10,6 @@ from .regime_tree import regime_tree, regime_tree_data
 from .timeline import timeline, timeline_data
 
 __all__ = [
-    "embedded", "embedded_data", "options", "options_data", "predictive", "predictive_data", "prior_predictive", "prior_predictive_data",
-    "priors", "priors_data", "regime_tree", "regime_tree_data", "timeline", "timeline_data",
+    "embedded", "embedded_data", "evsi", "evsi_data", "options", "options_data", "predictive", "predictive_data", "prior_predictive",
+    "prior_predictive_data", "priors", "priors_data", "regime_tree", "regime_tree_data", "timeline", "timeline_data",
 ]
