@@ -36,11 +36,11 @@ def following_rules(world: World, rules: Rules) -> Policy:
     return policy
 
 
-def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
+def patients_of(world: World, rows: Rows, seed: int, least: int = ROWS_PER_DRAW) -> np.ndarray:
     """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones; shape (draw, simulated)."""
     rng = np.random.default_rng([seed, 3])
     patients = rows.n // rows.sets
-    size = max(ROWS_PER_DRAW, min(patients, 4 * ROWS_PER_DRAW))
+    size = max(least, min(patients, 4 * least))
     weights = rng.dirichlet(np.ones(patients), size=world.size) if patients > 1 else np.ones((world.size, 1))
     cumulative = np.cumsum(weights, axis=1)
     points = (np.arange(size) + 0.5) / size  # systematic: every draw sees its weights, with little noise of its own
@@ -53,7 +53,17 @@ def _flat(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
-    """Value of a policy under each draw, the mean utility of simulated patients.
+    """Value of a policy under each draw, the mean utility of simulated patients; see :func:`followed_up`.
+
+    Returns
+    -------
+    array, shape (draw,)
+    """
+    return followed_up(world, rows, policy, seed, patients_of(world, rows, seed)).mean(axis=1)
+
+
+def followed_up(world: World, rows: Rows, policy: Policy, seed: int, chosen: np.ndarray) -> np.ndarray:
+    """Utility of patients simulated under a policy.
 
     Utilities are expected ones given the history (the response's mean, not its simulated value), so
     only what later depends on is simulated.
@@ -66,12 +76,13 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
         Baseline columns of the observed patients.
     policy : callable
     seed : int
+    chosen : array of int, shape (draw, simulated)
+        Which patients; see :func:`patients_of`.
 
     Returns
     -------
-    array, shape (draw,)
+    array, shape (draw, simulated)
     """
-    chosen = patients_of(world, rows, seed)
     columns = {n: v[chosen] for n, v in rows.columns.items()}
     cluster = None if rows.cluster is None else rows.cluster[chosen]
     total = np.zeros(chosen.shape)
@@ -92,4 +103,4 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
                 columns[name] = world.simulate(name, columns, cluster, "sample", luck(seed, name, chosen.shape, VALUING))
             if world.study.pays(name):
                 total += np.where(going, world.study.earned(name, columns), 0.0)
-    return total.mean(axis=1)
+    return total
