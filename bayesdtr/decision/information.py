@@ -99,9 +99,9 @@ class InformationValue:
             out.append(f"{name:<{width}} {value:>17.4g} {gain:>16.3g} {error:>9.2g}")
         out.append(f"{when[-1]:<{width}} {self.values[-1]:>17.4g}")
         if self.method == POLICIES:
-            out.append(f"EVPI at least {self.evpi:.3g} per patient (Monte Carlo error {self.evpi_error:.2g}). Knowing is valued by rules that know "
-                       f"each of {self.draws[..., 0].size} draws from a decision on, followed on fresh simulated patients; the best such rules may be "
-                       "worth more.")
+            out.append(f"EVPI at least {self.evpi:.3g} per patient (Monte Carlo error {self.evpi_error:.2g}). Knowing is valued by "
+                       f"rules that know each of {self.draws[..., 0].size} draws from a decision on, followed on fresh simulated "
+                       "patients; the best such rules may be worth more.")
         else:
             out.append(f"EVPI {self.evpi:.3g} per patient (Monte Carlo error {self.evpi_error:.2g}): the most that any further study could add to "
                        "the expected utility.")

@@ -49,7 +49,8 @@ def evsi(information: SampleInformation) -> "Figure":
     _value(axes[0], data)
     if both:
         _net(axes[1], data, information)
-    figure.supxlabel("Shaded: 95% Monte Carlo error. Filled: EVSI; hollow: what its rules add in draws they were not learned from.",
+    gap = " " if both else "\n"
+    figure.supxlabel(f"Shaded: 95% Monte Carlo error. Filled: EVSI;{gap}hollow: what its rules add in draws they were not learned from.",
                      size=SMALL, color=MUTED, x=0.01, ha="left")
     return figure
 

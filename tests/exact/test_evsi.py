@@ -2,14 +2,32 @@
 
 import known
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from scipy.special import betaln, gammaln
 from scipy.stats import qmc
 from test_evppi import ONE, large_study, normals, unit_loss
+from test_foresight import random_coefficients
 
-from bayesdtr import Bernoulli, Decision, DecisionError, Response, Saturated, Study, evsi, fit
+from bayesdtr import (
+    Baseline,
+    Bernoulli,
+    Decision,
+    DecisionError,
+    LogNormal,
+    Normal,
+    Ordinal,
+    Poisson,
+    Response,
+    Saturated,
+    Study,
+    Utility,
+    evsi,
+    fit,
+)
 from bayesdtr.decision.values import batch_error
+from bayesdtr.decision.world import Rows, World
 from bayesdtr.gallery import codiacs
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
@@ -182,3 +200,67 @@ def test_what_cannot_be_is_refused():
     large = known.posterior_with(study, known.random_cells(study, 1))
     with pytest.raises(DecisionError, match=r"evsi: the tree of histories has 8192 leaves .* give regimes='embedded'"):
         evsi(large, [10], seed=1)
+
+
+# ---- a covariate: means that are smooth functions of the history ----------------------------------------------
+
+
+def test_a_linear_model_against_exact_updates():
+    """One decision, a Normal response linear in a covariate by option: each simulated trial is analyzed as a Bayesian linear regression."""
+    study = Study(Baseline("x"), Decision("a", ["p", "q"]), Response("y", Normal()), utility="y", scales={"x": (0, 1), "y": (0, 1)})
+    rng = np.random.default_rng(8)
+    z = normals(11, 5)
+    center, spread = np.array([0.2, 0.3, 0.15, 0.2]), np.array([0.2, 0.1, 0.3, 0.25])
+    level, slope, contrast, tailoring = (center + spread * z[:, :4]).T
+    given = {"intercept": level, "beta": slope[:, None], "treatment": contrast[:, None], "interaction": tailoring[:, None],
+             "tau": np.ones(len(z)), "tau_interaction": np.ones(len(z)), "sigma": np.full(len(z), 1.2)}
+    frame = known.cohort(study, 60, seed=2)
+    posterior = known.posterior_with(study, {"y": {n: v[None] for n, v in given.items()}}, frame)
+    sizes = [20, 80, 320]
+    found = evsi(posterior, sizes, seed=9)
+
+    world, x = World.of(posterior), frame["x"].to_numpy()
+    mean = np.stack([world.look("y", Rows({"x": x, "a": np.full(60, a)}, None, 60), "mean") for a in (0, 1)], axis=-1)
+    assert mean.shape == (len(z), 60, 2)
+
+    def design(x, a):
+        return np.stack([np.ones_like(x), x, a, a * x], axis=-1)
+
+    basis = np.concatenate([design(x, np.zeros(60)), design(x, np.ones(60))])
+    gamma = np.linalg.lstsq(basis, np.concatenate([mean[..., 0], mean[..., 1]], axis=1).T, rcond=None)[0].T
+    assert np.abs(gamma @ basis.T - np.concatenate([mean[..., 0], mean[..., 1]], axis=1)).max() < 1e-8
+    prior, precision = gamma.mean(axis=0), np.linalg.inv(np.cov(gamma.T))
+    today = np.maximum(design(x, np.zeros(60)) @ prior, design(x, np.ones(60)) @ prior)
+    truth, error = [], []
+    for n in sizes:
+        gains = []
+        for _ in range(4000):
+            who, option = rng.integers(60, size=n), rng.integers(2, size=n).astype(float)
+            rows = design(x[who], option)
+            y = rows @ rng.multivariate_normal(prior, np.linalg.inv(precision)) + 1.2 * rng.normal(size=n)
+            after = np.linalg.solve(precision + rows.T @ rows / 1.44, precision @ prior + rows.T @ y / 1.44)
+            # Subtracting what today's rule is then expected to earn leaves the mean as it is and takes most of the noise away.
+            values = np.stack([design(x, np.zeros(60)) @ after, design(x, np.ones(60)) @ after], axis=-1)
+            stay = (design(x, np.ones(60)) @ prior == today).astype(int)
+            gains.append((values.max(axis=1) - values[np.arange(60), stay]).mean())
+        truth.append(np.mean(gains))
+        error.append(np.std(gains) / np.sqrt(4000))
+    truth, error = np.array(truth), np.array(error)
+    assert (np.abs(found.values - truth) <= 4 * np.hypot(found.errors, error) + 1e-3).all()
+    assert (np.abs(found.at_least - truth) <= 4 * np.hypot(found.at_least_errors, error)).all()
+    np.testing.assert_allclose(found.values, truth, rtol=0.15)
+    assert found.values[-1] < found.evpi
+
+
+@pytest.mark.parametrize(("family", "seed"), [(Ordinal(["a", "b", "c"]), 4), (Poisson(), 3), (LogNormal(), 3)])
+def test_every_kind_of_outcome_informs(family, seed):
+    """Labelled outcomes by their indicators, counts by their means, heavy tails by the logarithm: large trials come near the EVPI."""
+    worth = Utility({"y": {"a": 0.0, "b": 1.0, "c": 3.0}}) if isinstance(family, Ordinal) else Utility("y")
+    study = Study(Decision("a", ["p", "q"]), Response("y", family), utility=worth, scales={} if isinstance(family, Ordinal) else {"y": (2.0, 1.0)})
+    values = ["a", "b", "c"] if isinstance(family, Ordinal) else [1, 2, 4]
+    frame = pd.DataFrame({"a": ["p", "q"] * 6, "y": [v for v in values for _ in range(4)]})
+    posterior = random_coefficients(study, seed, per_chain=500, frame=frame)
+    found = evsi(posterior, [20, 4000], seed=1)
+    assert found.evpi > 4 * found.evpi_error
+    assert found.values[0] < found.values[1] <= found.evpi + 4 * found.evpi_error
+    assert found.values[1] > 0.9 * found.evpi

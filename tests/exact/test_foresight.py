@@ -2,6 +2,7 @@
 
 import known
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayesdtr import Baseline, Bernoulli, Decision, Hierarchical, Normal, Posterior, Response, Study, Utility, fit, value_of_information
@@ -12,9 +13,9 @@ from bayesdtr.model import compile_response
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 
 
-def random_coefficients(study: Study, seed: int, per_chain: int = 30, chains: int = 2, spread: float = 0.15) -> Posterior:
+def random_coefficients(study: Study, seed: int, per_chain: int = 30, frame: pd.DataFrame | None = None) -> Posterior:
     """Arbitrary draws of hierarchical models: coefficients about centers of their own."""
-    rng = np.random.default_rng(seed)
+    rng, spread, chains = np.random.default_rng(seed), 0.15, 2
     draws = {}
     for response in study.responses:
         compiled = compile_response(study, response.name)
@@ -23,8 +24,10 @@ def random_coefficients(study: Study, seed: int, per_chain: int = 30, chains: in
             shape = tuple(len(compiled.coords[d]) for d in compiled.dims[name])
             center = rng.normal(0, 0.3, shape)
             values = center + spread * rng.normal(size=(chains, per_chain, *shape))
+            if name == "cutpoint":
+                values = np.sort(values)
             draws[response.name][name] = np.exp(0.1 * values) if name.startswith(("tau", "sigma")) else values
-    return known.posterior_with(study, draws)
+    return known.posterior_with(study, draws, frame)
 
 
 def staged(stages: int) -> Study:

@@ -151,3 +151,21 @@ def test_prior_predictive_shows_the_quantiles_of_simulated_outcomes(codiacs_anal
     assert table.loc["improved", "q0.975"] == np.quantile(outcomes["improved"].mean(axis=1), 0.975)
     assert table.loc["bdi_drop", "highest"] == posterior.trajectories.columns["bdi_drop"].max()
     assert len(dtr.plot.prior_predictive(posterior, outcomes).axes) == 2
+
+
+def test_evsi_is_drawn_from_its_twin():
+    from bayesdtr.gallery import codiacs
+
+    posterior = dtr.fit(codiacs.study, codiacs.patients(), seed=1, engine="exact", draws=400)
+    plain = dtr.evsi(posterior, [0, 50, 100], seed=1)
+    priced = dtr.evsi(posterior, [0, 50, 100], seed=1, population=1000, cost_per_patient=1.0)
+    for information in (plain, priced):
+        data = plot.evsi_data(information)
+        assert list(data["size"]) == [0, 50, 100] and (data["evsi_lower"] <= data["evsi"]).all() and (data["evsi"] <= data["evsi_upper"]).all()
+        np.testing.assert_array_equal(data["evsi"], information.values)
+        figure = plot.evsi(information)
+        line = next(x for x in figure.axes[0].get_lines() if len(x.get_xdata()) == 3)
+        np.testing.assert_array_equal(line.get_ydata(), data["evsi"])
+        assert isinstance(figure, Figure) and drawn(figure) and len(figure.axes) == (2 if "net" in data else 1)
+    data = plot.evsi_data(priced)
+    assert data["best"].sum() == 1 and data.loc[data["best"], "size"].item() == priced.best
