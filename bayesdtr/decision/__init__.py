@@ -4,6 +4,8 @@ from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .budget import Budgeted, within_budget
 from .compare import Comparison, EmbeddedValue, compare
+from .evppi import ParameterInformation, evppi
+from .evsi import SampleInformation, evsi
 from .exchange import exchange_bands
 from .explain import Explanation
 from .extrapolation import DecisionOverlap, Extrapolation
@@ -28,8 +30,9 @@ from .values import Summary
 
 __all__ = [
     "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionOverlap", "DecisionTies", "EmbeddedValue", "Explanation", "Extrapolation",
-    "InformationValue", "ModelComparison", "PolicyTree", "PriorPredictive", "Regime", "RiskProfile", "StagewisePosterior", "StagewiseRegime",
-    "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set", "by_group", "compare", "compare_models", "exchange_bands",
-    "load", "missing_shift", "optimize", "policy_tree", "prior_predictive", "prior_starts_best", "q_learn", "risk_profile", "search_thresholds",
-    "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "InformationValue", "ModelComparison", "ParameterInformation", "PolicyTree", "PriorPredictive", "Regime", "RiskProfile", "SampleInformation",
+    "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set", "by_group", "compare",
+    "compare_models", "evppi", "evsi", "exchange_bands", "load", "missing_shift", "optimize", "policy_tree", "prior_predictive",
+    "prior_starts_best", "q_learn", "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information", "with_utility",
+    "within_budget",
 ]

@@ -228,10 +228,10 @@ def _settle_shared(world: World, node: ResponseNode, own: np.ndarray, follow: Fo
     return expected + _averaged(world, node, p, node.gain + np.reshape(np.broadcast_to(after, p.size), p.shape))
 
 
-def own_histories(world: World, node: Node, own: np.ndarray | None = None) -> dict[int, np.ndarray | None]:
+def own_histories(world: World, node: Node, own: np.ndarray | None = None, known: frozenset[str] = frozenset()) -> dict[int, np.ndarray | None]:
     """Weight of each draw given every node's own histories, ``[draw, row]`` with mean 1 over draws; None where all are equal.
 
-    The same weights as :func:`settle` uses on its way down.
+    The same weights as :func:`settle` uses on its way down. Responses whose parameters are `known` tell nothing more.
     """
     found: dict[int, np.ndarray | None] = {}
     while node is not None:
@@ -239,7 +239,7 @@ def own_histories(world: World, node: Node, own: np.ndarray | None = None) -> di
         if isinstance(node, DecisionNode):
             own = None if own is None else own[:, node.row]
         elif node.points is not None and node.gain is not None:
-            if world.shares(node.name):
+            if world.shares(node.name) and node.name not in known:
                 joint = (np.ones((world.size, node.rows.n)) if own is None else own)[:, :, None] * world.probabilities(
                     node.name, node.rows, node.points)
                 own = leveled(joint.reshape(len(joint), -1))

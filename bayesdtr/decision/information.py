@@ -1,12 +1,14 @@
 """What it would be worth to know the parameters: before a stage, before the first (EVPI), patient by patient."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..errors import DecisionError
+from ..errors import DecisionError, did_you_mean, listing
 from ..inference import Posterior
 from ..text import fold
+from .foresight import foreseen
 from .induction import (
     BUDGET,
     MOST_LEAVES,
@@ -24,6 +26,9 @@ from .induction import (
 from .values import baseline_rows, batch_error, chains_of, population_weights, thin_to
 from .world import World
 
+TREE, POLICIES = "tree", "policies"
+METHODS = ("auto", TREE, POLICIES)
+
 
 @dataclass(frozen=True, eq=False)
 class InformationValue:
@@ -35,13 +40,22 @@ class InformationValue:
     draws : array, shape (chain, draw, stage + 1)
         Entry k: the parameters become known just before decision k, so that the best option of each draw is taken from there
         on, and earlier decisions, which foresee that, go by posterior expectation. The last entry: never, the committed rule.
-    patients : array, shape (patient,)
-        EVPI of each observed patient before the first decision.
+    patient_gains : array, shape (patient, stage)
+        What each observed patient gains, seen from before the first decision, by the parameters becoming known just before a decision
+        rather than after it. Of a patient who waits at a later decision the EVPI is the ``regret`` of :meth:`Regime.recommend`.
+    method : {"tree", "policies"}
+        How it was worked out; see :func:`value_of_information`.
     """
 
     decisions: tuple[str, ...]
     draws: np.ndarray
-    patients: np.ndarray
+    patient_gains: np.ndarray
+    method: str = TREE
+
+    @property
+    def patients(self) -> np.ndarray:
+        """EVPI of each observed patient before the first decision, shape (patient,)."""
+        return self.patient_gains.sum(axis=1)
 
     @property
     def values(self) -> np.ndarray:
@@ -68,6 +82,15 @@ class InformationValue:
         """Monte Carlo standard error of the EVPI."""
         return float(batch_error(self.draws[..., 0] - self.draws[..., -1]))
 
+    def frame(self) -> Any:
+        """One row per time at which the parameters become known: ``known``, ``expected_utility``, ``gain`` over the next, ``gain_error``."""
+        import pandas as pd
+
+        return pd.DataFrame({
+            "known": [*(f"before {d}" for d in self.decisions), "never"], "expected_utility": self.values,
+            "gain": [*self.gains, np.nan], "gain_error": [*self.gain_errors, np.nan],
+        })
+
     def __str__(self) -> str:
         when = [f"before {d}" for d in self.decisions] + ["never"]
         width = max(len("parameters known"), *map(len, when))
@@ -75,19 +98,27 @@ class InformationValue:
         for name, value, gain, error in zip(when, self.values, self.gains, self.gain_errors, strict=False):
             out.append(f"{name:<{width}} {value:>17.4g} {gain:>16.3g} {error:>9.2g}")
         out.append(f"{when[-1]:<{width}} {self.values[-1]:>17.4g}")
-        out.append(
-            f"EVPI {self.evpi:.3g} per patient (Monte Carlo error {self.evpi_error:.2g}): the most that any further study could add to the "
-            "expected utility. These are no values of a rule: only the last, the committed one, can be followed."
-        )
+        if self.method == POLICIES:
+            out.append(f"EVPI at least {self.evpi:.3g} per patient (Monte Carlo error {self.evpi_error:.2g}). Knowing is valued by "
+                       f"rules that know each of {self.draws[..., 0].size} draws from a decision on, followed on fresh simulated "
+                       "patients; the best such rules may be worth more.")
+        else:
+            out.append(f"EVPI {self.evpi:.3g} per patient (Monte Carlo error {self.evpi_error:.2g}): the most that any further study could add to "
+                       "the expected utility.")
+        out.append("These are no values of a rule that can be followed: only the last, the committed one, can.")
         return fold("\n".join(out))
 
 
-def value_of_information(posterior: Posterior) -> InformationValue:
+def value_of_information(posterior: Posterior, *, method: str = "auto") -> InformationValue:
     """What it would be worth to know the parameters before each decision, and before the first (EVPI).
 
     Parameters
     ----------
     posterior : Posterior
+    method : {"auto", "tree", "policies"}
+        "tree" works everything out on the tree of histories. "policies" learns, by regression Monte Carlo, rules that know each draw from a
+        decision on and go by the committed rule before it, and values them by rollouts on common random numbers: lower bounds. "auto" takes
+        the tree where it has at most 4096 leaves per patient.
 
     Returns
     -------
@@ -96,7 +127,8 @@ def value_of_information(posterior: Posterior) -> InformationValue:
     Raises
     ------
     DecisionError
-        Where the tree of histories is too large to be worked out.
+        For an unknown method, or "tree" where the tree of histories is too large; where regression would ignore what patients' own histories
+        say about shared parameters.
 
     Notes
     -----
@@ -105,27 +137,30 @@ def value_of_information(posterior: Posterior) -> InformationValue:
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"value_of_information takes a Posterior, got {type(posterior).__name__}; fit a study first.")
+    if method not in METHODS:
+        raise DecisionError(f"value_of_information: no method {method!r}; allowed: {listing(METHODS)}{did_you_mean(method, METHODS)}")
     world = World.of(posterior)
     size = leaves(world, 0)
+    names = tuple(d.name for d in posterior.study.decisions)
+    if method == POLICIES or (method == "auto" and size > MOST_LEAVES):
+        values, gains = foreseen(posterior, world)
+        return InformationValue(names, chains_of(posterior, values), gains, POLICIES)
     if size > MOST_LEAVES:
-        raise DecisionError(
-            f"value_of_information: the tree of histories has {size:.0f} leaves per patient (at most {MOST_LEAVES}); discrete intermediate "
-            "responses keep it small."
-        )
+        raise DecisionError(f"value_of_information: the tree of histories has {size:.0f} leaves per patient (at most {MOST_LEAVES}); "
+                            "use method='policies' for lower bounds.")
     rows = baseline_rows(posterior)
     distinct, inverse = rows.unique()
     world = thin_to(world, posterior, int(BUDGET // size))
     weights = population_weights(world, inverse, distinct.n, posterior.seed, rows.sets)
     stages = len(posterior.study.decisions)
-    total, evpi = np.zeros((world.size, stages + 1)), np.zeros(distinct.n)
+    total, gains = np.zeros((world.size, stages + 1)), np.zeros((distinct.n, stages))
     chunk = max(1, int(BUDGET // (size * world.size)))
     for begin in range(0, distinct.n, chunk):
         here = np.arange(begin, min(begin + chunk, distinct.n))
         found = _resolved(world, grow(world, 0, distinct.take(here)))
         total += np.einsum("br,brk->bk", weights[:, here], found)
-        evpi[here] = (found[..., 0] - found[..., -1]).mean(axis=0)
-    names = tuple(d.name for d in posterior.study.decisions)
-    return InformationValue(names, chains_of(posterior, total), evpi[inverse].reshape(rows.sets, -1).mean(axis=0))
+        gains[here] = (found[..., :-1] - found[..., 1:]).mean(axis=0)
+    return InformationValue(names, chains_of(posterior, total), gains[inverse].reshape(rows.sets, -1, stages).mean(axis=0))
 
 
 def _resolved(world: World, root: DecisionNode) -> np.ndarray:

@@ -71,7 +71,7 @@ def optimize(
         if guard is not None:
             raise DecisionError("optimize: safety gates are heeded on the tree of histories, which is too large here; use method='tree', or fewer "
                                 "continuous responses that later decisions look at.")
-        _check_flat(posterior, world)
+        check_flat(posterior, world)
         fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
     first = posterior.study.decisions[0].name
     value = _simulated_value(posterior, world, fits) if methods[first].startswith(REGRESSION) else _tree_value(posterior, world)
@@ -82,7 +82,7 @@ LEAST_SHARE = 0.9
 """Effective share of the draws, weighed by a patient's own history, below which regression's equal weights are refused."""
 
 
-def _check_flat(posterior: Posterior, world: World) -> None:
+def check_flat(posterior: Posterior, world: World) -> None:
     """Refuse regression where it would ignore what patients' own histories say about shared parameters.
 
     Raises

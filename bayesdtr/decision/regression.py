@@ -167,7 +167,7 @@ def _after(
         return np.zeros(shape), np.zeros(shape)
     name = world.study.decisions[stage + 1].name
     fit = fits[name]
-    exact = _last_values(world, stage + 1, state, cluster)
+    exact = last_values(world, stage + 1, state, cluster)
     committed, clairvoyant = np.empty(shape), np.empty(shape)
     for b in range(shape[0]):
         columns = {n: v[b] for n, v in state.items()}
@@ -182,7 +182,7 @@ def _after(
     return committed, clairvoyant
 
 
-def _last_values(world: World, stage: int, state: dict[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray | None:
+def last_values(world: World, stage: int, state: dict[str, np.ndarray], cluster: np.ndarray | None) -> np.ndarray | None:
     """Values of the last decision's options without any fit, shape (option, draw, row); None where responses depend on one another."""
     decision = world.study.decisions[stage]
     responses = world.study.after(decision.name)

@@ -23,7 +23,7 @@ from .induction import BUDGET, MOST_LEAVES, DecisionNode, grow, leaves, settle
 from .learner import REGRESSION, Learned
 from .optimize import fitted_policy
 from .regime import Regime
-from .rollout import DRAWS, PROFILING, Policy, courses, even_luck, following_rules
+from .rollout import DRAWS, PROFILING, Policy, even_luck, followed_up, following_rules, patients_of
 from .twofold import gain_of
 from .values import Summary, affordable, baseline_rows, batch_error, chains_of, population_weights, summarize, thin_to
 from .world import Rows, World
@@ -310,8 +310,10 @@ def _outcomes(posterior: Posterior, rules: list[Rules], against: Regime | None) 
 
 
 def _simulated(posterior: Posterior, world: World, rows: Rows, policies: list[Policy]) -> Iterator[_Outcomes]:
+    chosen = patients_of(world, rows, posterior.seed)
+    lucky = lambda name, shape: even_luck(posterior.seed, name, shape, PROFILING)  # noqa: E731
     for policy in policies:
-        totals = courses(world, rows, policy, lambda name, shape: even_luck(posterior.seed, name, shape, PROFILING), posterior.seed)
+        totals = followed_up(world, rows, policy, posterior.seed, chosen, lucky)
         kept = chains_of(posterior, totals)
         values = np.sort(kept.reshape(-1, totals.shape[1]), axis=1)
         yield _Outcomes(values, np.full((1, values.shape[1]), 1 / values.shape[1]), values.shape[1])

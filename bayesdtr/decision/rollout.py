@@ -12,6 +12,9 @@ from .world import Rows, World
 Policy = Callable[[int, Mapping[str, np.ndarray], np.ndarray | None], np.ndarray]
 """From a decision's index, columns ``(n,)`` and clusters to option codes ``(n,)``."""
 
+Lucky = Callable[[str, tuple[int, ...]], np.ndarray]
+"""From a response and a shape to uniform numbers."""
+
 ROWS_PER_DRAW = 4000
 """Simulated patients per draw, so that simulation adds little to the posterior's own spread."""
 DRAWS = 500
@@ -63,11 +66,11 @@ def check_simulable(world: World) -> None:
         )
 
 
-def patients_of(world: World, rows: Rows, seed: int) -> np.ndarray:
+def patients_of(world: World, rows: Rows, seed: int, least: int = ROWS_PER_DRAW) -> np.ndarray:
     """Patients to simulate for each draw, by the Bayesian bootstrap of the observed ones, all alike for a single draw; shape (draw, simulated)."""
     rng = np.random.default_rng([seed, 3])
     patients = rows.n // rows.sets
-    size = max(ROWS_PER_DRAW, min(patients, 4 * ROWS_PER_DRAW))
+    size = max(least, min(patients, 4 * least))
     weights = rng.dirichlet(np.ones(patients), size=world.size) if patients > 1 and world.size > 1 else np.full((world.size, patients), 1 / patients)
     cumulative = np.cumsum(weights, axis=1)
     points = (np.arange(size) + 0.5) / size  # systematic: every draw sees its weights, with little noise of its own
@@ -80,10 +83,21 @@ def _flat(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
-    """Value of a policy under each draw, the mean utility of simulated patients.
+    """Value of a policy under each draw, the mean utility of simulated patients; see :func:`followed_up`.
+
+    Returns
+    -------
+    array, shape (draw,)
+    """
+    return followed_up(world, rows, policy, seed, patients_of(world, rows, seed)).mean(axis=1)
+
+
+def followed_up(world: World, rows: Rows, policy: Policy, seed: int, chosen: np.ndarray, lucky: Lucky | None = None) -> np.ndarray:
+    """Utility of patients simulated under a policy.
 
     Utilities are expected ones given the history (the response's mean, not its simulated value), so
-    only what later depends on is simulated.
+    only what later depends on is simulated. Under a utility with an attitude to risk, every response that counts is, and its own
+    value earned.
 
     Parameters
     ----------
@@ -93,22 +107,17 @@ def rollout(world: World, rows: Rows, policy: Policy, seed: int) -> np.ndarray:
         Baseline columns of the observed patients.
     policy : callable
     seed : int
+    chosen : array of int, shape (draw, simulated)
+        Which patients; see :func:`patients_of`.
+    lucky : callable, optional
+        Uniform numbers by response and shape; by default :func:`luck` for valuing.
 
     Returns
     -------
-    array, shape (draw,)
-    """
-    return courses(world, rows, policy, lambda name, shape: luck(seed, name, shape, VALUING), seed).mean(axis=1)
-
-
-def courses(world: World, rows: Rows, policy: Policy, lucky: Callable[[str, tuple[int, ...]], np.ndarray], seed: int) -> np.ndarray:
-    """Utility of simulated patients under a policy, as :func:`rollout` averages it; shape (draw, simulated).
-
-    Under a utility with an attitude to risk, every response that counts is simulated and its own value earned.
-    `lucky` gives uniform numbers by response and shape.
+    array, shape (draw, simulated)
     """
     check_simulable(world)
-    chosen = patients_of(world, rows, seed)
+    lucky = lucky or (lambda name, shape: luck(seed, name, shape, VALUING))
     columns = {n: v[chosen] for n, v in rows.columns.items()}
     cluster = None if rows.cluster is None else rows.cluster[chosen]
     total = np.zeros(chosen.shape)

@@ -2,6 +2,7 @@
 
 from .acceptability import acceptability, acceptability_data
 from .embedded import embedded, embedded_data
+from .evsi import evsi, evsi_data
 from .explanation import explanation, explanation_data
 from .options import options, options_data
 from .predictive import predictive, predictive_data
@@ -11,7 +12,7 @@ from .regime_tree import regime_tree, regime_tree_data
 from .timeline import timeline, timeline_data
 
 __all__ = [
-    "acceptability", "acceptability_data", "embedded", "embedded_data", "explanation", "explanation_data", "options", "options_data", "predictive",
-    "predictive_data", "prior_predictive", "prior_predictive_data", "priors", "priors_data", "regime_tree", "regime_tree_data", "timeline",
-    "timeline_data",
+    "acceptability", "acceptability_data", "embedded", "embedded_data", "evsi", "evsi_data", "explanation", "explanation_data", "options",
+    "options_data", "predictive", "predictive_data", "prior_predictive", "prior_predictive_data", "priors", "priors_data", "regime_tree",
+    "regime_tree_data", "timeline", "timeline_data",
 ]

@@ -67,13 +67,15 @@ def test_knowing_sooner_is_worth_more():
     assert max(map(len, lines)) <= 100 and "before first" in lines[1] and "EVPI" in str(found)
 
 
-def test_trees_that_are_too_large_are_refused():
+def test_trees_that_are_too_large_are_refused_where_the_tree_is_asked_for():
     timeline = []
     for k in range(7):
         timeline += [Decision(f"a{k}", ["p", "q"]), Response(f"y{k}", Bernoulli(), model=Saturated(over=[f"a{k}"]))]
     study = Study(*timeline, utility=Utility({f"y{k}": 1.0 for k in range(7)}))
     posterior = known.posterior_with(study, known.random_cells(study, 1))
     with pytest.raises(DecisionError, match="value_of_information: the tree of histories has 8192 leaves per patient"):
-        value_of_information(posterior)
+        value_of_information(posterior, method="tree")
+    with pytest.raises(DecisionError, match=r"no method 'trees'.*did you mean 'tree'"):
+        value_of_information(posterior, method="trees")
     with pytest.raises(DecisionError, match="takes a Posterior, got str"):
         value_of_information("posterior")

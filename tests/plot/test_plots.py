@@ -194,3 +194,21 @@ def test_small_contributions_are_drawn_together(adhd_analysis):
     assert len(data) == 22 and len(joined) == MOST + 2 and joined["variable"].iloc[MOST] == "9 others together"
     assert joined["contribution"].iloc[MOST] == pytest.approx(9 * one.contribution) and joined["end"].iloc[MOST] == data["end"].iloc[20]
     assert len(drawn(plot.explanation(many))) > 1000
+
+
+def test_evsi_is_drawn_from_its_twin():
+    from bayesdtr.gallery import codiacs
+
+    posterior = dtr.fit(codiacs.study, codiacs.patients(), seed=1, engine="exact", draws=400)
+    plain = dtr.evsi(posterior, [0, 50, 100], seed=1)
+    priced = dtr.evsi(posterior, [0, 50, 100], seed=1, population=1000, cost_per_patient=1.0)
+    for information in (plain, priced):
+        data = plot.evsi_data(information)
+        assert list(data["size"]) == [0, 50, 100] and (data["evsi_lower"] <= data["evsi"]).all() and (data["evsi"] <= data["evsi_upper"]).all()
+        np.testing.assert_array_equal(data["evsi"], information.values)
+        figure = plot.evsi(information)
+        line = next(x for x in figure.axes[0].get_lines() if len(x.get_xdata()) == 3)
+        np.testing.assert_array_equal(line.get_ydata(), data["evsi"])
+        assert isinstance(figure, Figure) and drawn(figure) and len(figure.axes) == (2 if "net" in data else 1)
+    data = plot.evsi_data(priced)
+    assert data["best"].sum() == 1 and data.loc[data["best"], "size"].item() == priced.best
