@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DecisionError, did_you_mean, listing
+from ..inference import Posterior
+from ..schema import SENSITIVE, variable
 from ..study.rules import Rules
-from ..study.timeline import Baseline, finite_values, shown
+from ..study.timeline import finite_values, shown
 from ..text import fold
 from .induction import MOST_LEAVES, committed, following, leaves, rule_options, solve
 from .learner import REGRESSION
@@ -92,8 +94,9 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
     ----------
     regime : Regime
     groups : str or sequence
-        A covariate with a finite list of values (a number with at most 20 of them counts); or a label for each patient, in the order of the
-        data. Labels may come from a column that the study does not have: it then serves this audit only, and neither models nor rules see it.
+        A covariate with a finite list of values (a number with at most 20 of them counts), one declared ``sensitive=True`` included: patients
+        for whom that is not recorded are a subgroup of their own. Or a label for each patient, in the order of the data. Labels may come
+        from a column that the study does not have: it then serves this audit only, and neither models nor rules see it.
     margin : float, optional
         Loss in utility that does not matter; by default 0.
 
@@ -116,7 +119,7 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
     margin = 0.0 if margin is None else margin
     if isinstance(margin, bool) or not isinstance(margin, int | float | np.number) or not margin >= 0:
         raise DecisionError(f"by_group: margin is a number of at least 0, got {margin!r}.")
-    name, labels = _labels(regime, groups)
+    name, labels = labels_by(regime.posterior, groups, "by_group")
     reference = regime.posterior.study.reference
     kinds = sorted(set(labels.tolist()))
     found, values = [], []
@@ -130,28 +133,54 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
     return Subgroups(name, tuple(found), float(margin), summarize(values[int(np.argmax(means))] - values[int(np.argmin(means))]))
 
 
-def _labels(regime: Regime, groups: Any) -> tuple[str, np.ndarray]:
-    """What subgroups are told apart by, and each patient's label."""
-    t, study = regime.posterior.trajectories, regime.posterior.study
+def labels_by(posterior: Posterior, groups: Any, verb: str) -> tuple[str, np.ndarray]:
+    """What subgroups are told apart by, and each patient's label.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    groups : str or sequence
+        As for :func:`by_group`.
+    verb : str
+        Begins the messages.
+
+    Returns
+    -------
+    by : str
+    labels : array of str, shape (patient,)
+
+    Raises
+    ------
+    DecisionError
+    """
+    t, study = posterior.trajectories, posterior.study
     if isinstance(groups, str):
-        names = [b.name for b in study.baselines]
-        if groups not in names:
-            raise DecisionError(f"by_group: {groups!r} is no covariate of the study; covariates: {listing(names) or 'none'}"
-                                f"{did_you_mean(groups, names)} For a column that the study does not have, give its labels, one for each patient.")
-        node, column = study[groups], t.columns[groups]
-        assert isinstance(node, Baseline)
-        if not t.observed(groups).all():
-            raise DecisionError(f"by_group: {groups!r} is missing for {int((~t.observed(groups)).sum())} patients; give labels that say so.")
-        if finite_values(node) is None and len(np.unique(column)) > MOST_GROUPS:
-            raise DecisionError(f"by_group: {groups!r} has {len(np.unique(column))} values; give labels of classes of it, one for each patient.")
-        told = [shown(node, c) if node.levels else f"{c:g}" for c in column]
-        return groups, np.array([f"{groups} = {x}" for x in told])
+        nodes = {b.name: b for b in (*study.baselines, *study.audited)}
+        if groups not in nodes:
+            raise DecisionError(f"{verb}: {groups!r} is no covariate of the study; covariates: {listing(nodes) or 'none'}"
+                                f"{did_you_mean(groups, nodes)} For a column that the study does not have, give its labels, one for each patient.")
+        node = nodes[groups]
+        column = t.extras[variable(groups, SENSITIVE)] if node in study.audited else t.columns[groups]
+        known = ~np.isnan(column) if node in study.audited else t.observed(groups)
+        if node not in study.audited and not known.all():
+            raise DecisionError(f"{verb}: {groups!r} is missing for {int((~known).sum())} patients; give labels that say so.")
+        if finite_values(node) is None and len(np.unique(column[known])) > MOST_GROUPS:
+            raise DecisionError(f"{verb}: {groups!r} has {len(np.unique(column[known]))} values; give labels of classes of it, one for each patient.")
+        told = [(shown(node, c) if node.levels else f"{c:g}") if there else "" for c, there in zip(column, known, strict=True)]
+        return groups, np.array([f"{groups} = {x}" if x else f"{groups} not recorded" for x in told])
     labels = np.array([str(x) for x in groups])
     if labels.shape != (t.n,):
-        raise DecisionError(f"by_group: {labels.size} labels for {t.n} patients; give one for each, in the order of the data.")
+        raise DecisionError(f"{verb}: {labels.size} labels for {t.n} patients; give one for each, in the order of the data.")
     if len(set(labels.tolist())) > MOST_GROUPS:
-        raise DecisionError(f"by_group: {len(set(labels.tolist()))} different labels; at most {MOST_GROUPS}.")
+        raise DecisionError(f"{verb}: {len(set(labels.tolist()))} different labels; at most {MOST_GROUPS}.")
     return "the labels given", labels
+
+
+def members_of(rows: Rows, inside: np.ndarray) -> Rows:
+    """Baseline rows of some patients, by index; every completed set of the patients holds them in the same order."""
+    index = np.concatenate([inside + s * (rows.n // rows.sets) for s in range(rows.sets)])
+    some = rows.take(index)
+    return Rows(some.columns, some.cluster, some.n, rows.sets)
 
 
 def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray | None]]:
@@ -162,9 +191,7 @@ def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) 
     fitted = regime.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
     found = []
     for inside in members:
-        # Every completed set of the patients holds them in the same order.
-        index = np.concatenate([inside + s * (rows.n // rows.sets) for s in range(rows.sets)])
-        some = Rows(rows.take(index).columns, None if rows.cluster is None else rows.cluster[index], len(index), rows.sets)
+        some = members_of(rows, inside)
         if fitted or leaves(world, 0) > MOST_LEAVES:
             if not fitted:
                 raise DecisionError("by_group: with what the reference looks at, the tree of histories is too large; use "

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import StudyError, did_you_mean, listing
 from .conditions import ALWAYS, Condition, Equals, OneOf, Test, check_condition
 from .partition import check_rules
+from .sensitive import refuse_sensitive
 from .timeline import Decision, Options, Response, finite_values
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def written(study: "Study", choices: Mapping[str, Any], what: str = "regime") ->
         for condition, option in table.items():
             if not isinstance(condition, Condition):
                 raise StudyError(f"{what}: the keys for {decision.name!r} are conditions such as when(improved=0), got {condition!r}.")
+            refuse_sensitive(study, condition.variables, f"{what}, {decision.name!r}: a condition")
             check_condition(condition, {n.name: finite_values(n) for n in study.before(decision.name)}, f"{what}, {decision.name!r}")
             if option not in decision.options:
                 raise StudyError(
