@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .decision import (
         Budgeted,
         Comparison,
+        Fair,
         InformationValue,
         ModelComparison,
         PriorPredictive,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         compare,
         compare_models,
         exchange_bands,
+        fair,
         load,
         missing_shift,
         optimize,
@@ -79,7 +81,7 @@ __version__ = "0.1.0"
 _LATER = {
     "missing_shift": "decision", "tipping": "decision", "InformationValue": "decision", "value_of_information": "decision",
     "with_utility": "decision", "within_budget": "decision", "Budgeted": "decision", "Subgroups": "decision", "by_group": "decision",
-    "exchange_bands": "decision", "stakeholders": "decision",
+    "exchange_bands": "decision", "stakeholders": "decision", "Fair": "decision", "fair": "decision",
     "Trajectories": "data", "Comparison": "decision", "ModelComparison": "decision", "Regime": "decision", "best_set": "decision",
     "compare": "decision", "compare_models": "decision", "load": "decision", "optimize": "decision", "Posterior": "inference",
     "StackedPosterior": "inference", "Verdict": "inference", "check": "inference", "fit": "inference", "report": "reporting",
@@ -89,12 +91,12 @@ _LATER = {
 
 __all__ = [
     "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition", "DataError",
-    "Decision", "DecisionError", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal",
-    "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
+    "Decision", "DecisionError", "Fair", "FileError", "Fits", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "InformationValue",
+    "LogNormal", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma", "Ordinal", "Poisson", "Posterior", "PowerPrior",
     "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RobustMAP", "Rules", "SafetyGate",
     "Saturated", "Scale", "Shift", "StackedPosterior", "StudentT", "Study", "StudyError", "Subgroups", "Survival", "SurvivalAt", "Trajectories",
     "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "at_least", "below", "best_set", "between", "by_group", "check", "compare",
-    "compare_models", "exchange_bands", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
+    "compare_models", "exchange_bands", "fair", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "plot",
     "prior_predictive", "priors", "report", "stakeholders", "tipping", "value_of_information", "when", "with_utility", "within_budget",
 ]
 

@@ -5,6 +5,7 @@ from .bestset import BestSet, best_set
 from .budget import Budgeted, within_budget
 from .compare import Comparison, EmbeddedValue, compare
 from .exchange import exchange_bands
+from .fair import Fair, fair
 from .files import load
 from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
@@ -19,7 +20,7 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
-    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
-    "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "Fair", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
+    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "fair", "load", "missing_shift",
+    "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
 ]

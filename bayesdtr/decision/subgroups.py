@@ -1,5 +1,6 @@
 """Who gains: the regime's value, and its gain over the reference, subgroup by subgroup."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from .learner import REGRESSION
 from .optimize import fitted_policy
 from .regime import Regime
 from .rollout import DRAWS, following_rules, rollout
-from .values import Summary, affordable, baseline_rows, chains_of, population_weights, root_of, summarize, thin_to
+from .values import Summary, affordable, baseline_rows, chains_of, members_of, population_weights, root_of, summarize, thin_to
 from .world import Rows, World
 
 MOST_GROUPS = 20
@@ -71,13 +72,14 @@ class Subgroups:
         return min(self.rows, key=lambda g: g.value.mean)
 
     def __str__(self) -> str:
-        width = max(len(g.label) for g in self.rows) + 2
+        width = min(max(len(g.label) for g in self.rows), 20) + 2
         lines = [f"{'':<{width}} {'n':>5} {'value':>9} {'95% interval':>20} {'gain':>9} {'95% interval':>20} {'P(loss)':>8}"]
         for g in self.rows:
-            line = f"{g.label:<{width}} {g.patients:>5} {g.value.mean:>9.4g} {f'{g.value.lower:.4g} to {g.value.upper:.4g}':>20}"
+            first, *rest = textwrap.wrap(g.label, width - 2, subsequent_indent="  ") or [""]
+            line = f"{first:<{width}} {g.patients:>5} {g.value.mean:>9.4g} {f'{g.value.lower:.4g} to {g.value.upper:.4g}':>20}"
             if g.gain is not None:
                 line += f" {g.gain.mean:>9.4g} {f'{g.gain.lower:.4g} to {g.gain.upper:.4g}':>20} {g.p_loss:>8.4f}"
-            lines.append(line)
+            lines += [line, *rest]
         gap = self.gap
         lines.append(f"Largest minus smallest value: {gap.mean:.4g} ({gap.lower:.4g} to {gap.upper:.4g}). Subgroups by {self.by}.")
         if self.rows[0].gain is None:
@@ -111,7 +113,8 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
 
     Notes
     -----
-    Values are under the model, averaged over the subgroup's observed patients, whose weights follow the Bayesian bootstrap. That a
+    Values are under the model, averaged over the subgroup's observed patients, whose weights follow the Bayesian bootstrap. Subgroups by a
+    column that models do not see are taken to fare alike given the same history; whether they do, only a model that sees it can say. That a
     column is left out of the rule does not make the rule fair to the groups that it tells apart: this table is how to see it.
     """
     if not isinstance(regime, Regime):
@@ -174,13 +177,6 @@ def labels_by(posterior: Posterior, groups: Any, verb: str) -> tuple[str, np.nda
     if len(set(labels.tolist())) > MOST_GROUPS:
         raise DecisionError(f"{verb}: {len(set(labels.tolist()))} different labels; at most {MOST_GROUPS}.")
     return "the labels given", labels
-
-
-def members_of(rows: Rows, inside: np.ndarray) -> Rows:
-    """Baseline rows of some patients, by index; every completed set of the patients holds them in the same order."""
-    index = np.concatenate([inside + s * (rows.n // rows.sets) for s in range(rows.sets)])
-    some = rows.take(index)
-    return Rows(some.columns, some.cluster, some.n, rows.sets)
 
 
 def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray | None]]:
