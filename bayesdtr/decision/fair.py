@@ -203,10 +203,8 @@ def fair(
 
     Raises
     ------
-    DecisionError
-        For what tells no subgroups, without a reference, for an empty class, or a number out of range.
-    StudyError
-        Where a written regime does not fit the study.
+    DecisionError, StudyError
+        For what tells no subgroups, without a reference, for a regime that does not fit, or a number out of range.
 
     Notes
     -----

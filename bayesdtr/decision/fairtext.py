@@ -120,7 +120,8 @@ def _cautions(f: "Fair") -> list[str]:
         lines.append(f"Monte Carlo error could have decided between {f.chosen} and {rival}.")
     optimal = next((n for n, r in f.regimes.items() if isinstance(r, Regime) and r.safety is None), None)
     if optimal is not None and not f.method.startswith("simulation"):
-        lines.append(f"In posterior mean {optimal} is the best for every subgroup: it takes the best option at every history.")
+        lines.append(f"But for Monte Carlo error, {optimal} is the best for every subgroup in posterior mean: it takes the best option at every "
+                     "history.")
     if not f.visible:
         lines.append("Models that do not see what tells these subgroups apart take them to fare alike given the same history.")
     return lines

@@ -34,6 +34,12 @@ def case(seed: int, **how):
     return made, known.cell_law(made, draws, False), posterior, dtr.fair(posterior, "sex", **how)
 
 
+def near_best(found) -> bool:
+    """The optimal regime is settled by averages over draws, so that another may have the higher mean of draws by Monte Carlo error alone."""
+    lead = found.draws[..., found.names.index(found.best)] - found.draws[..., 0]
+    return lead.mean() <= 4 * lead.std() / np.sqrt(lead.size) + 1e-9
+
+
 @settings(max_examples=10, deadline=None, phases=FOUND)
 @given(seed=st.integers(0, 100_000), margin=st.sampled_from([0.0, 0.5]), probability=st.sampled_from([0.05, 0.3, 0.6]),
        objective=st.sampled_from(["value", "maxmin"]))
@@ -62,9 +68,9 @@ def test_against_brute_force_over_the_class(seed, margin, probability, objective
     usual_rule = next(r for r, n in enumerate(found.names) if n == "p; x if r = 0")  # the reference: it never loses from itself
     assert usual_rule in fit and found.qualifies[fit].all() and found.qualifies.sum() == len(fit)
     assert key(found.names.index(found.chosen)) == max(key(r) for r in fit)
-    assert found.best == "optimal" and found.price.mean >= -1e-12
+    assert found.price.mean >= -1e-12 and near_best(found)
     assert set(found.losers) == {g for g, p in zip(found.groups, found.losses[0], strict=True) if p >= probability}
-    assert max(map(len, str(found).splitlines())) <= 100 and ("price of fairness" in str(found)) == (found.chosen != "optimal")
+    assert max(map(len, str(found).splitlines())) <= 100 and ("price of fairness" in str(found)) == (found.chosen != found.best)
 
 
 def grid(regimes: int, steps: int):
@@ -117,8 +123,8 @@ def test_groups_that_fare_alike_cost_nothing(seed):
     posterior = known.posterior_with(made, draws, known.cohort(Study(Baseline("sex", levels=["f", "m"]), *made.timeline, utility="u")), seed=seed)
     found = dtr.fair(posterior, "sex", against=None, objective="maxmin")
     np.testing.assert_array_equal(found.group_draws[..., 0], found.group_draws[..., 1])
-    assert found.chosen == found.best == "optimal" and found.price.mean == 0 and "no price" in str(found)
-    assert not found.visible and found.losses is None and found.lottery.value == pytest.approx(found.draws[..., 0].mean(), abs=1e-9)
+    assert found.chosen == found.best and found.price.mean == 0 and "no price" in str(found) and near_best(found)
+    assert not found.visible and found.losses is None and found.lottery.value == pytest.approx(found.draws.mean(axis=(0, 1)).max(), abs=1e-9)
 
 
 def unseen():
@@ -151,7 +157,7 @@ def test_in_a_class_of_simple_regimes_fairness_has_a_price():
     assert wide.chosen == "old for all" and dict(wide.lottery.shares) == pytest.approx({"new for all": share, "old for all": 1 - share}, abs=1e-6)
     assert wide.lottery_price.mean == pytest.approx((1 - share) * found.price.mean, abs=1e-6) and "drawn once for each patient" in str(wide)
     tailored = dtr.fair(posterior, "race", over={**BOTH, "best": dtr.optimize(posterior)})  # by site: what harms group b is seen
-    assert tailored.chosen == tailored.best == "best" and "the best for every subgroup" in str(tailored)
+    assert tailored.chosen == tailored.best == "best" and "best is the best for every subgroup" in str(tailored)
 
 
 def test_not_possible_is_said():
