@@ -68,9 +68,6 @@ def optimize(
     methods = plan(world, method)
     fits: dict[str, StageFit] = {}
     if any(m.startswith(REGRESSION) for m in methods.values()):
-        if guard is not None:
-            raise DecisionError("optimize: safety gates are heeded on the tree of histories, which is too large here; use method='tree', or fewer "
-                                "continuous responses that later decisions look at.")
         _check_flat(posterior, world)
         fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
     first = posterior.study.decisions[0].name
@@ -141,7 +138,7 @@ def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
             piece = slice(begin, begin + 65_536)
             part = {c: v[piece] for c, v in known.items()}
             group = None if cluster is None else cluster[piece]
-            out[piece] = fits[name].qbar(world.study, name, part, group, min(65_536, n - begin)).argmax(axis=1)
+            out[piece] = fits[name].qbar(world, name, part, group, min(65_536, n - begin)).argmax(axis=1)
         return out
 
     return policy

@@ -1,5 +1,6 @@
 """Safety gates at work: which options the posterior removes for whom, and the record of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,39 @@ def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray) -> Gu
                                 "option is removed; name one that is.")
         allowed[shielded, code] = True
     return Guarded(gates, beyond, allowed, shielded)
+
+
+FEASIBLE = "(feasible)"
+
+
+def left_at(world: World, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, feasible: np.ndarray) -> np.ndarray:
+    """What a world's gates leave of the feasible options at many histories, shape (row, option); all of them where no gate holds.
+
+    Histories are judged once for every combination of what the gated responses depend on.
+
+    Parameters
+    ----------
+    world : World
+    decision : str
+    columns : mapping of str to array, shape (row,)
+        Histories before the decision.
+    cluster : array of int, shape (row,), or None
+    feasible : array of bool, shape (row, option)
+
+    Raises
+    ------
+    DecisionError
+        As :func:`guarded`.
+    """
+    if world.safety is None or not (gates := world.safety.at(world.study, decision)):
+        return feasible
+    stage = [r.name for r in world.study.after(decision)]
+    needed = {n for g in gates for r in stage[: stage.index(g.response) + 1] for n in world.compiled[r].uses}
+    names = list(columns) if world.study.shared else [n for n in columns if n in needed]
+    keys = {n: columns[n] for n in names} | {FEASIBLE: feasible @ (1 << np.arange(feasible.shape[1]))}
+    kept, inverse = Rows(keys, cluster, len(feasible)).first()
+    found = guarded(world, decision, Rows(columns, cluster, len(feasible)).take(kept), feasible[kept]).allowed
+    return found[inverse]
 
 
 def _chance(judge: World, gate: SafetyGate, rows: Rows, decision: str, option: np.ndarray) -> np.ndarray:
