@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import logit
 
 from ..errors import DecisionError
+from ..model import CompiledResponse
+from ..model.halfspace import share_beyond
+from ..model.inputs import make_inputs
+from ..study.families import Bernoulli, Normal
 from ..study.safety import SafetyGate
 from ..text import fold
 from .world import Rows, World
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 PAIRS = 2**20
 """Draws times histories and options that are judged at once."""
+MANY = 2**24
+"""From so many on, linear predictors are compared with the limit in place of means."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,10 @@ def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray) -> Gu
     removed = np.zeros(feasible.shape, dtype=bool)
     step = max(1, PAIRS // world.judge.size)
     for g, gate in enumerate(gates):
+        if row.size * world.judge.size > MANY and (quick := _quickly(world.judge, gate, rows.take(row), decision, option)) is not None:
+            beyond[g, row, option] = quick
+            removed |= beyond[g] > gate.probability
+            continue
         for begin in range(0, row.size, step):
             r, o = row[begin : begin + step], option[begin : begin + step]
             beyond[g, r, o] = _chance(world.judge, gate, rows.take(r), decision, o)
@@ -82,6 +93,23 @@ def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray) -> Gu
                                 "option is removed; name one that is.")
         allowed[shielded, code] = True
     return Guarded(gates, beyond, allowed, shielded)
+
+
+def _quickly(judge: World, gate: SafetyGate, rows: Rows, decision: str, option: np.ndarray) -> np.ndarray | None:
+    """As :func:`_chance`, by the linear predictor alone; None where the mean is not a function of a single one, given the history."""
+    compiled, node = judge.compiled[gate.response], judge.study[gate.response]
+    stage = [r.name for r in judge.study.after(decision)]
+    between = set(stage[: stage.index(gate.response)])
+    family = getattr(node, "family", None)
+    plain = gate.levels is None and type(family) in (Bernoulli, Normal) and isinstance(compiled, CompiledResponse) and judge.shifted is None
+    if not plain or gate.response in judge.study.shared or compiled.uses & between:
+        return None
+    if type(family) is Bernoulli and not 0 < gate.limit < 1:
+        return None
+    cut = float(logit(gate.limit)) if type(family) is Bernoulli else gate.limit
+    columns = {**rows.columns, decision: option} | {n: np.zeros(rows.n) for n in between}
+    inputs = make_inputs(compiled, columns, rows.cluster, judge.scales)
+    return share_beyond(compiled, judge.draws[gate.response], inputs, cut, gate.above is not None)
 
 
 FEASIBLE = "(feasible)"

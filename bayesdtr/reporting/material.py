@@ -65,8 +65,9 @@ class Material:
             raise DecisionError(f"honest_value must be what honest_value returns, or None, got {type(honest).__name__}.")
         if honest is not None and (honest.study != regime.posterior.study or honest.data_hash != regime.posterior.trajectories.hash):
             raise DecisionError("The honest value is of another study or of other data than the regime; work it out anew for these.")
-        if honest is not None and regime.safety is not None:
-            raise DecisionError("The honest value is of rules without safety gates, and this regime heeds some; leave it out.")
+        if honest is not None and honest.safety != regime.safety:
+            raise DecisionError("The honest value is of rules under other safety gates than the regime's (or none); work it out anew with the same "
+                                "safety= and default=, or leave it out.")
         withheld = regime.posterior.verdict.status == "fail"
         cells = () if withheld else tuple(decision_cells(regime))
         branches = () if withheld else tuple(rule_branches(regime))

@@ -137,3 +137,19 @@ def test_propensities_are_estimated_where_nobody_randomized():
 def test_what_cannot_be_judged_is_refused(frame, how, change, words):
     with pytest.raises(dtr.BayesDTRError, match=words):
         dtr.honest_value(chakraborty.study(), change(frame), seed=1, progress=False, **how)
+
+
+def test_rules_learned_along_the_way_heed_gates(frame):
+    study = chakraborty.study()
+    last = study.responses[-1].name
+    gate, (first, second) = dtr.SafetyGate(last, below=10.0, probability=0.5), study.decisions[-1].options
+    free, *judged_ = (dtr.honest_value(study, frame, seed=1, shuffles=0, progress=False, **how) for how in (
+        {}, {"safety": gate, "default": {study.decisions[-1].name: first}}, {"safety": gate, "default": {study.decisions[-1].name: second}}))
+    # Nothing is above such a limit: everybody gets the default at the last decision, whatever was learned.
+    assert len({free.mean, *(j.mean for j in judged_)}) == 3 and all("Every rule heeds safety gates" in str(j) for j in judged_)
+    assert free.safety is None and judged_[0].safety.gates == (gate,)
+    no_gate = dtr.SafetyGate(last, below=-1e6, probability=0.5)
+    lax = dtr.honest_value(study, frame, seed=1, shuffles=0, progress=False, safety=no_gate)
+    assert lax.mean == pytest.approx(free.mean, abs=3 * free.se)  # the same rules, learned with more draws
+    with pytest.raises(dtr.StudyError, match="give safety="):
+        dtr.honest_value(study, frame, seed=1, progress=False, default={study.decisions[-1].name: first})

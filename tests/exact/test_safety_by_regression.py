@@ -102,3 +102,34 @@ def test_three_continuous_stages_end_to_end(tmp_path):
     assert {c.decision for c in regime.shield().counts} == {"d1", "d2", "d3"} and "removed for" in str(regime.shield())
     again = dtr.load(regime.save(tmp_path / "r.nc"))
     pd.testing.assert_frame_equal(again.recommend(later), told)
+
+
+def test_many_histories_are_judged_by_the_predictor_as_few_are_by_the_mean(monkeypatch):
+    """Rates and means, above and below, with clusters: where the linear predictor lies is where the mean does."""
+    from bayesdtr.decision import safety as module
+    from bayesdtr.study.safety import Safety
+
+    rng, n = np.random.default_rng(4), 60
+    made = Study(Baseline("x"), Baseline("sex", levels=["f", "m"]), Decision("a", ["p", "q", "r"]), Response("harm", Bernoulli()),
+                 Response("y", Normal()), utility="y", cluster="site")
+    frame = pd.DataFrame({"x": rng.normal(size=n), "sex": rng.choice(["f", "m"], n), "a": rng.choice(["p", "q", "r"], n),
+                          "site": rng.choice(list("uvw"), n),
+                          "harm": rng.integers(0, 2, n), "y": rng.normal(size=n)})
+    posterior = dtr.fit(made, frame, seed=1, engine="laplace", draws=100)
+    gates = [SafetyGate("harm", above=0.5, probability=0.6), SafetyGate("harm", below=0.2, probability=0.6),
+             SafetyGate("y", below=-0.2, probability=0.6)]
+    world = World.of(posterior).under(Safety.of(made, gates, {"a": "p"}))
+    rows = Rows({"x": rng.normal(0, 2, 300), "sex": rng.integers(0, 2, 300)}, rng.integers(0, 4, 300), 300)
+    found = []
+    for many in (np.inf, 0):
+        monkeypatch.setattr(module, "MANY", many)
+        calls = []
+        quickly = module._quickly
+        monkeypatch.setattr(module, "_quickly", lambda *a, calls=calls, quickly=quickly: calls.append(quickly(*a)) or calls[-1])
+        found.append(guarded(world, "a", rows, np.ones((300, 3), dtype=bool)))
+        monkeypatch.setattr(module, "_quickly", quickly)
+    # `y` comes after `harm`, on which its model depends: averaged over, so judged by means.
+    assert [c is not None for c in calls] == [True, True, False]
+    np.testing.assert_allclose(found[0].beyond, found[1].beyond, atol=1e-12)
+    np.testing.assert_array_equal(found[0].allowed, found[1].allowed)
+    assert 0.05 < np.nanmean(found[0].beyond[0] > 0.6) < 0.95
