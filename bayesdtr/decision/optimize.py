@@ -20,6 +20,8 @@ from .values import affordable, baseline_rows, chains_of, population_weights, th
 from .world import World
 
 METHODS = ("auto", "tree", "regression")
+GATED_DRAWS = 200
+"""Draws that a fitted rule with gates is simulated under: all draws judge every history that is simulated."""
 
 
 def optimize(
@@ -57,6 +59,9 @@ def optimize(
     -----
     The average over draws is taken at every decision before the best option is chosen there
     (``E`` before ``max``); the larger ``max`` before ``E`` is never reported as a value.
+
+    Gates are judged by all draws, under regression at every history that is simulated: seconds where a gate looks at a 0/1 or Normal response
+    with a single linear predictor, minutes where it looks at levels or at a response that others of its stage come before.
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"optimize takes a Posterior, got {type(posterior).__name__}; fit a study first.")
@@ -146,5 +151,5 @@ def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
 
 def _simulated_value(posterior: Posterior, world: World, fits: dict[str, StageFit]) -> np.ndarray:
     """Value of the fitted rule under each draw by fresh rollouts, never by the fit; shape (chain, draw)."""
-    some = thin_to(world, posterior, DRAWS)
+    some = thin_to(world, posterior, DRAWS if world.safety is None else GATED_DRAWS)
     return chains_of(posterior, rollout(some, baseline_rows(posterior), fitted_policy(some, fits), posterior.seed))

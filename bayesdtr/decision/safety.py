@@ -139,6 +139,8 @@ def left_at(world: World, decision: str, columns: Mapping[str, np.ndarray], clus
     stage = [r.name for r in world.study.after(decision)]
     needed = {n for g in gates for r in stage[: stage.index(g.response) + 1] for n in world.compiled[r].uses}
     names = list(columns) if world.study.shared else [n for n in columns if n in needed]
+    if any(len(np.unique(columns[n])) > len(feasible) / 2 for n in names):  # hardly two alike
+        return guarded(world, decision, Rows(columns, cluster, len(feasible)), feasible).allowed
     keys = {n: columns[n] for n in names} | {FEASIBLE: feasible @ (1 << np.arange(feasible.shape[1]))}
     kept, inverse = Rows(keys, cluster, len(feasible)).first()
     found = guarded(world, decision, Rows(columns, cluster, len(feasible)).take(kept), feasible[kept]).allowed
