@@ -141,13 +141,11 @@ def honest_value(
     shuffles : int, optional
         Random orders of the patients, over which the value is averaged. 0 takes the rows as they stand, which must be the order of enrolment:
         the default where a column holds probabilities, since these may have followed earlier outcomes. Else 20; under "nuts" 1.
-    blocks : int
-        The first two are only learned from.
-    pending : int
-        With ``shuffles=0``: patients before each block who are not learned from, since they were still on study when it was assigned.
+    blocks, pending : int
+        The first two blocks are only learned from. With ``shuffles=0``: patients before each who were still on study then, not learned from.
     progress : {"auto", True, False}
     safety, default
-        As for :func:`bayesdtr.optimize`: the rules learned along the way heed these gates.
+        As for :func:`bayesdtr.optimize`: the rules heed these gates. For a default that nobody received, the model alone speaks.
 
     Returns
     -------
