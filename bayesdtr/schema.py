@@ -27,6 +27,9 @@ DECISION = "decision"
 NEW_CLUSTER = "(new)"
 """Label of the cluster that no patient belongs to: its effect keeps the population's distribution."""
 
+SENSITIVE = "sensitive"
+"""Role of a column that serves the audit only."""
+
 NOT_YET = -1
 """Code of a decision that has not been made."""
 

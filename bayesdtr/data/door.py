@@ -11,7 +11,7 @@ import narwhals as nw
 import numpy as np
 
 from ..errors import DataError, did_you_mean, listing
-from ..schema import NEW_CLUSTER, NOT_YET, variable
+from ..schema import NEW_CLUSTER, NOT_YET, SENSITIVE, variable
 from ..study import Baseline, Decision, Study
 from ..study.timeline import Node, labels_of
 from .censoring import censoring, censoring_notes
@@ -47,13 +47,14 @@ def read(study: Study, frame: Any, *, cluster_labels: Sequence[str] | None = Non
     need(view, [c for c in (study.id,) if c is not None], "identifiers")
     need(view, [c for c in (study.cluster,) if c is not None], "clusters")
     need(view, study.names)
+    need(view, [b.name for b in study.audited], "sensitive: for the audit only, and empty where it is not known")
     ids, who = _identifiers(study, view)
     cluster, known = _clusters(study, view, who, cluster_labels)
     columns = {node.name: _column(node, view, who) for node in study.timeline}
     for decision in study.decisions:
         if isinstance(decision.probability, str) and any(len(s) > 1 for s in decision.sets):
             need(view, [decision.probability], f"probabilities of decision {decision.name!r}")
-    extras = _extras(study, view, columns, who)
+    extras = _extras(study, view, columns, who) | _audited(study, view, who)
     stops = censoring(study, extras)
     columns, assignment, notes = walk(study, columns, view, who, stops)
     check_options(study, columns)
@@ -204,6 +205,20 @@ def _column(node: Node, view: nw.DataFrame | None, who: Who, n: int | None = Non
             f"({who(wrong[column[wrong] == value])}); allowed: {allowed}."
         )
     return column
+
+
+def _audited(study: Study, view: nw.DataFrame, who: Who) -> dict[str, np.ndarray]:
+    """Columns for the audit only, numbers or codes, shape (n,); NaN where they are not known, which stops nothing."""
+    found = {}
+    for b in study.audited:
+        values = cells(view, b.name)
+        if b.levels is None:
+            column = numbers(values, b.name, "a numeric baseline covariate", who)
+        else:
+            column = codes(values, b.name, b.levels, "level", who).astype(float)
+            column[column == NOT_YET] = np.nan
+        found[variable(b.name, SENSITIVE)] = column
+    return found
 
 
 def _extras(study: Study, view: nw.DataFrame, columns: Mapping[str, np.ndarray], who: Who, *, optional: bool = False) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from .evsi import SampleInformation, evsi
 from .exchange import exchange_bands
 from .explain import Explanation
 from .extrapolation import DecisionOverlap, Extrapolation
+from .fair import Fair, fair
 from .files import load
 from .information import InformationValue, value_of_information
 from .models import ModelComparison, compare_models
@@ -30,9 +31,9 @@ from .values import Summary
 
 __all__ = [
     "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionOverlap", "DecisionTies", "EmbeddedValue", "Explanation", "Extrapolation",
-    "InformationValue", "ModelComparison", "ParameterInformation", "PolicyTree", "PriorPredictive", "Regime", "RiskProfile", "SampleInformation",
-    "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set", "by_group", "compare",
-    "compare_models", "evppi", "evsi", "exchange_bands", "load", "missing_shift", "optimize", "policy_tree", "prior_predictive",
-    "prior_starts_best", "q_learn", "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information", "with_utility",
-    "within_budget",
+    "Fair", "InformationValue", "ModelComparison", "ParameterInformation", "PolicyTree", "PriorPredictive", "Regime", "RiskProfile",
+    "SampleInformation", "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set",
+    "by_group", "compare", "compare_models", "evppi", "evsi", "exchange_bands", "fair", "load", "missing_shift", "optimize", "policy_tree",
+    "prior_predictive", "prior_starts_best", "q_learn", "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information",
+    "with_utility", "within_budget",
 ]

@@ -138,8 +138,6 @@ def assess(
         name = posterior.study.decisions[stage].name
         for begin in range(0, distinct.n, 256):
             some = distinct.take(np.arange(begin, min(begin + 256, distinct.n)))
-            q, best = fit.tables(posterior.study, name, some.columns, some.cluster, some.n)
-            qbar = fit.qbar(posterior.study, name, some.columns, some.cluster, some.n)
-            parts.append(summarize_options(posterior, qbar, q, best, ci_prob, epsilon))
+            parts.append(summarize_options(posterior, *fit.tables(world, name, some.columns, some.cluster, some.n), ci_prob, epsilon))
     joined = Assessment(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in Assessment.__dataclass_fields__})
     return joined.take(inverse)

@@ -80,7 +80,7 @@ class Learned:
         name = self.world.study.decisions[stage].name
         distinct, inverse = rows.unique()
         if self.methods[name].startswith(REGRESSION):
-            found = self.fits[name].qbar(self.world.study, name, distinct.columns, distinct.cluster, distinct.n)
+            found = self.fits[name].qbar(self.world, name, distinct.columns, distinct.cluster, distinct.n)
         else:
             found = np.concatenate([answer.qbar for answer in solve(self.world, stage, distinct, [])])
         return found[inverse]

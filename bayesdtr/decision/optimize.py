@@ -20,6 +20,8 @@ from .values import affordable, baseline_rows, chains_of, population_weights, th
 from .world import World
 
 METHODS = ("auto", "tree", "regression")
+GATED_DRAWS = 200
+"""Draws that a fitted rule with gates is simulated under: all draws judge every history that is simulated."""
 
 
 def optimize(
@@ -57,6 +59,9 @@ def optimize(
     -----
     The average over draws is taken at every decision before the best option is chosen there
     (``E`` before ``max``); the larger ``max`` before ``E`` is never reported as a value.
+
+    Gates are judged by all draws, under regression at every history that is simulated: seconds where a gate looks at a 0/1 or Normal response
+    with a single linear predictor, minutes where it looks at levels or at a response that others of its stage come before.
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"optimize takes a Posterior, got {type(posterior).__name__}; fit a study first.")
@@ -68,9 +73,6 @@ def optimize(
     methods = plan(world, method)
     fits: dict[str, StageFit] = {}
     if any(m.startswith(REGRESSION) for m in methods.values()):
-        if guard is not None:
-            raise DecisionError("optimize: safety gates are heeded on the tree of histories, which is too large here; use method='tree', or fewer "
-                                "continuous responses that later decisions look at.")
         check_flat(posterior, world)
         fits = fit_stages(thin_to(world, posterior, MOST_DRAWS), rows, posterior.seed)
     first = posterior.study.decisions[0].name
@@ -141,7 +143,7 @@ def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
             piece = slice(begin, begin + 65_536)
             part = {c: v[piece] for c, v in known.items()}
             group = None if cluster is None else cluster[piece]
-            out[piece] = fits[name].qbar(world.study, name, part, group, min(65_536, n - begin)).argmax(axis=1)
+            out[piece] = fits[name].qbar(world, name, part, group, min(65_536, n - begin)).argmax(axis=1)
         return out
 
     return policy
@@ -149,5 +151,5 @@ def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
 
 def _simulated_value(posterior: Posterior, world: World, fits: dict[str, StageFit]) -> np.ndarray:
     """Value of the fitted rule under each draw by fresh rollouts, never by the fit; shape (chain, draw)."""
-    some = thin_to(world, posterior, DRAWS)
+    some = thin_to(world, posterior, DRAWS if world.safety is None else GATED_DRAWS)
     return chains_of(posterior, rollout(some, baseline_rows(posterior), fitted_policy(some, fits), posterior.seed))

@@ -18,6 +18,7 @@ from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .basis import Basis, ridge
 from .rollout import FITTING, check_simulable, luck
+from .safety import left_at
 from .world import Rows, World
 
 SIMULATIONS = 400_000
@@ -43,23 +44,32 @@ class StageFit:
     clairvoyant: np.ndarray
 
     def tables(
-        self, study: Study, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Per-draw values of every option, committed and clairvoyant, shape (draw, row, option), ``-inf`` where infeasible."""
-        phi = self.basis.matrix(columns, cluster, n)
-        feasible = _feasible(study, decision, columns, n)
-        return tuple(np.where(feasible, np.einsum("np,apb->bna", phi, c, optimize=True), -np.inf) for c in (self.committed, self.clairvoyant))
+        self, world: World, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Posterior-expected committed values of every option ``(row, option)``, and per draw, committed and clairvoyant, ``(draw, row, option)``.
 
-    def qbar(self, study: Study, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int) -> np.ndarray:
-        """Posterior-expected committed values, shape (row, option), ``-inf`` where infeasible."""
+        ``-inf`` where infeasible, or removed by a gate of the world's.
+        """
         phi = self.basis.matrix(columns, cluster, n)
-        return np.where(_feasible(study, decision, columns, n), phi @ self.committed.mean(axis=2).T, -np.inf)
+        left = _left(world, decision, columns, cluster, n)
+        draws = (np.where(left, np.einsum("np,apb->bna", phi, c, optimize=True), -np.inf) for c in (self.committed, self.clairvoyant))
+        return np.where(left, phi @ self.committed.mean(axis=2).T, -np.inf), *draws
+
+    def qbar(self, world: World, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int) -> np.ndarray:
+        """The first of :func:`tables`, shape (row, option)."""
+        phi = self.basis.matrix(columns, cluster, n)
+        return np.where(_left(world, decision, columns, cluster, n), phi @ self.committed.mean(axis=2).T, -np.inf)
 
 
 def _feasible(study: Study, decision: str, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
     node = study[decision]
     assert isinstance(node, Decision)
     return study.feasible(decision, columns) if columns else np.ones((n, len(node.options)), dtype=bool)
+
+
+def _left(world: World, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int) -> np.ndarray:
+    """Feasible options that gates have not removed, shape (row, option)."""
+    return left_at(world, decision, columns, cluster, _feasible(world.study, decision, columns, n))
 
 
 def reached(study: Study, decision: str, columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
@@ -168,17 +178,18 @@ def _after(
     name = world.study.decisions[stage + 1].name
     fit = fits[name]
     exact = last_values(world, stage + 1, state, cluster)
+    flat = {n: v.ravel() for n, v in state.items()}
+    left = _left(world, name, flat, None if cluster is None else cluster.ravel(), int(np.prod(shape))).reshape(*shape, -1)
     committed, clairvoyant = np.empty(shape), np.empty(shape)
     for b in range(shape[0]):
         columns = {n: v[b] for n, v in state.items()}
         phi = fit.basis.matrix(columns, None if cluster is None else cluster[b], shape[1])
-        feasible = _feasible(world.study, name, columns, shape[1])
-        choice = np.where(feasible, phi @ fit.committed.mean(axis=2).T, -np.inf).argmax(axis=1)
+        choice = np.where(left[b], phi @ fit.committed.mean(axis=2).T, -np.inf).argmax(axis=1)
         follow = phi @ fit.committed[:, :, b].T if exact is None else exact[:, b].T
         best = phi @ fit.clairvoyant[:, :, b].T if exact is None else exact[:, b].T
-        going = feasible.any(axis=1)  # a course that has ended earns nothing more
+        going = left[b].any(axis=1)  # a course that has ended earns nothing more
         committed[b] = np.where(going, follow[np.arange(shape[1]), choice], 0.0)
-        clairvoyant[b] = np.where(going, np.where(feasible, best, -np.inf).max(axis=1), 0.0)
+        clairvoyant[b] = np.where(going, np.where(left[b], best, -np.inf).max(axis=1), 0.0)
     return committed, clairvoyant
 
 

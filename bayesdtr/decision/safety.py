@@ -1,11 +1,17 @@
 """Safety gates at work: which options the posterior removes for whom, and the record of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import logit
 
 from ..errors import DecisionError
+from ..model import CompiledResponse
+from ..model.halfspace import share_beyond
+from ..model.inputs import make_inputs
+from ..study.families import Bernoulli, Normal
 from ..study.safety import SafetyGate
 from ..text import fold
 from .world import Rows, World
@@ -15,6 +21,8 @@ if TYPE_CHECKING:
 
 PAIRS = 2**20
 """Draws times histories and options that are judged at once."""
+MANY = 2**24
+"""From so many on, linear predictors are compared with the limit in place of means."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +70,10 @@ def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray) -> Gu
     removed = np.zeros(feasible.shape, dtype=bool)
     step = max(1, PAIRS // world.judge.size)
     for g, gate in enumerate(gates):
+        if row.size * world.judge.size > MANY and (quick := _quickly(world.judge, gate, rows.take(row), decision, option)) is not None:
+            beyond[g, row, option] = quick
+            removed |= beyond[g] > gate.probability
+            continue
         for begin in range(0, row.size, step):
             r, o = row[begin : begin + step], option[begin : begin + step]
             beyond[g, r, o] = _chance(world.judge, gate, rows.take(r), decision, o)
@@ -81,6 +93,58 @@ def guarded(world: World, decision: str, rows: Rows, feasible: np.ndarray) -> Gu
                                 "option is removed; name one that is.")
         allowed[shielded, code] = True
     return Guarded(gates, beyond, allowed, shielded)
+
+
+def _quickly(judge: World, gate: SafetyGate, rows: Rows, decision: str, option: np.ndarray) -> np.ndarray | None:
+    """As :func:`_chance`, by the linear predictor alone; None where the mean is not a function of a single one, given the history."""
+    compiled, node = judge.compiled[gate.response], judge.study[gate.response]
+    stage = [r.name for r in judge.study.after(decision)]
+    between = set(stage[: stage.index(gate.response)])
+    family = getattr(node, "family", None)
+    plain = gate.levels is None and type(family) in (Bernoulli, Normal) and isinstance(compiled, CompiledResponse) and judge.shifted is None
+    if not plain or gate.response in judge.study.shared or compiled.uses & between:
+        return None
+    if type(family) is Bernoulli and not 0 < gate.limit < 1:
+        return None
+    cut = float(logit(gate.limit)) if type(family) is Bernoulli else gate.limit
+    columns = {**rows.columns, decision: option} | {n: np.zeros(rows.n) for n in between}
+    inputs = make_inputs(compiled, columns, rows.cluster, judge.scales)
+    return share_beyond(compiled, judge.draws[gate.response], inputs, cut, gate.above is not None)
+
+
+FEASIBLE = "(feasible)"
+
+
+def left_at(world: World, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, feasible: np.ndarray) -> np.ndarray:
+    """What a world's gates leave of the feasible options at many histories, shape (row, option); all of them where no gate holds.
+
+    Histories are judged once for every combination of what the gated responses depend on.
+
+    Parameters
+    ----------
+    world : World
+    decision : str
+    columns : mapping of str to array, shape (row,)
+        Histories before the decision.
+    cluster : array of int, shape (row,), or None
+    feasible : array of bool, shape (row, option)
+
+    Raises
+    ------
+    DecisionError
+        As :func:`guarded`.
+    """
+    if world.safety is None or not (gates := world.safety.at(world.study, decision)):
+        return feasible
+    stage = [r.name for r in world.study.after(decision)]
+    needed = {n for g in gates for r in stage[: stage.index(g.response) + 1] for n in world.compiled[r].uses}
+    names = list(columns) if world.study.shared else [n for n in columns if n in needed]
+    if any(len(np.unique(columns[n])) > len(feasible) / 2 for n in names):  # hardly two alike
+        return guarded(world, decision, Rows(columns, cluster, len(feasible)), feasible).allowed
+    keys = {n: columns[n] for n in names} | {FEASIBLE: feasible @ (1 << np.arange(feasible.shape[1]))}
+    kept, inverse = Rows(keys, cluster, len(feasible)).first()
+    found = guarded(world, decision, Rows(columns, cluster, len(feasible)).take(kept), feasible[kept]).allowed
+    return found[inverse]
 
 
 def _chance(judge: World, gate: SafetyGate, rows: Rows, decision: str, option: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Who gains: the regime's value, and its gain over the reference, subgroup by subgroup."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import DecisionError, did_you_mean, listing
+from ..inference import Posterior
+from ..schema import SENSITIVE, variable
 from ..study.rules import Rules
-from ..study.timeline import Baseline, finite_values, shown
+from ..study.timeline import finite_values, shown
 from ..text import fold
 from .induction import MOST_LEAVES, committed, following, leaves, solve
 from .learner import REGRESSION
 from .optimize import fitted_policy
 from .regime import Regime
 from .rollout import DRAWS, following_rules, rollout
-from .values import Summary, affordable, baseline_rows, chains_of, population_weights, root_of, summarize, thin_to
+from .values import Summary, affordable, baseline_rows, chains_of, members_of, population_weights, root_of, summarize, thin_to
 from .world import Rows, World
 from .written import starting
 
@@ -70,13 +73,14 @@ class Subgroups:
         return min(self.rows, key=lambda g: g.value.mean)
 
     def __str__(self) -> str:
-        width = max(len(g.label) for g in self.rows) + 2
+        width = min(max(len(g.label) for g in self.rows), 20) + 2
         lines = [f"{'':<{width}} {'n':>5} {'value':>9} {'95% interval':>20} {'gain':>9} {'95% interval':>20} {'P(loss)':>8}"]
         for g in self.rows:
-            line = f"{g.label:<{width}} {g.patients:>5} {g.value.mean:>9.4g} {f'{g.value.lower:.4g} to {g.value.upper:.4g}':>20}"
+            first, *rest = textwrap.wrap(g.label, width - 2, subsequent_indent="  ") or [""]
+            line = f"{first:<{width}} {g.patients:>5} {g.value.mean:>9.4g} {f'{g.value.lower:.4g} to {g.value.upper:.4g}':>20}"
             if g.gain is not None:
                 line += f" {g.gain.mean:>9.4g} {f'{g.gain.lower:.4g} to {g.gain.upper:.4g}':>20} {g.p_loss:>8.4f}"
-            lines.append(line)
+            lines += [line, *rest]
         gap = self.gap
         lines.append(f"Largest minus smallest value: {gap.mean:.4g} ({gap.lower:.4g} to {gap.upper:.4g}). Subgroups by {self.by}.")
         if self.rows[0].gain is None:
@@ -93,8 +97,9 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
     ----------
     regime : Regime
     groups : str or sequence
-        A covariate with a finite list of values (a number with at most 20 of them counts); or a label for each patient, in the order of the
-        data. Labels may come from a column that the study does not have: it then serves this audit only, and neither models nor rules see it.
+        A covariate with a finite list of values (a number with at most 20 of them counts), one declared ``sensitive=True`` included: patients
+        for whom that is not recorded are a subgroup of their own. Or a label for each patient, in the order of the data. Labels may come
+        from a column that the study does not have: it then serves this audit only, and neither models nor rules see it.
     margin : float, optional
         Loss in utility that does not matter; by default 0.
 
@@ -109,7 +114,8 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
 
     Notes
     -----
-    Values are under the model, averaged over the subgroup's observed patients, whose weights follow the Bayesian bootstrap. That a
+    Values are under the model, averaged over the subgroup's observed patients, whose weights follow the Bayesian bootstrap. Subgroups by a
+    column that models do not see are taken to fare alike given the same history; whether they do, only a model that sees it can say. That a
     column is left out of the rule does not make the rule fair to the groups that it tells apart: this table is how to see it.
     """
     if not isinstance(regime, Regime):
@@ -117,7 +123,7 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
     margin = 0.0 if margin is None else margin
     if isinstance(margin, bool) or not isinstance(margin, int | float | np.number) or not margin >= 0:
         raise DecisionError(f"by_group: margin is a number of at least 0, got {margin!r}.")
-    name, labels = _labels(regime, groups)
+    name, labels = labels_by(regime.posterior, groups, "by_group")
     reference = regime.posterior.study.reference
     kinds = sorted(set(labels.tolist()))
     found, values = [], []
@@ -131,27 +137,46 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
     return Subgroups(name, tuple(found), float(margin), summarize(values[int(np.argmax(means))] - values[int(np.argmin(means))]))
 
 
-def _labels(regime: Regime, groups: Any) -> tuple[str, np.ndarray]:
-    """What subgroups are told apart by, and each patient's label."""
-    t, study = regime.posterior.trajectories, regime.posterior.study
+def labels_by(posterior: Posterior, groups: Any, verb: str) -> tuple[str, np.ndarray]:
+    """What subgroups are told apart by, and each patient's label.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    groups : str or sequence
+        As for :func:`by_group`.
+    verb : str
+        Begins the messages.
+
+    Returns
+    -------
+    by : str
+    labels : array of str, shape (patient,)
+
+    Raises
+    ------
+    DecisionError
+    """
+    t, study = posterior.trajectories, posterior.study
     if isinstance(groups, str):
-        names = [b.name for b in study.baselines]
-        if groups not in names:
-            raise DecisionError(f"by_group: {groups!r} is no covariate of the study; covariates: {listing(names) or 'none'}"
-                                f"{did_you_mean(groups, names)} For a column that the study does not have, give its labels, one for each patient.")
-        node, column = study[groups], t.columns[groups]
-        assert isinstance(node, Baseline)
-        if not t.observed(groups).all():
-            raise DecisionError(f"by_group: {groups!r} is missing for {int((~t.observed(groups)).sum())} patients; give labels that say so.")
-        if finite_values(node) is None and len(np.unique(column)) > MOST_GROUPS:
-            raise DecisionError(f"by_group: {groups!r} has {len(np.unique(column))} values; give labels of classes of it, one for each patient.")
-        told = [shown(node, c) if node.levels else f"{c:g}" for c in column]
-        return groups, np.array([f"{groups} = {x}" for x in told])
+        nodes = {b.name: b for b in (*study.baselines, *study.audited)}
+        if groups not in nodes:
+            raise DecisionError(f"{verb}: {groups!r} is no covariate of the study; covariates: {listing(nodes) or 'none'}"
+                                f"{did_you_mean(groups, nodes)} For a column that the study does not have, give its labels, one for each patient.")
+        node = nodes[groups]
+        column = t.extras[variable(groups, SENSITIVE)] if node in study.audited else t.columns[groups]
+        known = ~np.isnan(column) if node in study.audited else t.observed(groups)
+        if node not in study.audited and not known.all():
+            raise DecisionError(f"{verb}: {groups!r} is missing for {int((~known).sum())} patients; give labels that say so.")
+        if finite_values(node) is None and len(np.unique(column[known])) > MOST_GROUPS:
+            raise DecisionError(f"{verb}: {groups!r} has {len(np.unique(column[known]))} values; give labels of classes of it, one for each patient.")
+        told = [(shown(node, c) if node.levels else f"{c:g}") if there else "" for c, there in zip(column, known, strict=True)]
+        return groups, np.array([f"{groups} = {x}" if x else f"{groups} not recorded" for x in told])
     labels = np.array([str(x) for x in groups])
     if labels.shape != (t.n,):
-        raise DecisionError(f"by_group: {labels.size} labels for {t.n} patients; give one for each, in the order of the data.")
+        raise DecisionError(f"{verb}: {labels.size} labels for {t.n} patients; give one for each, in the order of the data.")
     if len(set(labels.tolist())) > MOST_GROUPS:
-        raise DecisionError(f"by_group: {len(set(labels.tolist()))} different labels; at most {MOST_GROUPS}.")
+        raise DecisionError(f"{verb}: {len(set(labels.tolist()))} different labels; at most {MOST_GROUPS}.")
     return "the labels given", labels
 
 
@@ -163,9 +188,7 @@ def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) 
     fitted = regime.methods[posterior.study.decisions[0].name].startswith(REGRESSION)
     found = []
     for inside in members:
-        # Every completed set of the patients holds them in the same order.
-        index = np.concatenate([inside + s * (rows.n // rows.sets) for s in range(rows.sets)])
-        some = Rows(rows.take(index).columns, None if rows.cluster is None else rows.cluster[index], len(index), rows.sets)
+        some = members_of(rows, inside)
         if fitted or leaves(world, 0) > MOST_LEAVES:
             if not fitted:
                 raise DecisionError("by_group: with what the reference looks at, the tree of histories is too large; use "

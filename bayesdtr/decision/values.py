@@ -134,6 +134,12 @@ def baseline_rows(posterior: Posterior) -> Rows:
     return Rows(columns, None if t.cluster is None else np.tile(t.cluster, len(sets)), t.n * len(sets), len(sets))
 
 
+def members_of(rows: Rows, inside: np.ndarray) -> Rows:
+    """Baseline rows of some patients, by index; every completed set of the patients holds them in the same order."""
+    some = rows.take(np.concatenate([inside + s * (rows.n // rows.sets) for s in range(rows.sets)]))
+    return Rows(some.columns, some.cluster, some.n, rows.sets)
+
+
 def earnings(study: Study, trajectories: Trajectories) -> dict[str, np.ndarray]:
     """What every patient earned by every response that counts, shape (n,) each: NaN where it is not observed, 0 where it was not reached."""
     columns, found = trajectories.history(study.names), {}
@@ -198,7 +204,7 @@ def thin_to(world: World, posterior: Posterior, most: int) -> World:
 
 def values_of(
     posterior: Posterior, regimes: Sequence[Rules], seed: int, *, optimal: bool = False, policy: Callable[[World], Policy] | None = None,
-    safety: Safety | None = None,
+    safety: Safety | None = None, members: np.ndarray | None = None,
 ) -> RegimeValues:
     """Value of each regime under each draw, averaged over the observed patients.
 
@@ -217,20 +223,23 @@ def values_of(
         Makes the committed rule where it is a fitted one; everything is then simulated.
     safety : Safety, optional
         Gates that the committed rule heeds.
+    members : array of int, optional
+        The patients averaged over, by index; all of them by default. The draws are the same whoever they are.
 
     Returns
     -------
     RegimeValues
     """
     world = World.of(posterior, regimes).under(safety)
-    rows = baseline_rows(posterior)
+    every = baseline_rows(posterior)
+    rows = every if members is None else members_of(every, members)
     if policy is not None or leaves(world, 0) > MOST_LEAVES:
         world = thin_to(world, posterior, DRAWS)
         drawn = np.stack([rollout(world, rows, following_rules(world, r, seed), seed) for r in regimes], axis=-1)
         best = None if policy is None else chains_of(posterior, rollout(world, rows, policy(world), seed))
         return RegimeValues(chains_of(posterior, drawn), f"simulation on common random numbers, {world.size} draws", best)
     distinct, inverse = rows.unique()
-    world = affordable(world, posterior, distinct.n, 0)
+    world = affordable(world, posterior, every.unique()[0].n, 0)
     weights = population_weights(world, inverse, distinct.n, seed, rows.sets)
     total, best = np.zeros((world.size, len(regimes))), np.zeros(world.size)
     choosers = [following(world, r) for r in regimes] + ([committed] if optimal else [])

@@ -76,13 +76,18 @@ class Rows:
 
     def unique(self) -> tuple["Rows", np.ndarray]:
         """Distinct rows, and for each row the index of its distinct one."""
+        first, inverse = self.first()
+        return self.take(first), inverse
+
+    def first(self) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of distinct rows, and for each row the position of its distinct one."""
         columns = [np.asarray(v, dtype=float) for v in self.columns.values()]
         if self.cluster is not None:
             columns.append(self.cluster.astype(float))
         if not columns:
-            return Rows({}, None, 1), np.zeros(self.n, dtype=int)
+            return np.zeros(1, dtype=int), np.zeros(self.n, dtype=int)
         _, first, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True)
-        return self.take(first), inverse.ravel()
+        return first, inverse.ravel()
 
 
 def leveled(weights: np.ndarray) -> np.ndarray:

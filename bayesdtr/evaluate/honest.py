@@ -1,6 +1,6 @@
 """The honest value: what rules learned on earlier patients achieve in later ones, by the assignment probabilities."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..decision.learner import Learned
 from ..errors import DataError, DecisionError, listing
 from ..inference.fit import check_arguments
 from ..study.models import Hierarchical, Saturated
+from ..study.safety import Safety, SafetyGate
 from ..study.study import Study
 from ..text import fold
 from .learning import lessons
@@ -54,6 +55,8 @@ class HonestValue:
     call : str
         The arguments that make it again.
     ci_prob : float
+    safety : Safety, optional
+        Gates that the rules heeded.
     """
 
     study: Study
@@ -68,6 +71,7 @@ class HonestValue:
     trusted: float
     call: str
     ci_prob: float = 0.95
+    safety: Safety | None = None
 
     @property
     def lower(self) -> float:
@@ -104,6 +108,8 @@ class HonestValue:
             f"  {self.followers:.3g} patients effectively followed the rules; largest weight {self.largest_weight:.3g}.",
             "  A rule learned on all patients is usually better than those learned on a part of them.",
         ]
+        if self.safety is not None:
+            lines.append(f"  Every rule heeds safety gates, judged by what was known when it was learned: {self.safety}.")
         if not self.reliable:
             lines.append(f"  Unreliable: fewer than {LEAST_ESS:.0f} patients effectively followed the rules.")
         if self.estimated:
@@ -115,7 +121,7 @@ class HonestValue:
 
 def honest_value(
     study: Study, data: Any, *, seed: int, engine: str | None = None, shuffles: int | None = None, blocks: int = 10, pending: int = 0,
-    progress: str | bool = "auto",
+    progress: str | bool = "auto", safety: SafetyGate | Sequence[SafetyGate] = (), default: Mapping[str, str] | None = None,
 ) -> HonestValue:
     """Average value of rules learned on earlier patients, by the probabilities with which options were assigned.
 
@@ -135,11 +141,11 @@ def honest_value(
     shuffles : int, optional
         Random orders of the patients, over which the value is averaged. 0 takes the rows as they stand, which must be the order of enrolment:
         the default where a column holds probabilities, since these may have followed earlier outcomes. Else 20; under "nuts" 1.
-    blocks : int
-        The first two are only learned from.
-    pending : int
-        With ``shuffles=0``: patients before each block who are not learned from, since they were still on study when it was assigned.
+    blocks, pending : int
+        The first two blocks are only learned from. With ``shuffles=0``: patients before each who were still on study then, not learned from.
     progress : {"auto", True, False}
+    safety, default
+        As for :func:`bayesdtr.optimize`: the rules heed these gates. For a default that nobody received, the model alone speaks.
 
     Returns
     -------
@@ -162,6 +168,7 @@ def honest_value(
     ----------
     Luedtke and van der Laan, Annals of Statistics 2016;44:713.
     """
+    guard = Safety.of(study, safety, default) if isinstance(study, Study) else None
     check_arguments(study, seed, "nuts" if engine is None else engine, 4, verb="honest_value")
     engine = _engine(study) if engine is None else engine
     adaptive = any(isinstance(d.probability, str) for d in study.decisions)
@@ -169,11 +176,14 @@ def honest_value(
     t, orders = _checked(study, data, seed, shuffles, blocks, pending)
     training, asked = lessons_of(orders, blocks, pending)
     received, guessed = _probabilities(study, t, training, asked, seed)
-    parts = list(judged(study, t, training, asked, received, engine, seed, progress))
-    return _told(study, t, parts, len(orders), guessed, f"seed={seed}, engine={engine!r}, shuffles={shuffles}, blocks={blocks}, pending={pending}")
+    parts = list(judged(study, t, training, asked, received, engine, seed, progress, guard))
+    call = f"seed={seed}, engine={engine!r}, shuffles={shuffles}, blocks={blocks}, pending={pending}"
+    return _told(study, t, parts, len(orders), guessed, call, guard)
 
 
-def _told(study: Study, t: Trajectories, parts: list["Part"], orders: int, guessed: tuple[str, ...], call: str) -> HonestValue:
+def _told(
+    study: Study, t: Trajectories, parts: list["Part"], orders: int, guessed: tuple[str, ...], call: str, safety: Safety | None
+) -> HonestValue:
     """The parts of all orders put together."""
     each = len(parts) // orders
     results = [combined(parts[s : s + each], t.cluster) for s in range(0, len(parts), each)]
@@ -181,7 +191,7 @@ def _told(study: Study, t: Trajectories, parts: list["Part"], orders: int, guess
     return HonestValue(
         study, t.hash, float(values.mean()), float(np.mean([r[1] for r in results])), sum(len(p.patients) for p in parts[:each]), values,
         float(np.mean([r[2] for r in results])), max(float(p.weight.max()) for p in parts), guessed,
-        float(np.mean([p.trusted for p in parts])), call,
+        float(np.mean([p.trusted for p in parts])), call, safety=safety,
     )
 
 
@@ -199,11 +209,11 @@ class Part:
 
 def judged(
     study: Study, t: Trajectories, training: list[np.ndarray], asked: list[np.ndarray], received: list[Mapping[str, np.ndarray]], engine: str,
-    seed: int, show: str | bool,
+    seed: int, show: str | bool, safety: Safety | None = None,
 ) -> Iterator[Part]:
     """Judge, block by block, the rule learned on the patients before it."""
     record = Record.of(study, t)
-    for i, lesson in enumerate(lessons(study, t, training, engine, seed, show)):
+    for i, lesson in enumerate(lessons(study, t, training, engine, seed, show, safety)):
         known = training[i][:SPREAD_ROWS]
         found = scores(record, lesson.learned, np.concatenate([known, asked[i]]), received[i])
         spread = float(found.score[: len(known)].std(ddof=1))

@@ -13,10 +13,13 @@ from ..errors import DataError, InferenceError, VerdictWarning
 from ..inference import Fits, fit, fit_many
 from ..model import compile_response
 from ..schema import NOT_YET
+from ..study.safety import Safety
 from ..study.study import Scale, Study
 
 DRAWS = 256
 """Quasi-random draws of each fit: only their averages are used."""
+GATED_DRAWS = 1024
+"""With safety gates, which look at tail probabilities."""
 BATCH = 8
 """Data sets at a time, so that one compiled program serves one order of the patients and many."""
 MOST = 1000
@@ -46,7 +49,9 @@ def world_of(study: Study, fits: Fits, index: int) -> World:
     return World(study, compiled, scales, draws, size)
 
 
-def lessons(study: Study, t: Trajectories, training: Sequence[np.ndarray], engine: str, seed: int, show: str | bool) -> Iterator[Lesson]:
+def lessons(
+    study: Study, t: Trajectories, training: Sequence[np.ndarray], engine: str, seed: int, show: str | bool, safety: Safety | None = None
+) -> Iterator[Lesson]:
     """Learn a rule from each set of patients, one after the other.
 
     Parameters
@@ -58,6 +63,8 @@ def lessons(study: Study, t: Trajectories, training: Sequence[np.ndarray], engin
     engine : {"laplace", "exact", "nuts"}
     seed : int
     show : {"auto", True, False}
+    safety : Safety, optional
+        Gates that every rule heeds, judged by the fit it was learned from.
 
     Raises
     ------
@@ -67,21 +74,21 @@ def lessons(study: Study, t: Trajectories, training: Sequence[np.ndarray], engin
     sets = [t.subset(rows) for rows in training]
     names = [b.name for b in study.baselines]
     if engine == "laplace":
-        fits = _together(study, sets, seed, show)
+        fits = _together(study, sets, seed, show, DRAWS if safety is None else GATED_DRAWS)
         trusted = np.all([d["khat"] < 0.7 for d in fits.diagnostics.values()] or [np.ones(len(sets), dtype=bool)], axis=0)
         worlds = ((world_of(study, fits, i), bool(trusted[i])) for i in range(len(sets)))
     else:
         worlds = (_alone(study, t, rows, engine, seed + i, show) for i, rows in enumerate(training))
     for s, (world, good) in zip(sets, worlds, strict=True):
-        yield Lesson(Learned.of(world, Rows(s.history(names), s.cluster, s.n), seed), good)
+        yield Lesson(Learned.of(world.under(safety), Rows(s.history(names), s.cluster, s.n), seed), good)
 
 
-def _together(study: Study, sets: list[Trajectories], seed: int, show: str | bool) -> Fits:
+def _together(study: Study, sets: list[Trajectories], seed: int, show: str | bool, draws: int) -> Fits:
     """All fits in batches; their warnings are told by their number instead."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VerdictWarning)
-            return fit_many(study, sets, seed=seed, draws=DRAWS, corrected=True, batch=BATCH, progress=show)
+            return fit_many(study, sets, seed=seed, draws=draws, corrected=True, batch=BATCH, progress=show)
     except DataError as error:
         smallest = min(s.n for s in sets)
         raise DataError(f"honest_value: rules are learned from {smallest} patients on. {error}") from error

@@ -70,8 +70,9 @@ class Material:
             raise DecisionError(f"honest_value must be what honest_value returns, or None, got {type(honest).__name__}.")
         if honest is not None and (honest.study != regime.posterior.study or honest.data_hash != regime.posterior.trajectories.hash):
             raise DecisionError("The honest value is of another study or of other data than the regime; work it out anew for these.")
-        if honest is not None and regime.safety is not None:
-            raise DecisionError("The honest value is of rules without safety gates, and this regime heeds some; leave it out.")
+        if honest is not None and honest.safety != regime.safety:
+            raise DecisionError("The honest value is of rules under other safety gates than the regime's (or none); work it out anew with the same "
+                                "safety= and default=, or leave it out.")
         if extrapolation is not None and not isinstance(extrapolation, Extrapolation):
             raise DecisionError(f"extrapolation must be what regime.extrapolation() returns, or None, got {type(extrapolation).__name__}.")
         withheld = regime.posterior.verdict.status == "fail"

@@ -223,7 +223,7 @@ def rerun(m: Material, command: str | None) -> Section:
     lines = ["import bayesdtr as dtr", "", "# study and patients: the declaration and the data whose hashes stand under Identification",
              *rerun_lines(posterior), f"regime = dtr.optimize(posterior{_guarded(m)})",
              "comparison = dtr.compare(posterior)"]
-    lines += [f"honest = dtr.honest_value(study, patients, {m.honest.call})"] if m.honest is not None else []
+    lines += [f"honest = dtr.honest_value(study, patients, {m.honest.call}{_guarded(m)})"] if m.honest is not None else []
     blocks: list[Block] = [Paragraph("Command:"), Code(command)] if command else []
     warmup = " and the warm-up that was used, which a posterior does not record" if sampled(posterior) else ""
     blocks += [Paragraph(f"In Python, with the package versions named under Identification{warmup}:"), Code("\n".join(lines))]

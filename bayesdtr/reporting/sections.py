@@ -59,8 +59,12 @@ def estimand(m: Material) -> Section:
     reference = study.reference.label if study.reference else NOT_PROVIDED
     baseline = ", ".join(b.name for b in study.baselines)
     population = f"patients like the {m.regime.posterior.trajectories.n} studied" + (f", with their distribution of {baseline}" if baseline else "")
+    seen = ", ".join(b.name for b in study.baselines if b.sensitive)
+    sensitive = "; ".join([f"{', '.join(b.name for b in study.audited)}: for the audit only, seen by neither models nor rules"] * bool(study.audited)
+                          + [f"{seen}: seen by models and rules, as the study asks"] * bool(seen))
     rows = [
         ("Population", population),
+        *([("Sensitive covariates", sensitive)] if sensitive else []),
         ("Treatment", f"{regime}; compared with each embedded regime and with the reference regime: {reference}"),
         ("Variable", f"{weights}; utility {study.utility}"),
         *((f"Intercurrent event: {event}", sentence) for event, sentence in declared),

@@ -8,6 +8,7 @@ from .families import Bernoulli, Normal
 from .models import Hierarchical, Saturated, UserModel
 from .partition import check_partition
 from .saturated import saturated_variables
+from .sensitive import refuse_sensitive
 from .survival import Survival
 from .timeline import Baseline, Decision, Response, finite_values
 from .utility import Utility
@@ -21,7 +22,7 @@ def check_order(study: "Study") -> None:
     for node in study.timeline:
         if not isinstance(node, (Baseline, Decision, Response)):
             raise StudyError(f"Study takes Baseline, Decision and Response in time order, got {node!r}.")
-    names = [node.name for node in study.timeline]
+    names = [node.name for node in (*study.audited, *study.timeline)]
     if repeated := [n for i, n in enumerate(names) if n in names[:i]]:
         raise StudyError(f"Study: the name {repeated[0]!r} is used twice.")
     for role, column in (("cluster", study.cluster), ("id", study.id)):
@@ -69,9 +70,12 @@ def check_decision(study: "Study", decision: Decision) -> None:
     where = f"Decision {decision.name!r}"
     if decision is study.decisions[0] and () in decision.sets:
         raise StudyError(f"{where}: a course cannot end before the first decision; leave patients without options out of the study.")
-    if isinstance(decision.probability, str) and (not decision.probability.strip() or decision.probability in study.names):
+    taken = (*study.names, *(b.name for b in study.audited))
+    if isinstance(decision.probability, str) and (not decision.probability.strip() or decision.probability in taken):
         raise StudyError(f"{where}: probability={decision.probability!r} must name a column that is not part of the timeline.")
     known = {n.name: finite_values(n) for n in study.before(decision.name)}
+    refuse_sensitive(study, [v for c, _ in decision.choices for v in c.variables], f"{where}: a condition")
+    refuse_sensitive(study, decision.tailoring or (), f"{where}: tailoring")
     for condition, _ in decision.choices:
         check_condition(condition, known, where)
     for name in decision.tailoring or ():
@@ -87,6 +91,7 @@ def check_response(study: "Study", response: Response) -> None:
     study.priors(response.name)  # raises on an unknown address
     if isinstance(response.family, Survival):
         known = {n.name: finite_values(n) for n in study.before(response.name)}
+        refuse_sensitive(study, response.family.by, f"Response {response.name!r}: by")
         for name in response.family.by:
             if known.get(name) is None:
                 raise StudyError(

@@ -25,6 +25,8 @@ CLASSES: dict[str, type] = {
     )
 }
 UNSAVED = {("UserModel", "function")}
+LATER: dict[tuple[str, str], Any] = {("Baseline", "sensitive"): False, ("Study", "audited"): ()}
+"""Parts that earlier files lack, and what they then are."""
 
 
 def encode(value: Any) -> Any:
@@ -56,6 +58,9 @@ def decode(value: Any) -> Any:
     made = object.__new__(cls)
     for name in known:
         if (kind, name) not in UNSAVED:
+            if name not in value and (kind, name) in LATER:
+                object.__setattr__(made, name, LATER[kind, name])
+                continue
             if name not in value:
                 raise FileError(f"The declaration of a {kind} lacks {name!r}.")
             object.__setattr__(made, name, decode(value[name]))

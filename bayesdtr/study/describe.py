@@ -26,10 +26,11 @@ def _wrap(text: str, indent: int) -> str:
 
 def timeline_lines(study: Study) -> list[str]:
     """One line per variable in time order."""
-    lines = []
+    kinds = {b.name: f"one of {', '.join(b.levels)}" if b.levels else "a number" for b in (*study.audited, *study.baselines)}
+    lines = [f"audit only   {b.name}: {kinds[b.name]}; sensitive: neither models nor rules see it" for b in study.audited]
     for number, node in enumerate(study.timeline, 1):
         if isinstance(node, Baseline):
-            what = f"one of {', '.join(node.levels)}" if node.levels else "a number"
+            what = kinds[node.name] + ("; sensitive, and models and rules see it because the study asks for it" if node.sensitive else "")
             what += "; missing values are drawn from its model" if node.missing else ""
             lines.append(f"{number}. baseline  {node.name}: {what}")
         elif isinstance(node, Decision):

@@ -17,6 +17,7 @@ from .families import Ordinal
 from .formula import Term, parse
 from .models import Hierarchical
 from .rules import tailoring_variables
+from .sensitive import refuse_sensitive
 from .timeline import Decision, Node, Options, Response, finite_values, labels_of
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ def _written(study: "Study", response: Response, term: Term, where: str) -> _Ite
     known = {n.name: n for n in study.before(response.name) if not isinstance(n, Decision)}
     linear: list[list[Factor]] = []
     curves = 0
+    refuse_sensitive(study, [p.name for p in term], where)
     for piece in term:
         if piece.name not in known:
             if piece.name in study.names and isinstance(study[piece.name], Decision):

@@ -11,6 +11,7 @@ from ..errors import StudyError, did_you_mean, listing
 from .conditions import ALWAYS, Condition, Equals, OneOf, Test, check_condition
 from .lottery import Lottery
 from .partition import check_rules
+from .sensitive import refuse_sensitive
 from .timeline import Decision, Options, Response, finite_values
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def written(study: "Study", choices: Mapping[str, Any] | str, what: str = "regim
         for condition, option in table.items():
             if not isinstance(condition, Condition):
                 raise StudyError(f"{what}: the keys for {decision.name!r} are conditions such as when(improved=0), got {condition!r}.")
+            refuse_sensitive(study, condition.variables, f"{what}, {decision.name!r}: a condition")
             check_condition(condition, {n.name: finite_values(n) for n in study.before(decision.name)}, f"{what}, {decision.name!r}")
             for name in option.options if isinstance(option, Lottery) else (option,):
                 if name not in decision.options:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import StudyError, listing
+from .sensitive import refuse_sensitive
 from .timeline import Decision, Response, finite_values
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def saturated_variables(study: "Study", response: Response) -> tuple[str, ...]:
     over = getattr(response.model, "over", None)
     known = {n.name: finite_values(n) for n in study.before(response.name)}
     names = tuple(known) if over is None else over
+    refuse_sensitive(study, names, f"Response {response.name!r}: Saturated(over=...)")
     for name in names:
         if name not in known:
             raise StudyError(f"Response {response.name!r}: Saturated(over=...) names {name!r}; observed before it: {listing(known)}.")

@@ -17,6 +17,7 @@ from .lifetime import LifeUtility
 from .models import UserModel
 from .priors import PriorInForce
 from .rules import Rules, embedded_regimes, written
+from .sensitive import refuse_sensitive, separated
 from .structures import check_patient_effects, check_pool_stages
 from .timeline import Baseline, Decision, Node, Response, code_of, finite_values
 from .utility import Table, Utility
@@ -95,13 +96,17 @@ class Study:
     scales: tuple[tuple[str, Scale], ...]
     patient_effects: tuple[str, ...]
     pool_stages: tuple[str, ...]
+    audited: tuple[Baseline, ...]
+    """Covariates declared ``sensitive=True``: not part of the timeline that models and rules see."""
 
     def __init__(self, *timeline: Node, utility: Utility | LifeUtility | str, cluster: str | None = None, id: str | None = None,
                  reference: Mapping[str, Any] | Rules | str | None = None, mcid: float | None = None,
                  estimand: Mapping[str, str] | None = None, scales: Mapping[str, Any] | None = None,
                  priors: Mapping[str, Given] | None = None, patient_effects: Sequence[str] = (), pool_stages: Sequence[str] = ()):
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
-        put("timeline", with_study_priors(timeline, priors or {}))
+        seen, audited = separated(timeline)
+        put("audited", audited)
+        put("timeline", with_study_priors(seen, priors or {}))
         put("utility", _utility(utility))
         put("cluster", cluster)
         put("id", id)
@@ -150,6 +155,7 @@ class Study:
         for node in self.timeline:
             if node.name == name:
                 return node
+        refuse_sensitive(self, [name], "What was asked for")
         raise StudyError(f"The study has no variable {name!r}; it has {listing(self.names)}{did_you_mean(name, self.names)}")
 
     def before(self, name: str) -> tuple[Node, ...]:
@@ -300,7 +306,7 @@ class Study:
     @property
     def modeled(self) -> "Study":
         """The study without what no response's model depends on, so that studies which differ in nothing else share their models."""
-        return self._with(utility=Utility(self.responses[-1].name), mcid=None, reference=None, estimand=())
+        return self._with(utility=Utility(self.responses[-1].name), mcid=None, reference=None, estimand=(), audited=())
 
     def _with(self, **changes: Any) -> "Study":
         made = object.__new__(Study)

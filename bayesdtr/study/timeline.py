@@ -55,16 +55,39 @@ class Baseline:
         Whether the data may lack some of its values. With "model" they are drawn together with everything
         else that is not known, under a regression on the other covariates: a Normal one for a number, a
         categorical one for labels. A family such as ``Bernoulli()`` or ``LogNormal()`` says how a number is distributed.
+    sensitive : {False, True, "use"}, default False
+        True keeps the column for the audit alone (:func:`bayesdtr.by_group`, :func:`bayesdtr.fair`): no model and no rule sees it, the data
+        may lack it for any patient, and patients to come need not bring it. "use" asks for it in models and rules all the same, like any
+        other covariate, and printouts say so.
+
+    Notes
+    -----
+    A rule that does not see a column can still treat the groups that it tells apart differently, through what goes with it: audit it. Where
+    options were not randomized and the choice among them depended on a sensitive column, leaving it out of the models leaves its
+    confounding in; "use" is then the way to adjust for it.
+
+    Examples
+    --------
+    >>> Baseline("race", levels=["a", "b"], sensitive=True)
     """
 
     name: str
     levels: Options | None
     missing: Family | None
+    sensitive: bool | str
 
-    def __init__(self, name: str, *, levels: Sequence[str] | None = None, missing: str | Family = "refuse"):
+    def __init__(self, name: str, *, levels: Sequence[str] | None = None, missing: str | Family = "refuse", sensitive: bool | str = False):
         object.__setattr__(self, "name", _name(name, "Baseline"))
         object.__setattr__(self, "levels", None if levels is None else _labels(levels, f"Baseline {name!r}: levels", 2))
         object.__setattr__(self, "missing", self._family_of(missing))
+        if not (isinstance(sensitive, bool) or sensitive == "use"):
+            hint = did_you_mean(sensitive, ("use",)) if isinstance(sensitive, str) else ""
+            raise StudyError(f"Baseline {name!r}: sensitive is True (for the audit only), 'use' (models and rules see it) or False, "
+                             f"got {sensitive!r}{hint or '.'}")
+        if sensitive is True and self.missing is not None:
+            raise StudyError(f"Baseline {name!r}: missing= does not apply to a covariate kept for the audit only; its missing values stop nothing, "
+                             "and patients without one are a subgroup of their own. Leave missing= out, or declare sensitive='use'.")
+        object.__setattr__(self, "sensitive", sensitive)
 
     def _family_of(self, missing: object) -> Family | None:
         """The family under which values not recorded are drawn; None where they are refused."""

@@ -9,6 +9,7 @@ import pytest
 import bayesdtr as dtr
 from bayesdtr.data import read
 from bayesdtr.evaluate.honest import FIRST, Part, combined, judged, lessons_of
+from bayesdtr.reporting import summary
 from bayesdtr.simulators import chakraborty
 
 N = 120
@@ -137,3 +138,31 @@ def test_propensities_are_estimated_where_nobody_randomized():
 def test_what_cannot_be_judged_is_refused(frame, how, change, words):
     with pytest.raises(dtr.BayesDTRError, match=words):
         dtr.honest_value(chakraborty.study(), change(frame), seed=1, progress=False, **how)
+
+
+def test_rules_learned_along_the_way_heed_gates():
+    study = dtr.Study(
+        dtr.Decision("a", ["p", "q"]), dtr.Response("r", dtr.Bernoulli(), model=dtr.Saturated()), dtr.Decision("b", ["x", "y"]),
+        dtr.Response("u", dtr.Normal(), model=dtr.Saturated(over=["a", "b"])), utility="u")
+    rng, n = np.random.default_rng(1), 200
+    a, b = rng.choice(["p", "q"], n), rng.choice(["x", "y"], n)
+    frame = pd.DataFrame({"a": a, "r": rng.integers(0, 2, n), "b": b, "u": 1.0 * (b == "y") + rng.normal(0, 0.1, n)})
+
+    def value(**how):
+        return dtr.honest_value(study, frame, seed=1, shuffles=0, progress=False, **how)
+
+    # Nothing is above such a limit: everybody gets the default at the last decision, whatever was learned.
+    never = dtr.SafetyGate("u", below=10.0, probability=0.5)
+    free, good, bad = value(), value(safety=never, default={"b": "y"}), value(safety=never, default={"b": "x"})
+    assert free.mean == pytest.approx(1, abs=4 * free.se) and good.mean == pytest.approx(1, abs=4 * good.se)
+    assert bad.mean == pytest.approx(0, abs=4 * bad.se) and bad.se < 0.1
+    assert free.safety is None and bad.safety.gates == (never,) and "Every rule heeds safety gates" in str(bad) and "gates" not in str(free)
+    assert value(safety=dtr.SafetyGate("u", below=-1e6, probability=0.5)).mean == free.mean  # it removes nothing
+    regime = dtr.optimize(dtr.fit(study, frame, seed=1, engine="exact", draws=1000), safety=never, default={"b": "x"})
+    with pytest.raises(dtr.DecisionError, match="under other safety gates"):
+        summary(regime, honest_value=good)
+    assert summary(regime, honest_value=bad)["honest_value"]["mean"] == bad.mean
+    with pytest.raises(dtr.StudyError, match="give safety="):
+        value(default={"b": "x"})
+    with pytest.raises(dtr.DecisionError, match="no default is named"):
+        value(safety=never)
