@@ -129,7 +129,7 @@ def assess(
     world = World.of(posterior).under(safety)
     parts = []
     if fit is None:
-        world = affordable(world, posterior, distinct.n, stage)
+        world = affordable(world, posterior, distinct.n, stage, closed=True)
         for answer in solve(world, stage, distinct, [committed, clairvoyant]):
             left = np.isfinite(answer.qbar)
             values = answer.values if safety is None else tuple(np.where(left, v, -np.inf) for v in answer.values)

@@ -119,7 +119,7 @@ def _tree_value(posterior: Posterior, world: World) -> np.ndarray:
     """Value of the committed rule under each draw, on the tree; shape (chain, draw)."""
     rows = baseline_rows(posterior)
     distinct, inverse = rows.unique()
-    world = affordable(world, posterior, distinct.n, 0)
+    world = affordable(world, posterior, distinct.n, 0, closed=True)
     weights = population_weights(world, inverse, distinct.n, posterior.seed, rows.sets)
     total = np.zeros(world.size)
     for answer in solve(world, 0, distinct, [committed]):
