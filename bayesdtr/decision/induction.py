@@ -9,7 +9,7 @@ likelihood of each node's own history, which is exact too.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,15 +98,20 @@ class DecisionNode:
 GRID_NOTE = "enumeration of discrete and quadrature of continuous responses"
 
 Node = ResponseNode | DecisionNode | LineNode | None
+Policy = Callable[[int, Mapping[str, np.ndarray], np.ndarray | None], np.ndarray]
+"""From a decision's index, columns ``(n,)`` and clusters to option codes ``(n,)``."""
 Chooser = Callable[[DecisionNode, np.ndarray], np.ndarray]
 """From a decision node and its pairs' values ``[draw, pair]`` to the value ``[draw, row]`` of what is done there."""
 
 
-def leaves(world: World, stage: int, *, closed: bool = False) -> float:
-    """Leaves per patient of the tree that starts at a decision (0 for the first); with `closed`, of the one that ends in closed forms."""
+def leaves(world: World, stage: int, *, closed: bool = False, followed: bool = False) -> float:
+    """Leaves per patient of the tree that starts at a decision (0 for the first).
+
+    With `closed` of the one that ends in closed forms, with `followed` of the one that follows a policy down to the last decision.
+    """
     count = 1.0
     for decision in world.study.decisions[stage:]:
-        count *= max(len(s) for s in decision.sets)
+        count *= 1 if followed and decision != world.study.decisions[-1] else max(len(s) for s in decision.sets)
         for response in world.study.after(decision.name):
             if closed and straight(world, response.name):
                 return count * COST * len(world.study.decisions[-1].options)
@@ -131,32 +136,37 @@ def feasible_at(world: World, stage: int, rows: Rows) -> np.ndarray:
     return feasible
 
 
-def grow(world: World, stage: int, rows: Rows, *, closed: bool = False) -> DecisionNode:
-    """Grow the tree of histories from a decision on; with `closed`, it ends in closed forms where these hold (:mod:`lines`)."""
+def grow(world: World, stage: int, rows: Rows, *, closed: bool = False, policy: Policy | None = None) -> DecisionNode:
+    """Grow the tree of histories from a decision on.
+
+    With `closed` it ends in closed forms where these hold (:mod:`lines`); with `policy` it follows that at every decision but the last.
+    """
     decision = world.study.decisions[stage]
     feasible = feasible_at(world, stage, rows)
+    if policy is not None and stage + 1 < len(world.study.decisions):
+        feasible = feasible & (np.arange(feasible.shape[1]) == policy(stage, rows.columns or {"": np.zeros(rows.n)}, rows.cluster)[:, None])
     row, option = np.nonzero(feasible)
-    child = _responses(world, stage, rows.take(row).put(decision.name, option), 0, closed) if row.size else None
+    child = _responses(world, stage, rows.take(row).put(decision.name, option), 0, closed, policy) if row.size else None
     return DecisionNode(decision.name, rows, feasible, row, option, child)
 
 
-def _responses(world: World, stage: int, rows: Rows, index: int, closed: bool) -> Node:
+def _responses(world: World, stage: int, rows: Rows, index: int, closed: bool, policy: Policy | None) -> Node:
     responses = world.study.after(world.study.decisions[stage].name)
     if index == len(responses):
-        return grow(world, stage + 1, rows, closed=closed) if stage + 1 < len(world.study.decisions) else None
+        return grow(world, stage + 1, rows, closed=closed, policy=policy) if stage + 1 < len(world.study.decisions) else None
     name = responses[index].name
     weight = world.study.weight(name)
     if closed and straight(world, name):
         feasible = feasible_at(world, stage + 1, rows.put(name, np.zeros(rows.n)))
         return LineNode(name, world.study.decisions[stage + 1].name, rows, weight, world.study.charged(name, rows.columns), feasible)
     if not world.matters(name):
-        return ResponseNode(name, rows, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1, closed))
+        return ResponseNode(name, rows, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1, closed, policy))
     points = world.points(name, rows)
     spread = rows.take(np.repeat(np.arange(rows.n), points.at.shape[1])).put(name, points.at.ravel())
     gain = weight * points.at
     if world.study.pays(name):
         gain = gain + world.study.earned(name, spread.columns).reshape(points.at.shape)
-    return ResponseNode(name, rows, points, gain, _responses(world, stage, spread, index + 1, closed))
+    return ResponseNode(name, rows, points, gain, _responses(world, stage, spread, index + 1, closed, policy))
 
 
 def settle(world: World, node: Node, own: np.ndarray | None = None) -> np.ndarray | float:
@@ -340,7 +350,7 @@ class Answer:
     values: tuple[np.ndarray, ...]
 
 
-def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> Iterator[Answer]:
+def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser], policy: Policy | None = None) -> Iterator[Answer]:
     """Answer for given histories at one decision, chunk by chunk, in bounded memory.
 
     Parameters
@@ -352,17 +362,19 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> 
         Distinct histories before that decision.
     choosers : sequence of Chooser
         How later decisions are made.
+    policy : callable, optional
+        What is done at every decision but the last one, that at `stage` included; only its option is answered for.
 
     Notes
     -----
     A closed form (:mod:`lines`) takes the place of a grid where it holds and nobody asks for a written regime.
     """
     closed = all(c is committed or c is clairvoyant for c in choosers)
-    size = leaves(world, stage, closed=closed)
+    size = leaves(world, stage, closed=closed, followed=policy is not None)
     wide = size + len(choosers) * len(world.study.decisions[stage].options)
     chunk = max(1, int(BUDGET // (wide * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
-        root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), closed=closed)
+        root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), closed=closed, policy=policy)
         own = world.own_history(stage, root.rows)
         settle(world, root, own)
         step = max(1, int(BUDGET // (size * root.rows.n)))

@@ -1,16 +1,14 @@
 """Forward simulation of regimes under posterior draws, all regimes on common random numbers."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from ..errors import DecisionError
 from ..study.rules import Rules
+from .induction import Policy
 from .world import Rows, World
-
-Policy = Callable[[int, Mapping[str, np.ndarray], np.ndarray | None], np.ndarray]
-"""From a decision's index, columns ``(n,)`` and clusters to option codes ``(n,)``."""
 
 ROWS_PER_DRAW = 4000
 """Simulated patients per draw, so that simulation adds little to the posterior's own spread."""

@@ -19,6 +19,9 @@ from .linked import LinkedResponse
 BLOCK = 2**21
 """Numbers in one block ``draws x rows``: 16 MiB in 64 bits."""
 
+PAIRED = 2**14
+"""The same where every draw has rows, and so a design, of its own: what does not fit the processor's cache takes several times as long."""
+
 
 @functools.lru_cache(maxsize=256)
 def _function(compiled: CompiledResponse, what: str, paired: bool) -> Kept:
@@ -151,7 +154,7 @@ def evaluate_paired(
     parameters = {n: np.asarray(draws[n]) for n in compiled.parameters} or {"": np.zeros(n_draws)}
     extra = np.zeros((n_draws, n_rows)) if extra is None else extra
     rows = _bucket(n_rows)
-    step = max(1, min(_bucket(n_draws), BLOCK // rows))
+    step = max(1, min(_bucket(n_draws), PAIRED // rows))
     run = _function(compiled, what, True)
     parts = []
     for begin in range(0, n_draws, step):
