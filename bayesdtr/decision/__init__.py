@@ -1,5 +1,6 @@
 """From a posterior to decisions: the optimal regime, and the embedded regimes compared."""
 
+from .accuracy import Accuracy
 from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .budget import Budgeted, within_budget
@@ -19,7 +20,7 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive", "Regime",
-    "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
+    "Accuracy", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive",
+    "Regime", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
     "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
 ]
