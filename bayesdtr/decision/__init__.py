@@ -20,7 +20,8 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "Accuracy", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison", "PriorPredictive",
-    "Regime", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models", "exchange_bands", "load", "missing_shift", "optimize",
-    "prior_predictive", "prior_starts_best", "stakeholders", "tipping", "value_of_information", "with_utility", "within_budget",
+    "Accuracy", "BestSet", "Budgeted", "Comparison", "DecisionTies", "EmbeddedValue", "InformationValue", "ModelComparison",
+    "PriorPredictive", "Regime", "Subgroups", "Summary", "Ties", "best_set", "by_group", "compare", "compare_models",
+    "exchange_bands", "load", "missing_shift", "optimize", "prior_predictive", "prior_starts_best", "stakeholders", "tipping",
+    "value_of_information", "with_utility", "within_budget",
 ]

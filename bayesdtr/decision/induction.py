@@ -26,6 +26,8 @@ MOST_LEAVES = 4096
 """A tree with more leaves per patient than this is left to regression."""
 BUDGET = 2**23
 """Numbers held at once, ``draws x leaves``: 64 MiB in 64 bits."""
+COPIES = 4
+"""Columns of a tree's leaves are held about so many times over its levels."""
 
 
 @dataclass(eq=False)
@@ -372,7 +374,8 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser], pol
     closed = all(c is committed or c is clairvoyant for c in choosers)
     size = leaves(world, stage, closed=closed, followed=policy is not None)
     wide = size + len(choosers) * len(world.study.decisions[stage].options)
-    chunk = max(1, int(BUDGET // (wide * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
+    held = max(world.size, COPIES * len(world.study.timeline))  # with few draws it is the histories' columns that take the room
+    chunk = max(1, int(BUDGET // (wide * held)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
         root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), closed=closed, policy=policy)
         own = world.own_history(stage, root.rows)

@@ -97,7 +97,7 @@ def _ends(world: "World", node: LineNode, *, average: bool) -> np.ndarray:
         total = total + world.expected(response.name, rows, with_mean=True, average=average)
         rows = rows.put(response.name, np.zeros(rows.n))
     shape = (n, options, 2) if average else (world.size, n, options, 2)
-    return np.reshape(np.broadcast_to(total, shape[:-3] + (len(index),)), shape)
+    return np.reshape(np.broadcast_to(total, (*shape[:-3], len(index))), shape)
 
 
 def lines(world: "World", node: LineNode, *, average: bool) -> tuple[np.ndarray, np.ndarray]:

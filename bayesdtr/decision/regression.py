@@ -172,7 +172,7 @@ def fit_stages(world: World, rows: Rows, seed: int, simulations: int = SIMULATIO
                 ridge = factored[key] = factored.get(key) or Ridge.of(design)
                 both[0, option], penalty = ridge.fit(targets[0].T)
                 both[1, option] = ridge.fit(targets[1].T)[0]
-                misfit[option], root = ridge.errors(targets[0].T, both[0, option], design, penalty)
+                misfit[option], root = ridge.errors(targets[0].T, both[0, option], design, penalty, exact is None)
                 roots[option, :, : root.shape[1]] = root
         fits[decision.name] = StageFit(basis, both[0], both[1], misfit, roots)
     return fits

@@ -83,7 +83,8 @@ def measure(n: int, draws: int) -> dict:
     value = regime.value()
     steps = [k for k in found if k.endswith("_cpu_s")]
     return found | {
-        "total_s": sum(found[k.replace("_cpu", "")] for k in steps), "total_cpu_s": sum(found[k] for k in steps), "methods": dict(regime.methods), "value": [value.mean, value.mcse], "compile_s": compile_seconds(),
+        "total_s": sum(found[k.replace("_cpu", "")] for k in steps), "total_cpu_s": sum(found[k] for k in steps),
+        "methods": [str(a) for a in regime.accuracy], "value": [value.mean, value.mcse], "compile_s": compile_seconds(),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 

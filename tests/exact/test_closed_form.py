@@ -1,6 +1,7 @@
 """A Normal response before the last decision, integrated in closed form, against adaptive quadrature of the same models."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -64,12 +65,13 @@ def literal(world, row, second):
         ends.append((value[:, 0], value[:, 1] - value[:, 0]))
     level, slope = (np.stack(v, axis=1) for v in zip(*ends, strict=True))
     mean_level, mean_slope = level.mean(axis=0), slope.mean(axis=0)
-    kinks = sorted({-(a - b) / (c - d) for a, c in zip(mean_level, mean_slope, strict=True) for b, d in zip(mean_level, mean_slope, strict=True) if c != d})
+    pairs = [(i, j) for i in range(len(feasible)) for j in range(i)]
+    kinks = [-(mean_level[i] - mean_level[j]) / (mean_slope[i] - mean_slope[j]) for i, j in pairs]
     cost = 0.3 if second == 1 else 0.0
 
     def over(f, mu, sigma, breaks):
         bounds = np.clip([mu - 9 * sigma, *sorted(breaks), mu + 9 * sigma], mu - 9 * sigma, mu + 9 * sigma)
-        return sum(quad(lambda y: f(y) * norm.pdf(y, mu, sigma), a, b, epsabs=1e-11)[0] for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a)
+        return sum(quad(lambda y: f(y) * norm.pdf(y, mu, sigma), a, b, epsabs=1e-11)[0] for a, b in itertools.pairwise(bounds) if b > a)
 
     def line(y, k, level=level, slope=slope):
         return level[k] + slope[k] * y
@@ -78,7 +80,7 @@ def literal(world, row, second):
     follow, best = [], []
     for b, (m, s) in enumerate(moments):
         follow.append(over(lambda y, b=b: 0.5 * y + line(y, b)[(mean_level + mean_slope * y).argmax()], m, s, kinks) - cost)
-        own = [-(level[b, i] - level[b, j]) / (slope[b, i] - slope[b, j]) for i in range(len(feasible)) for j in range(i)]
+        own = [-(level[b, i] - level[b, j]) / (slope[b, i] - slope[b, j]) for i, j in pairs]
         best.append(over(lambda y, b=b: 0.5 * y + line(y, b).max(), m, s, own) - cost)
     return average, follow, best
 
@@ -123,7 +125,7 @@ def test_envelopes():
         some = feasible.any(axis=1)
         np.testing.assert_allclose(lines[some, chosen[some]], lines[some].max(axis=1), atol=1e-12)
     same = envelope(np.zeros((1, 3)), np.zeros((1, 3)), np.ones((1, 3), dtype=bool))
-    assert same[0][0, (0.0 > same[1][0]).sum()] == 0  # of equal lines the first listed
+    assert same[0][0, (same[1][0] < 0.0).sum()] == 0  # of equal lines the first listed
 
 
 THIRD = {when(y=at_least(0.3)): ["b"], when(y=below(0.3)): OPTIONS}
