@@ -1,5 +1,6 @@
 """From a posterior to decisions: the optimal regime, and the embedded regimes compared."""
 
+from .accuracy import Accuracy
 from .before import prior_starts_best
 from .bestset import BestSet, best_set
 from .budget import Budgeted, within_budget
@@ -30,10 +31,10 @@ from .utilities import with_utility
 from .values import Summary
 
 __all__ = [
-    "Acceptability", "BestSet", "Budgeted", "Comparison", "DecisionOverlap", "DecisionTies", "EmbeddedValue", "Explanation", "Extrapolation",
-    "Fair", "InformationValue", "ModelComparison", "ParameterInformation", "PolicyTree", "PriorPredictive", "Regime", "RiskProfile",
-    "SampleInformation", "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability", "best_set",
-    "by_group", "compare", "compare_models", "evppi", "evsi", "exchange_bands", "fair", "load", "missing_shift", "optimize", "policy_tree",
-    "prior_predictive", "prior_starts_best", "q_learn", "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information",
-    "with_utility", "within_budget",
+    "Acceptability", "Accuracy", "BestSet", "Budgeted", "Comparison", "DecisionOverlap", "DecisionTies", "EmbeddedValue", "Explanation",
+    "Extrapolation", "Fair", "InformationValue", "ModelComparison", "ParameterInformation", "PolicyTree", "PriorPredictive", "Regime",
+    "RiskProfile", "SampleInformation", "StagewisePosterior", "StagewiseRegime", "Subgroups", "Summary", "ThresholdSearch", "Ties", "acceptability",
+    "best_set", "by_group", "compare", "compare_models", "evppi", "evsi", "exchange_bands", "fair", "load", "missing_shift", "optimize",
+    "policy_tree", "prior_predictive", "prior_starts_best", "q_learn", "risk_profile", "search_thresholds", "stakeholders", "tipping",
+    "value_of_information", "with_utility", "within_budget",
 ]

@@ -1,5 +1,6 @@
 """Assess every option for given patients at one decision: expected utility, interval, probabilities, regret."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from ..inference import Posterior
 from ..study.safety import Safety
 from .induction import clairvoyant, committed, solve
 from .regression import StageFit
-from .values import affordable, batch_error, chains_of, win_rates
+from .values import affordable, batch_error, chains_of
 from .world import Rows, World
 
 NEAR_SE = 3.0
@@ -35,7 +36,7 @@ class Assessment:
     regret : array, shape (row,)
         Expected loss against knowing the parameters: the clairvoyant optimum minus the committed value.
     margin, margin_error : array, shape (row,)
-        Lead over the next option and its Monte Carlo standard error; infinite lead for a single option.
+        Lead over the next option and its Monte Carlo standard error, that of fitted values included; infinite lead for a single option.
     """
 
     expected: np.ndarray
@@ -84,26 +85,61 @@ def summarize_options(
     rows = np.arange(len(qbar))
     feasible = np.isfinite(qbar)
     choice = qbar.argmax(axis=1)
-    finite = np.where(feasible, q, 0.0)
-    low, high = np.quantile(finite, [(1 - ci_prob) / 2, (1 + ci_prob) / 2], axis=0)
-    ranked = np.sort(qbar, axis=1)
+    same = best is q
+    q = np.ascontiguousarray(np.moveaxis(q, 0, -1))  # (row, option, draw): what follows goes along draws
+    best = q if same else np.ascontiguousarray(np.moveaxis(best, 0, -1))
     single = feasible.sum(axis=1) == 1
     others = qbar.copy()
     others[rows, choice] = -np.inf
     second = np.where(single, choice, others.argmax(axis=1))
-    lead = finite[:, rows, choice] - finite[:, rows, second]
+    chosen, top = q[rows, choice], q.max(axis=1)
+    with np.errstate(invalid="ignore"):
+        lead = np.where(single[:, None], 0.0, chosen - q[rows, second])
+        near = np.stack([(q[:, o] >= top - epsilon).mean(axis=-1) for o in range(q.shape[1])], axis=1)
+        alike = np.stack([(np.abs(q[:, o] - chosen) <= epsilon).mean(axis=-1) for o in range(q.shape[1])], axis=1)
+    shares = _win_rates(q, top)
+    ahead = shares if same else _win_rates(best, best.max(axis=1))
+    regret = np.maximum((top if same else best.max(axis=1)).mean(axis=-1) - chosen.mean(axis=-1), 0.0)
+    low, high = _quantiles(np.where(feasible[..., None], q, 0.0), ((1 - ci_prob) / 2, (1 + ci_prob) / 2))
     blank = lambda a: np.where(feasible, a, np.nan)  # noqa: E731
     return Assessment(
-        expected=blank(qbar), lower=blank(low), upper=blank(high),
-        p_best=blank(win_rates(q)),
-        p_starts_best=blank(win_rates(best)),
-        p_near_best=blank((q >= q.max(axis=2, keepdims=True) - epsilon).mean(axis=0)),
-        p_equivalent=blank((np.abs(finite - finite[:, rows, choice, None]) <= epsilon).mean(axis=0)),
-        choice=choice,
-        regret=np.maximum((best.max(axis=2) - q[:, rows, choice]).mean(axis=0), 0.0),
-        margin=np.where(single, np.inf, ranked[:, -1] - ranked[:, -2] if qbar.shape[1] > 1 else np.inf),
-        margin_error=batch_error(chains_of(posterior, lead)),
+        expected=blank(qbar), lower=blank(low), upper=blank(high), p_best=blank(shares), p_starts_best=blank(ahead), p_near_best=blank(near),
+        p_equivalent=blank(alike), choice=choice, regret=regret,
+        margin=np.where(single, np.inf, qbar[rows, choice] - qbar[rows, second]),
+        margin_error=batch_error(chains_of(posterior, lead.T)),
     )
+
+
+def _lead_error(qbar: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Standard error by regression of the lead over the next option, shape (row,), from those of fitted values ``(row, option)``."""
+    ranked = np.take_along_axis(np.where(np.isfinite(qbar), error, 0.0), np.argsort(-qbar, axis=1), axis=1)
+    return np.hypot(ranked[:, 0], ranked[:, 1]) if qbar.shape[1] > 1 else np.zeros(len(qbar))
+
+
+def _fitted(posterior: Posterior, fit: StageFit, world: World, decision: str, rows: Rows, ci_prob: float, epsilon: float) -> Assessment:
+    """Summaries of fitted values, with the error of the fit in that of the lead."""
+    qbar, q, best = fit.tables(world, decision, rows.columns, rows.cluster, rows.n)
+    told = summarize_options(posterior, qbar, q, best, ci_prob, epsilon)
+    error = fit.error(rows.columns, rows.cluster, rows.n)
+    return dataclasses.replace(told, margin_error=np.hypot(told.margin_error, _lead_error(qbar, error)))
+
+
+def _win_rates(values: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """Share of draws in which each option is highest ``(row, option)``; values ``(row, option, draw)``, their maxima ``(row, draw)``."""
+    wins = [values[:, o] == top for o in range(values.shape[1])]
+    tied = np.sum(wins, axis=0, dtype=np.int8)
+    if tied.max(initial=1) == 1:
+        return np.stack([w.mean(axis=-1) for w in wins], axis=1)
+    return np.stack([np.where(w, 1.0 / tied, 0.0).mean(axis=-1) for w in wins], axis=1)
+
+
+def _quantiles(values: np.ndarray, levels: tuple[float, ...]) -> list[np.ndarray]:
+    """Quantiles along the last axis, linear between order statistics, as NumPy's; `values` are sorted in part in place."""
+    at = [level * (values.shape[-1] - 1) for level in levels]
+    below = [int(a) for a in at]
+    above = [min(b + 1, values.shape[-1] - 1) for b in below]
+    values.partition(sorted({*below, *above}), axis=-1)
+    return [values[..., b] + (a - b) * (values[..., c] - values[..., b]) for a, b, c in zip(at, below, above, strict=True)]
 
 
 def assess(
@@ -129,15 +165,16 @@ def assess(
     world = World.of(posterior).under(safety)
     parts = []
     if fit is None:
-        world = affordable(world, posterior, distinct.n, stage)
-        for answer in solve(world, stage, distinct, [committed, clairvoyant]):
+        world = affordable(world, posterior, distinct.n, stage, closed=True)
+        ends = stage + 1 == len(world.study.decisions)  # nothing is decided later, so that both values are one
+        for answer in solve(world, stage, distinct, [committed] if ends else [committed, clairvoyant]):
             left = np.isfinite(answer.qbar)
             values = answer.values if safety is None else tuple(np.where(left, v, -np.inf) for v in answer.values)
-            parts.append(summarize_options(posterior, answer.qbar, *values, ci_prob, epsilon))
+            parts.append(summarize_options(posterior, answer.qbar, values[0], values[-1], ci_prob, epsilon))
     else:
         name = posterior.study.decisions[stage].name
         for begin in range(0, distinct.n, 256):
             some = distinct.take(np.arange(begin, min(begin + 256, distinct.n)))
-            parts.append(summarize_options(posterior, *fit.tables(world, name, some.columns, some.cluster, some.n), ci_prob, epsilon))
+            parts.append(_fitted(posterior, fit, world, name, some, ci_prob, epsilon))
     joined = Assessment(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in Assessment.__dataclass_fields__})
     return joined.take(inverse)

@@ -122,11 +122,11 @@ def look_ahead(regime: Regime, world: World, stage: int, rows: Rows) -> Iterator
     """
     study, name = regime.posterior.study, regime.posterior.study.decisions[stage].name
     if regime.methods[name].startswith(REGRESSION):
-        fit = regime.fits[name]
+        fit, bare = regime.fits[name], world.under(None)
         for begin in range(0, rows.n, 256):
             some = rows.take(np.arange(begin, min(begin + 256, rows.n)))
-            known = study, name, some.columns, some.cluster, some.n
-            yield slice(begin, begin + some.n), fit.qbar(*known), fit.tables(*known)[0]
+            qbar, q, _ = fit.tables(bare, name, some.columns, some.cluster, some.n)
+            yield slice(begin, begin + some.n), qbar, q
         return
     size = leaves(world, stage)
     chunk = max(1, int(BUDGET // ((size + len(study.decisions[stage].options)) * world.size)))

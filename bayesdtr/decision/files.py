@@ -26,6 +26,8 @@ def save_regime(regime: Regime, path: str | Path) -> Path:
         dims = tuple(variable(name, d) for d in ("option", "term", "draw"))
         arrays[variable(name, "committed")] = (dims, fit.committed)
         arrays[variable(name, "clairvoyant")] = (dims, fit.clairvoyant)
+        arrays[variable(name, "misfit")] = (dims[:1], fit.misfit)
+        arrays[variable(name, "roots")] = ((*dims[:2], variable(name, "rank")), fit.roots)
     extra = {
         VALUES: xr.Dataset({"value": ((CHAIN, DRAW), regime.value_draws)}),
         DECISION: xr.Dataset(arrays),
@@ -73,7 +75,8 @@ def load(path: str | Path, models: Mapping[str, Callable[..., Any]] | None = Non
         value = np.asarray(tree[VALUES]["value"].values)
         methods = json.loads(tree.attrs["methods"])
         bases = {n: Basis(**{k: _tuples(v) for k, v in b.items()}) for n, b in json.loads(tree.attrs["bases"]).items()}
-        fits = {n: StageFit(b, group[variable(n, "committed")].values, group[variable(n, "clairvoyant")].values) for n, b in bases.items()}
+        parts = ("committed", "clairvoyant", "misfit", "roots")
+        fits = {n: StageFit(b, *(group[variable(n, p)].values for p in parts)) for n, b in bases.items()}
         safety = decode(json.loads(tree.attrs["safety"])) if "safety" in tree.attrs else None
     except (KeyError, ValueError, TypeError) as error:
         raise FileError(f"{path} is damaged: its regime cannot be read ({error}).") from error

@@ -9,13 +9,15 @@ likelihood of each node's own history, which is exact too.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..errors import DecisionError
 from ..study.rules import Rules
+from .lines import COST, LineNode, known_lines, settle_lines, straight, value_of_lines
 from .points import Points
 from .safety import guarded
 from .world import Rows, World, leveled
@@ -27,6 +29,8 @@ EDGE = 1e-6
 """Largest share of an expectation under an attitude to risk that the outermost point of a response may carry."""
 BUDGET = 2**23
 """Numbers held at once, ``draws x leaves``: 64 MiB in 64 bits."""
+COPIES = 4
+"""Columns of a tree's leaves are held about so many times over its levels."""
 
 
 @dataclass(eq=False)
@@ -102,17 +106,24 @@ class DecisionNode:
 
 GRID_NOTE = "enumeration of discrete and quadrature of continuous responses"
 
-Node = ResponseNode | DecisionNode | None
+Node = ResponseNode | DecisionNode | LineNode | None
+Policy = Callable[[int, Mapping[str, np.ndarray], np.ndarray | None], np.ndarray]
+"""From a decision's index, columns ``(n,)`` and clusters to option codes ``(n,)``."""
 Chooser = Callable[[DecisionNode, np.ndarray], np.ndarray]
 """From a decision node and its pairs' values ``[draw, pair]`` to the value ``[draw, row]`` of what is done there."""
 
 
-def leaves(world: World, stage: int) -> float:
-    """Leaves per patient of the tree that starts at a decision (0 for the first)."""
+def leaves(world: World, stage: int, *, closed: bool = False, followed: bool = False) -> float:
+    """Leaves per patient of the tree that starts at a decision (0 for the first).
+
+    With `closed` of the one that ends in closed forms, with `followed` of the one that follows a policy down to the last decision.
+    """
     count = 1.0
     for decision in world.study.decisions[stage:]:
-        count *= max(len(s) for s in decision.sets)
+        count *= 1 if followed and decision != world.study.decisions[-1] else max(len(s) for s in decision.sets)
         for response in world.study.after(decision.name):
+            if closed and straight(world, response.name):
+                return count * COST * len(world.study.decisions[-1].options)
             count *= world.width(response.name)
     return count
 
@@ -134,29 +145,37 @@ def feasible_at(world: World, stage: int, rows: Rows) -> np.ndarray:
     return feasible
 
 
-def grow(world: World, stage: int, rows: Rows) -> DecisionNode:
-    """Grow the tree of histories from a decision on."""
+def grow(world: World, stage: int, rows: Rows, *, closed: bool = False, policy: Policy | None = None) -> DecisionNode:
+    """Grow the tree of histories from a decision on.
+
+    With `closed` it ends in closed forms where these hold (:mod:`lines`); with `policy` it follows that at every decision but the last.
+    """
     decision = world.study.decisions[stage]
     feasible = feasible_at(world, stage, rows)
+    if policy is not None and stage + 1 < len(world.study.decisions):
+        feasible = feasible & (np.arange(feasible.shape[1]) == policy(stage, rows.columns or {"": np.zeros(rows.n)}, rows.cluster)[:, None])
     row, option = np.nonzero(feasible)
-    child = _responses(world, stage, rows.take(row).put(decision.name, option), 0) if row.size else None
+    child = _responses(world, stage, rows.take(row).put(decision.name, option), 0, closed, policy) if row.size else None
     return DecisionNode(decision.name, rows, feasible, row, option, child)
 
 
-def _responses(world: World, stage: int, rows: Rows, index: int) -> Node:
+def _responses(world: World, stage: int, rows: Rows, index: int, closed: bool, policy: Policy | None) -> Node:
     responses = world.study.after(world.study.decisions[stage].name)
     if index == len(responses):
-        return grow(world, stage + 1, rows) if stage + 1 < len(world.study.decisions) else None
+        return grow(world, stage + 1, rows, closed=closed, policy=policy) if stage + 1 < len(world.study.decisions) else None
     name = responses[index].name
     weight = world.study.weight(name)
+    if closed and straight(world, name):
+        feasible = feasible_at(world, stage + 1, rows.put(name, np.zeros(rows.n)))
+        return LineNode(name, world.study.decisions[stage + 1].name, rows, weight, world.study.charged(name, rows.columns), feasible)
     if not world.matters(name):
-        return ResponseNode(name, rows, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1))
+        return ResponseNode(name, rows, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1, closed, policy))
     points = world.points(name, rows)
     spread = rows.take(np.repeat(np.arange(rows.n), points.at.shape[1])).put(name, points.at.ravel())
     gain = weight * points.at
     if world.study.pays(name):
         gain = gain + world.study.earned(name, spread.columns).reshape(points.at.shape)
-    return ResponseNode(name, rows, points, gain, _responses(world, stage, spread, index + 1))
+    return ResponseNode(name, rows, points, gain, _responses(world, stage, spread, index + 1, closed, policy))
 
 
 Follow = Callable[[DecisionNode], np.ndarray | None]
@@ -186,6 +205,8 @@ def settle(world: World, node: Node, own: np.ndarray | None = None, follow: Foll
         said = None if follow is None else follow(node)
         node.choice = node.qbar.argmax(axis=1) if said is None else said
         return node.spread(node.qbar[node.going, node.choice[node.going]])
+    if isinstance(node, LineNode):
+        return settle_lines(world, node, max(1, int(BUDGET // (2 * node.feasible.size))))
     if world.shares(node.name):
         return _settle_shared(world, node, np.ones((world.size, node.rows.n)) if own is None else own, follow)
     below = own if own is None or node.points is None else np.repeat(own, node.points.at.shape[1], axis=1)
@@ -245,18 +266,22 @@ def own_histories(world: World, node: Node, own: np.ndarray | None = None, known
                 own = leveled(joint.reshape(len(joint), -1))
             elif own is not None:
                 own = np.repeat(own, node.points.at.shape[1], axis=1)
-        node = node.child
+        node = None if isinstance(node, LineNode) else node.child
     return found
 
 
-Known = dict[int, tuple[np.ndarray | None, np.ndarray | float]]
-"""By response node: probabilities of its points ``[draw, row, point]`` (None without points), and what it is expected to earn beside them."""
+Known = dict[int, Any]
+"""By response node: probabilities of its points ``[draw, row, point]`` (None without points), and what it is expected to earn beside them;
+by node in closed form its :data:`lines.Lines`."""
 
 
 def tables(world: World, node: Node) -> Known:
     """What every response node of a tree says under each draw."""
     found: Known = {}
     while node is not None:
+        if isinstance(node, LineNode):
+            found[id(node)] = known_lines(world, node)
+            break
         if isinstance(node, ResponseNode):
             p = None if node.points is None else world.probabilities(node.name, node.rows, node.points)
             found[id(node)] = p, world.expected(node.name, node.rows, with_mean=p is None)
@@ -269,6 +294,8 @@ def _value(node: Node, known: Known, choose: Chooser) -> np.ndarray | float:
         return 0.0
     if isinstance(node, DecisionNode):
         return choose(node, np.asarray(_value(node.child, known, choose))) if node.child is not None else 0.0
+    if isinstance(node, LineNode):
+        return value_of_lines(node, known[id(node)], clairvoyant=choose is clairvoyant)
     after = _value(node.child, known, choose)
     p, total = known[id(node)]
     if p is None:
@@ -280,7 +307,7 @@ def _value(node: Node, known: Known, choose: Chooser) -> np.ndarray | float:
     return total
 
 
-def options(node: DecisionNode, known: dict[int, np.ndarray], choose: Chooser) -> np.ndarray:
+def options(node: DecisionNode, known: Known, choose: Chooser) -> np.ndarray:
     """Value of every option at a decision, later decisions made by `choose`; ``[draw, row, option]``."""
     pairs = _value(node.child, known, choose)
     return node.table(np.asarray(pairs))
@@ -327,7 +354,7 @@ class Answer:
     values: tuple[np.ndarray, ...]
 
 
-def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> Iterator[Answer]:
+def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser], policy: Policy | None = None) -> Iterator[Answer]:
     """Answer for given histories at one decision, chunk by chunk, in bounded memory.
 
     Parameters
@@ -339,12 +366,20 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser]) -> 
         Distinct histories before that decision.
     choosers : sequence of Chooser
         How later decisions are made.
+    policy : callable, optional
+        What is done at every decision but the last one, that at `stage` included; only its option is answered for.
+
+    Notes
+    -----
+    A closed form (:mod:`lines`) takes the place of a grid where it holds and nobody asks for a written regime.
     """
-    size = leaves(world, stage)
+    closed = all(c is committed or c is clairvoyant for c in choosers)
+    size = leaves(world, stage, closed=closed, followed=policy is not None)
     wide = size + len(choosers) * len(world.study.decisions[stage].options)
-    chunk = max(1, int(BUDGET // (wide * world.size)))  # a chunk's answers [draw, row, option] count against the budget too
+    held = max(world.size, COPIES * len(world.study.timeline))  # with few draws it is the histories' columns that take the room
+    chunk = max(1, int(BUDGET // (wide * held)))  # a chunk's answers [draw, row, option] count against the budget too
     for begin in range(0, rows.n, chunk):
-        root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))))
+        root = grow(world, stage, rows.take(np.arange(begin, min(begin + chunk, rows.n))), closed=closed, policy=policy)
         own = world.own_history(stage, root.rows)
         settle(world, root, own)
         step = max(1, int(BUDGET // (size * root.rows.n)))

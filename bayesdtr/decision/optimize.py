@@ -11,11 +11,12 @@ from ..inference import Posterior
 from ..inference.check import convergence, convergence_reasons
 from ..schema import CHAIN, DRAW
 from ..study.safety import Safety, SafetyGate
-from .induction import committed, solve
+from .induction import Policy, committed, leaves, solve
 from .learner import REGRESSION, plan
+from .lines import straight
 from .regime import Regime, rows_before
 from .regression import MOST_DRAWS, StageFit, fit_stages
-from .rollout import DRAWS, Policy, rollout
+from .rollout import DRAWS, rollout
 from .values import affordable, baseline_rows, chains_of, population_weights, thin_to
 from .world import World
 
@@ -117,14 +118,15 @@ def judged(posterior: Posterior, value: np.ndarray) -> Posterior:
     return dataclasses.replace(posterior, verdict=dataclasses.replace(verdict, status="fail", reasons=(*reasons, *verdict.reasons)))
 
 
-def _tree_value(posterior: Posterior, world: World) -> np.ndarray:
-    """Value of the committed rule under each draw, on the tree; shape (chain, draw)."""
+def _tree_value(posterior: Posterior, world: World, policy: Policy | None = None) -> np.ndarray:
+    """Value under each draw of the committed rule, or of a policy down to the last decision, on the tree; shape (chain, draw)."""
     rows = baseline_rows(posterior)
     distinct, inverse = rows.unique()
-    world = affordable(world, posterior, distinct.n, 0)
+    if policy is None:
+        world = affordable(world, posterior, distinct.n, 0, closed=True)
     weights = population_weights(world, inverse, distinct.n, posterior.seed, rows.sets)
     total = np.zeros(world.size)
-    for answer in solve(world, 0, distinct, [committed]):
+    for answer in solve(world, 0, distinct, [committed], policy):
         choice = answer.qbar.argmax(axis=1)
         q = answer.values[0][:, np.arange(len(choice)), choice]
         total += (weights[:, answer.begin : answer.begin + len(choice)] * q).sum(axis=1)
@@ -149,7 +151,17 @@ def fitted_policy(world: World, fits: dict[str, StageFit]) -> Policy:
     return policy
 
 
+def most_followed(world: World) -> float:
+    """Evaluations up to which a policy is followed on the tree: closed forms count for more than they cost."""
+    return 1e9 if any(straight(world, r.name) for r in world.study.responses) else 1e8
+
+
 def _simulated_value(posterior: Posterior, world: World, fits: dict[str, StageFit]) -> np.ndarray:
-    """Value of the fitted rule under each draw by fresh rollouts, never by the fit; shape (chain, draw)."""
+    """Value of the fitted rule under each draw, never by the fit; shape (chain, draw).
+
+    Followed on the tree of histories, without simulation, where the rule leaves few of them; else by fresh rollouts.
+    """
     some = thin_to(world, posterior, DRAWS if world.safety is None else GATED_DRAWS)
+    if leaves(world, 0, closed=True, followed=True) * baseline_rows(posterior).unique()[0].n * some.size <= most_followed(world):
+        return _tree_value(posterior, some, fitted_policy(some, fits))
     return chains_of(posterior, rollout(some, baseline_rows(posterior), fitted_policy(some, fits), posterior.seed))

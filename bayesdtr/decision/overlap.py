@@ -118,7 +118,7 @@ def choose_at(regime: Regime, world: World, stage: int, rows: Rows) -> np.ndarra
     name = regime.posterior.study.decisions[stage].name
     distinct, inverse = rows.unique()
     if regime.methods[name].startswith(REGRESSION):
-        qbar = regime.fits[name].qbar(regime.posterior.study, name, distinct.columns, distinct.cluster, distinct.n)
+        qbar = regime.fits[name].qbar(world, name, distinct.columns, distinct.cluster, distinct.n)
     else:
         qbar = np.concatenate([a.qbar for a in solve(world, stage, distinct, [])])
     return qbar.argmax(axis=1)[inverse]

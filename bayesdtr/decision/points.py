@@ -81,7 +81,7 @@ def cells_of(world: "World", response: str, rows: "Rows") -> Points:
         raise DecisionError(f"Response {response!r}: some draws predict no finite values; its model has not been learned from these data.")
     pooled = np.sort(np.moveaxis(drawn, 0, 1).reshape(rows.n, -1), axis=1)
     cuts = _cuts(world, response, rows)
-    inner = max(GRID - cuts.shape[1], GRID // 2)
+    inner = max(world.grid - cuts.shape[1], world.grid // 2)
     fractions = np.arange(1, inner) / inner
     edges = np.sort(np.concatenate([np.quantile(pooled, fractions, axis=1).T, cuts], axis=1), axis=1)
     top = np.where(pooled > edges[:, -1:], pooled, 0.0).sum(axis=1) / np.maximum((pooled > edges[:, -1:]).sum(axis=1), 1)

@@ -15,6 +15,7 @@ from ..inference import Posterior, Verdict
 from ..study.safety import Safety
 from ..study.timeline import Decision
 from ..text import fold
+from .accuracy import Accuracy, accuracy_of
 from .assess import Assessment, assess
 from .learner import REGRESSION
 from .regression import StageFit
@@ -75,6 +76,14 @@ class Regime:
             if rows.n:
                 found[decision.name] = (rows, self.assess(decision.name, rows))
         return found
+
+    @functools.cached_property
+    def accuracy(self) -> tuple[Accuracy, ...]:
+        """How each decision's expected utilities were worked out and their numerical error; worked out once, when first asked for.
+
+        Apart from the Monte Carlo error over posterior draws, which :attr:`value_error`, ``mc_tie`` and ``p_flip`` tell.
+        """
+        return accuracy_of(self)
 
     def recommend(self, patients: Any, *, every_option: bool = False, ci_prob: float = 0.95) -> Any:
         """Recommend an option to each patient at the decision that is due next.
@@ -330,7 +339,8 @@ class Regime:
         if self.posterior.study.utility.attitude is not None:
             lines.append(f"  {self.certainty_equivalent()}")
         guard = [f"  Safety: {self.safety}"] if self.safety is not None else []
-        return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + guard + [str(self.posterior.verdict)]))
+        worked = [f"  Worked out at {a}" for a in self.accuracy]
+        return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + guard + worked + [str(self.posterior.verdict)]))
 
 
 def warn_if_failed(verdict: Verdict, stacklevel: int = 3) -> None:

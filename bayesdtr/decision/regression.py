@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import DecisionError
 from ..study.study import Study
 from ..study.timeline import Decision, Response
-from .basis import Basis, ridge
+from .basis import Basis, Ridge
+from .induction import clairvoyant, committed, leaves, solve
 from .rollout import FITTING, check_simulable, luck
 from .safety import left_at
 from .world import Rows, World
@@ -24,6 +25,10 @@ from .world import Rows, World
 SIMULATIONS = 400_000
 """Simulated transitions per option and stage, over all draws."""
 MOST_DRAWS = 400
+FEW, PER_TERM = 400, 6
+"""Simulated histories at which values without noise are worked out, at least, and for each term of the basis."""
+WORKED_OUT = 1e9
+"""Evaluations of a model up to which values at simulated histories are worked out on the tree instead of simulated."""
 EXPLORED = "::cluster"
 """Under this name explored histories carry their clusters."""
 
@@ -37,11 +42,22 @@ class StageFit:
     basis : Basis
     committed, clairvoyant : array, shape (option, term, draw)
         Coefficients under each draw; later decisions made by the committed rule, or by each draw's own optimum.
+    misfit : array, shape (option,)
+        SD of what the basis misses of the committed values averaged over draws, by left-out residuals beyond the noise of simulation.
+    roots : array, shape (option, term, term)
+        Roots of the averaged coefficients' covariance by simulation.
     """
 
     basis: Basis
     committed: np.ndarray
     clairvoyant: np.ndarray
+    misfit: np.ndarray
+    roots: np.ndarray
+
+    def error(self, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int) -> np.ndarray:
+        """Standard error of the fitted posterior-expected committed values, shape (row, option): misfit and simulation."""
+        phi = self.basis.matrix(columns, cluster, n)
+        return np.sqrt(self.misfit**2 + np.stack([((phi @ root) ** 2).sum(axis=1) for root in self.roots], axis=1))
 
     def tables(
         self, world: World, decision: str, columns: Mapping[str, np.ndarray], cluster: np.ndarray | None, n: int
@@ -153,19 +169,50 @@ def fit_stages(world: World, rows: Rows, seed: int, simulations: int = SIMULATIO
         basis = Basis.of(world.study, decision.name, columns, size, 0 if rows.cluster is None else int(rows.cluster.max()) + 1)
         phi = basis.matrix(columns, cluster, size)
         feasible = _feasible(world.study, decision.name, columns, size)
+        here = Rows(columns, None if rows.cluster is None else cluster, size)
+        few = here.take(np.linspace(0, size - 1, min(size, max(FEW, PER_TERM * phi.shape[1]))).astype(int))
+        if (exact := _worked_out(world, stage, few)) is not None:  # without noise, fewer histories do
+            here, phi, feasible = few, basis.matrix(few.columns, few.cluster, few.n), _feasible(world.study, decision.name, few.columns, few.n)
         both = np.zeros((2, len(decision.options), phi.shape[1], world.size))
+        misfit, roots, factored = np.zeros(len(decision.options)), np.zeros((len(decision.options), *phi.shape[1:] * 2)), {}
         for option in range(len(decision.options)):
             where = np.flatnonzero(feasible[:, option])
             if where.size:
-                index = np.broadcast_to(where, (world.size, where.size))
-                state = {n: v[index] for n, v in columns.items()} | {decision.name: np.full(index.shape, option)}
-                group = None if rows.cluster is None else cluster[index]
-                earned = _forward(world, stage, state, group, seed)
-                after = _after(world, stage, state, group, fits)
-                for kind in range(2):
-                    both[kind, option] = ridge(phi[where], (earned + after[kind]).T)
-        fits[decision.name] = StageFit(basis, both[0], both[1])
+                targets = exact[:, :, where, option] if exact is not None else _simulated(world, stage, here.take(where), option, fits, seed)
+                design, key = phi[where], where.tobytes()
+                ridge = factored[key] = factored.get(key) or Ridge.of(design)
+                both[0, option], penalty = ridge.fit(targets[0].T)
+                both[1, option] = ridge.fit(targets[1].T)[0]
+                misfit[option], root = ridge.errors(targets[0].T, both[0, option], design, penalty, exact is None)
+                roots[option, :, : root.shape[1]] = root
+        fits[decision.name] = StageFit(basis, both[0], both[1], misfit, roots)
     return fits
+
+
+def _worked_out(world: World, stage: int, rows: Rows) -> np.ndarray | None:
+    """Values of every option at simulated histories without any simulation, ``[kind, draw, row, option]``; None where that is too much.
+
+    What is regressed on the basis then holds no noise, and the fit only interpolates.
+    """
+    if leaves(world, stage, closed=True) * rows.n * world.size > WORKED_OUT or not flat_history(world.study):
+        return None
+    answers = list(solve(world, stage, rows, [committed, clairvoyant]))
+    return np.stack([np.concatenate([a.values[kind] for a in answers], axis=1) for kind in range(2)])
+
+
+def flat_history(study: Study) -> bool:
+    """Whether a patient's own history says nothing about the draws: no parameters are shared."""
+    return not study.shared
+
+
+def _simulated(world: World, stage: int, rows: Rows, option: int, fits: Mapping[str, StageFit], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Utility to come of an option, simulated once for each draw and history, ``(draw, row)``: committed and clairvoyant later decisions."""
+    index = np.broadcast_to(np.arange(rows.n), (world.size, rows.n))
+    state = {n: v[index] for n, v in rows.columns.items()} | {world.study.decisions[stage].name: np.full(index.shape, option)}
+    group = None if rows.cluster is None else rows.cluster[index]
+    earned = _forward(world, stage, state, group, seed)
+    after = _after(world, stage, state, group, fits)
+    return earned + after[0], earned + after[1]
 
 
 def _after(

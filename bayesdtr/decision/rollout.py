@@ -7,10 +7,8 @@ import numpy as np
 
 from ..errors import DecisionError, listing
 from ..study.rules import Rules
+from .induction import Policy
 from .world import Rows, World
-
-Policy = Callable[[int, Mapping[str, np.ndarray], np.ndarray | None], np.ndarray]
-"""From a decision's index, columns ``(n,)`` and clusters to option codes ``(n,)``."""
 
 Lucky = Callable[[str, tuple[int, ...]], np.ndarray]
 """From a response and a shape to uniform numbers."""

@@ -271,7 +271,7 @@ def any_grid(world: World, stage: int = 0) -> bool:
 MOST_EVALUATIONS = 2e8
 
 
-def affordable(world: World, posterior: Posterior, rows: int, stage: int) -> World:
-    """Thin the draws of a large problem, to no fewer than 500, so that the work stays bounded."""
-    most = int(max(MOST_EVALUATIONS // (leaves(world, stage) * max(rows, 1)), 500))
+def affordable(world: World, posterior: Posterior, rows: int, stage: int, *, closed: bool = False) -> World:
+    """Thin the draws of a large problem, to no fewer than 500, so that the work stays bounded; `closed` as for :func:`leaves`."""
+    most = int(max(MOST_EVALUATIONS // (leaves(world, stage, closed=closed) * max(rows, 1)), 500))
     return thin_to(world, posterior, most)

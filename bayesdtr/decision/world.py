@@ -122,6 +122,8 @@ class World:
     safety: Safety | None = None
     """Gates that the committed rule heeds; written regimes do as they are written."""
     judge: "World | None" = None
+    grid: int = GRID
+    """Points along one continuous response, at least."""
     shifted: tuple[str, str] | None = None
     """The response whose mean mixes measured and missing outcomes, and the decision that their share and shift go by; draws among the response's."""
 
@@ -264,12 +266,12 @@ class World:
         if compiled.whole:
             scale = self.scales[response]
             count = scale.location + COUNT_REACH * scale.sd
-            return max(count, GRID) if count <= FINEST else np.inf
+            return max(count, self.grid) if count <= FINEST else np.inf
         attitude = self.study.utility.attitude
         bends = len(attitude.bends) if attitude is not None and self.study.linear.weight(response) else 0
         if compiled.smooth and (cuts := len(self.cuts(response)) + bends):
-            return GRID * (bends + 1) + EXTRA * (cuts + 1)
-        return GRID if compiled.smooth or compiled.cells else np.inf
+            return self.grid * (bends + 1) + EXTRA * (cuts + 1)
+        return self.grid if compiled.smooth or compiled.cells else np.inf
 
     def cuts(self, response: str) -> tuple[float, ...]:
         """Values of a response at which a decision's conditions, or those of a regime to be valued, change; sorted."""
@@ -298,8 +300,8 @@ class World:
             return Points(self._counts(response, rows.n, float((mean + COUNT_REACH * sd).max())))
         low, high = (mean - self.reach(response, sd) * sd).min(axis=0), (mean + self.reach(response, sd) * sd).max(axis=0)
         # Where draws differ by many residual SDs the grid is refined until each draw's own density is resolved.
-        count = max(int(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING)), GRID)
-        if count > FINEST:
+        count = max(int(np.ceil(((high - low) / sd.min(axis=0)).max() / SPACING)) * self.grid // GRID, self.grid)
+        if count > FINEST * self.grid // GRID:
             raise DecisionError(
                 f"Response {response!r}: the draws differ by so many residual SDs that {count} grid points would be needed (at most {FINEST}); "
                 "use optimize(method='regression'), or a more informative prior."

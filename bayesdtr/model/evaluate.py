@@ -8,6 +8,7 @@ import functools
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..kept import Kept
@@ -17,6 +18,9 @@ from .linked import LinkedResponse
 
 BLOCK = 2**21
 """Numbers in one block ``draws x rows``: 16 MiB in 64 bits."""
+
+PAIRED = 2**14
+"""The same where every draw has rows, and so a design, of its own: what does not fit the processor's cache takes several times as long."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -30,9 +34,32 @@ def _function(compiled: CompiledResponse, what: str, paired: bool) -> Kept:
 
     def many(parameters, rows, shared, extra):
         axis = 0 if paired else None
+        if not paired and compiled.linear is not None and compiled.linear.predicts:
+            return _by_predictors(compiled, what, parameters, {**shared, **rows}, extra)
         return jax.vmap(lambda p, r, e: one(p, {**shared, **r}, e), in_axes=(0, axis, axis))(parameters, rows, extra)
 
     return Kept(many, compiled.address, what, str(paired))
+
+
+def _by_predictors(
+    compiled: CompiledResponse, what: str, parameters: Mapping[str, jax.Array], inputs: Mapping[str, jax.Array], extra: jax.Array
+) -> jax.Array:
+    """A summary of a model with linear predictors, all draws and rows by one matrix product: some twenty times as fast as draw by draw."""
+    from .distributions import carried
+    from .summaries import SUMMARIES
+
+    linear = compiled.linear
+    assert linear is not None
+    offset, slopes = linear.design({n: parameters[n][0] for n in linear.latent}, inputs)
+    size = len(next(iter(parameters.values())))
+    flat = jnp.concatenate([parameters[n].reshape(size, -1) for n in linear.latent], axis=1)
+    eta = (flat @ slopes.reshape(offset.size, -1).T).reshape(size, *offset.shape) + offset
+    others = {n: parameters[n] for n in linear.others}
+
+    def one(eta, mine):
+        return SUMMARIES[what](carried(compiled.distribution, linear.law_at(eta, mine, inputs), len(eta)), compiled, extra)
+
+    return jax.vmap(one)(eta, others)
 
 
 def _pad(array: np.ndarray, size: int, axis: int = 0) -> np.ndarray:
@@ -127,7 +154,7 @@ def evaluate_paired(
     parameters = {n: np.asarray(draws[n]) for n in compiled.parameters} or {"": np.zeros(n_draws)}
     extra = np.zeros((n_draws, n_rows)) if extra is None else extra
     rows = _bucket(n_rows)
-    step = max(1, min(_bucket(n_draws), BLOCK // rows))
+    step = max(1, min(_bucket(n_draws), PAIRED // rows))
     run = _function(compiled, what, True)
     parts = []
     for begin in range(0, n_draws, step):

@@ -5,12 +5,14 @@ each row's likelihood depends on its predictors alone. Engines build their coord
 approximations on this; the PyMC model remains the only place where the model is written.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pytensor.graph.replace import clone_replace
@@ -39,6 +41,8 @@ class Linear:
     affine : bool
         Whether the predictors depend on nothing but the latent coefficients, so that `eta` and
         `rows` apply; False where a user's prior made a coefficient other than Normal.
+    others : tuple of str
+        Parameters, on their own scale, that are no coefficients.
     """
 
     latent: tuple[str, ...]
@@ -49,6 +53,33 @@ class Linear:
     _eta: Callable[..., Any] | None
     _prior: Callable[..., Any]
     _rows: Callable[..., Any] | None
+    others: tuple[str, ...] = ()
+    _given_eta: Callable[..., Any] | None = None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the response's distribution depends on the coefficients through the predictors alone, so that `law_at` applies."""
+        return self._given_eta is not None
+
+    def design(self, x: Arrays, inputs: Arrays) -> tuple[jax.Array, jax.Array]:
+        """Predictors as an offset ``(row, part)`` and slopes ``(row, part, coefficient)`` in the coefficients laid end to end.
+
+        `x` lends the coefficients their shapes only.
+        """
+        shapes = [jnp.shape(x[n]) for n in self.latent]
+        cuts = np.cumsum([math.prod(s) for s in shapes])
+
+        def at(flat: jax.Array) -> jax.Array:
+            parts = jnp.split(flat, cuts[:-1])
+            return self.eta({n: v.reshape(s) for n, v, s in zip(self.latent, parts, shapes, strict=True)}, inputs)
+
+        origin = jnp.zeros(int(cuts[-1]))
+        return at(origin), jax.jacfwd(at)(origin)
+
+    def law_at(self, eta: jax.Array, parameters: Arrays, inputs: Arrays) -> Any:
+        """Parameters of the response's distribution given its predictors ``(row, part)`` and all parameters that are no coefficients."""
+        assert self._given_eta is not None
+        return self._given_eta(eta, *(parameters[n] for n in self.others), *(inputs[n] for n in self._inputs))
 
     @property
     def curves(self) -> tuple[str, ...]:
@@ -105,8 +136,13 @@ def linear_of(
     known = dict(zip(others, model.replace_rvs_by_values(others), strict=True)) | {e: predictors[:, k] for k, e in enumerate(made.eta)}
     free = clone_replace([made.variable], replace=known, rebuild_strict=False)[0]
     rows = clone_replace([pm.logp(free, pt.cast(observed, free.dtype))], replace=dict(symbols), rebuild_strict=False)
+    own = {v: pt.tensor(f"own_{i}", dtype=v.dtype, shape=(None,) * v.ndim) for i, v in enumerate(others)}
+    replaced = {**own, **symbols} | {e: predictors[:, k] for k, e in enumerate(made.eta)}
+    law = clone_replace(list(made.parameters), replace=replaced, rebuild_strict=False)
+    alone = not set(latent) & set(ancestors(law))
     return Linear(
         *names, len(made.eta), True, inputs,
         jaxify(inputs=[*given.values(), *ordered], outputs=eta), prior,
         jaxify(inputs=[predictors, *hyper, *ordered, observed], outputs=rows),
+        tuple(v.name for v in others), jaxify(inputs=[predictors, *own.values(), *ordered], outputs=law) if alone else None,
     )

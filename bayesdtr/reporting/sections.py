@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import plot
 from ..data import gaps
+from ..decision.accuracy import Accuracy
 from ..decision.compare import followed
 from ..decision.regime import mcid_of
 from ..inference import Convergence
@@ -265,7 +266,7 @@ def computation(m: Material) -> Section:
     posterior = m.regime.posterior
     verdict = posterior.verdict
     rows = [_diagnosed("Parameters", verdict.convergence), _diagnosed("Values of the embedded regimes", m.comparison.convergence)]
-    methods = [(name, how) for name, how in m.regime.methods.items()] + [("embedded regimes", m.comparison.method)]
+    methods = [(a.decision, a.method, *_error_of(a)) for a in m.regime.accuracy] + [("embedded regimes", m.comparison.method, "", "")]
     value = m.regime.value()
     blocks: list[Block] = [
         *(Paragraph(sentence) for sentence in computed(posterior)),
@@ -276,11 +277,17 @@ def computation(m: Material) -> Section:
         Paragraph(f"Verdict: {verdict.status}." + ("" if verdict.reasons else " No reason to doubt was found."), "alarm" if m.withheld else ""),
         *([Points(verdict.reasons)] if verdict.reasons else []),
         Heading("How expected utilities were computed"),
-        table(("Decision", "Method"), methods),
+        table(("Decision", "Method", "Numerical error", "What the error is"), methods, numeric=(2,)),
     ]
     if not m.withheld:
         blocks.append(Paragraph(f"Monte Carlo standard error of the regime's mean value: {value.mcse:.2g} (posterior SD {value.sd:.3g})."))
     return Section("computation", "Computation", "BARG, ROBUST", tuple(blocks))
+
+
+def _error_of(a: Accuracy) -> tuple[str, str]:
+    """Numerical error of a decision's expected utilities, and what it is."""
+    gap = "" if np.isnan(a.gap) else f"; average fitted value less the value of the rule followed: {a.gap:+.2g} (SE {a.gap_error:.2g})"
+    return "not known" if np.isnan(a.error) else f"{a.error:.2g}", a.how + gap
 
 
 def _diagnosed(what: str, c: Convergence) -> tuple[str, ...]:

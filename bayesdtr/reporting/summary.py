@@ -17,7 +17,11 @@ diagnostics               status ("ok", "warn", "fail"), reasons, rhat_max, ess_
                           {option: patients}}]; predictive: [{response, statistic, observed, lower, upper, p}]
 withheld                  true when the checks fail: every recommendation and value below is then left out
 withheld_reason           a sentence, or null
-regime                    rules (lines; [] when withheld), methods {decision: how its look-ahead is computed}
+regime                    rules (lines; [] when withheld), methods {decision: how its look-ahead is computed}, accuracy [{decision, method
+                          ("enumeration", "closed form", "quadrature", "regression Monte Carlo"), error (of expected utilities, in
+                          units of the utility; 0 where exact; null where not known), relative (the same as a share of mcid), gap
+                          (average fitted value less the value of the rule followed; null but for a first decision under
+                          regression), gap_error, how (what the error is)}]
 safety                    null without safety gates; else gates (sentences), defaults {decision: option}, decisions
                           [{decision, patients (with a choice), removed {option: patients}, shielded (patients
                           for whom the default stood in)}]
@@ -51,6 +55,7 @@ prior_starts_best         what was handed in: prior probability that each option
 ========================  ==========================================================================
 '''
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -141,7 +146,7 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "diagnostics": _diagnostics(posterior.verdict),
         "withheld": m.withheld,
         "withheld_reason": "The checks of the posterior fail: " + " ".join(posterior.verdict.reasons) if m.withheld else None,
-        "regime": {"rules": _rules(m), "methods": dict(m.regime.methods)},
+        "regime": {"rules": _rules(m), "methods": dict(m.regime.methods), "accuracy": [dataclasses.asdict(a) for a in m.regime.accuracy]},
         "safety": _safety(m),
         "value": None if value is None else {
             "mean": value.mean, "sd": value.sd, "interval": [value.lower, value.upper], "ci_prob": value.ci_prob, "mcse": value.mcse},
