@@ -167,6 +167,9 @@ def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: in
         show(f"\nHow far recommendations extrapolate\n{behind}")
     if starts:
         show("Before any data, P(starts the best regime), by simulation: " + ", ".join(f"{o} {p:.2f}" for o, p in starts.items()))
+    findings = [] if regime.posterior.verdict.status == "fail" else _findings(regime)
+    for found in findings:
+        show(f"\n{found}")
     judged = _honest(declared, patients, seed, engine) if honest and regime.posterior.verdict.status != "fail" else None
     show("\n" + "\n".join(rule_block(regime, judged)))
     title = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
@@ -176,9 +179,10 @@ def _run(module: ModuleType, patients: Any, folder: Path, name: str, *, seed: in
         (stage / "figures").mkdir()
         write_figures(regime, comparison, stage / "figures")
         report(regime, stage / "report.html", comparison=comparison, title=title, command=command, prior_starts_best=starts,
-               prior_outcomes=outcomes, honest_value=judged, extrapolation=behind)
+               prior_outcomes=outcomes, honest_value=judged, extrapolation=behind, findings=findings)
         regime.save(stage / "posterior.nc")
-        write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts, honest_value=judged, extrapolation=behind)
+        write_summary(regime, stage / "summary.json", comparison=comparison, prior_starts_best=starts, honest_value=judged, extrapolation=behind,
+                      findings=findings)
     show(f"\nWritten to {folder}/: report.html, summary.json, posterior.nc (holds patients' data), figures/")
 
 
@@ -217,6 +221,16 @@ def _prior(regime: Any, seed: int) -> tuple[dict[str, float] | None, dict[str, A
         return None, None, None if posterior.verdict.status == "fail" else regime.extrapolation()
     behind = None if posterior.verdict.status == "fail" else regime.extrapolation(drawn=drawn)
     return prior_starts_best(posterior, seed=seed, drawn=drawn), prior_outcomes(posterior, drawn, seed=seed), behind
+
+
+def _findings(regime: Any) -> list[Any]:
+    """The worth of knowing more, where the tree of histories is small, and values by every covariate with labels."""
+    from .decision import by_group, value_of_information
+    from .decision.information import affordable
+
+    posterior = regime.posterior
+    known = [value_of_information(posterior, method="tree")] if affordable(posterior) else []
+    return known + [by_group(regime, b.name) for b in posterior.study.baselines if b.levels]
 
 
 def cell_table(regime: Any) -> str:

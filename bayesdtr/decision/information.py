@@ -28,6 +28,8 @@ from .world import World
 
 TREE, POLICIES = "tree", "policies"
 METHODS = ("auto", TREE, POLICIES)
+QUICK = 1e8
+"""Leaves times draws that take seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +163,12 @@ def value_of_information(posterior: Posterior, *, method: str = "auto") -> Infor
         total += np.einsum("br,brk->bk", weights[:, here], found)
         gains[here] = (found[..., :-1] - found[..., 1:]).mean(axis=0)
     return InformationValue(names, chains_of(posterior, total), gains[inverse].reshape(rows.sets, -1, stages).mean(axis=0))
+
+
+def affordable(posterior: Posterior) -> bool:
+    """Whether the tree of histories is small enough for the value of information to be worked out beside every report."""
+    size = leaves(World.of(posterior), 0)
+    return size <= MOST_LEAVES and size * baseline_rows(posterior).unique()[0].n * min(posterior.size, BUDGET // size) <= QUICK
 
 
 def _resolved(world: World, root: DecisionNode) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from ..data import Trajectories
 from ..inference import Posterior
 from ..study.timeline import Decision, Response, finite_values
-from .basis import Basis, ridge
+from .basis import Basis, Ridge
 from .induction import BUDGET
 from .values import baseline_rows
 from .world import Rows, World
@@ -157,7 +157,7 @@ class Digest:
             return cls(response, names, None, cells, outputs, log, tables)
         clusters = 0 if cluster is None else int(cluster.max()) + 1
         basis = Basis.of(world.study, response, columns | {n.name: columns[n.name] for n in before}, len(some), clusters)
-        fitted = ridge(basis.matrix(at.columns, at.cluster, at.n), tables.reshape(len(some), -1))
+        fitted, _ = Ridge.of(basis.matrix(at.columns, at.cluster, at.n)).fit(tables.reshape(len(some), -1))
         return cls(response, names, basis, cells[:0], outputs, log, fitted.reshape(-1, *tables.shape[1:]))
 
     def information(self, trial: Enrolled, part: slice) -> tuple[np.ndarray, np.ndarray]:

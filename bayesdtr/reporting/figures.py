@@ -1,7 +1,5 @@
-"""The plots of a report as files or as text to put inside it."""
+"""The plots of a report as files."""
 
-import base64
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,18 +60,3 @@ def files_of(m: Material, folder: str | Path) -> list[Path]:
         figure = draw()
         written.append(write_whole(Path(folder) / f"{name}.png", lambda target, f=figure: f.savefig(target, format="png", dpi=DPI)))
     return written
-
-
-def inlined(figure: "Figure") -> str:
-    """A figure as a data address: SVG with its letters drawn as shapes, so that it looks the same everywhere."""
-    import matplotlib
-
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "bayesdtr"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def width_of(figure: "Figure") -> int:
-    """Natural width in CSS pixels."""
-    return round(figure.get_figwidth() * 96)

@@ -1,12 +1,14 @@
 """What a report and a summary are made of, worked out once: cells, branches, the gate, the study's hash."""
 
+import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..decision import Comparison, EmbeddedValue, Regime, compare
+from ..decision import Comparison, EmbeddedValue, Regime, Ties, compare
 from ..decision.extrapolation import Extrapolation
 from ..decision.learner import REGRESSION
 from ..decision.readable import Cell, RuleBranch, decision_cells, rule_branches
@@ -16,6 +18,7 @@ from ..evaluate import HonestValue
 from ..plot.embedded import same_as_reference
 from ..plot.regime_tree import on_path, sparse_options
 from ..study import Study, to_json
+from .findings import Finding, checked
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Material:
         Of the same study and data.
     extrapolation : Extrapolation, optional
         None when withheld.
+    findings : tuple of Finding
+        What other verbs found about the regime.
     """
 
     regime: Regime
@@ -57,10 +62,11 @@ class Material:
     branches: tuple[RuleBranch, ...]
     honest: HonestValue | None = None
     extrapolation: Extrapolation | None = None
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def of(cls, regime: Regime, comparison: Comparison | None, honest: HonestValue | None = None,
-           extrapolation: Extrapolation | None = None) -> "Material":
+           extrapolation: Extrapolation | None = None, findings: Sequence[Finding] = ()) -> "Material":
         """Gather; the comparison is computed when it is not given, and so are counts of patients behind recommendations, without prior widths."""
         if not isinstance(regime, Regime):
             raise DecisionError(f"A report needs a Regime first, got {type(regime).__name__}; optimize a posterior first.")
@@ -79,7 +85,13 @@ class Material:
         cells = () if withheld else tuple(decision_cells(regime))
         branches = () if withheld else tuple(rule_branches(regime))
         behind = None if withheld else extrapolation or regime.extrapolation(width=False)
-        return cls(regime, comparison or compare(regime.posterior), withheld, cells, tuple(on_path(cells)), branches, honest, behind)
+        return cls(regime, comparison or compare(regime.posterior), withheld, cells, tuple(on_path(cells)), branches, honest, behind,
+                   checked(findings, regime))
+
+    @functools.cached_property
+    def ties(self) -> Ties | None:
+        """How often options tie; None when withheld."""
+        return None if self.withheld else self.regime.ties()
 
     @property
     def study(self) -> Study:

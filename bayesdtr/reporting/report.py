@@ -2,7 +2,7 @@
 
 import datetime
 import importlib.resources
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..evaluate import HonestValue
 from ..inference.files import write_whole
 from . import results, sections
 from .blocks import Section
+from .findings import Finding
 from .material import Material
 from .sections import Prior
 from .words import plain_page
@@ -23,7 +24,7 @@ TITLE = "Dynamic treatment regime: posterior report"
 
 def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = None, title: str | None = None, command: str | None = None,
            prior_starts_best: Mapping[str, Any] | None = None, prior_outcomes: Mapping[str, Any] | None = None,
-           honest_value: HonestValue | None = None, extrapolation: Extrapolation | None = None) -> Path:
+           honest_value: HonestValue | None = None, extrapolation: Extrapolation | None = None, findings: Sequence[Finding] = ()) -> Path:
     """Write the posterior report of a regime.
 
     The first page is in plain words; then come identification, estimand, timeline, model and
@@ -50,6 +51,9 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         From :func:`bayesdtr.honest_value` on the same study and data; "not provided" without it.
     extrapolation : Extrapolation, optional
         From ``regime.extrapolation()``; without it, patients behind recommendations are counted, and widths are "not provided".
+    findings : sequence, optional
+        What other verbs found about the same regime, shown among the results: value_of_information, by_group, fair, policy_tree,
+        risk_profile, acceptability, evsi.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         When the name does not end in ``.html``, or the folder is not there or cannot be written to.
     """
     check_suffix(path)
-    material = Material.of(regime, comparison, honest_value, extrapolation)
+    material = Material.of(regime, comparison, honest_value, extrapolation, findings)
     text = render(material, title=title, command=command, prior=Prior(prior_starts_best, prior_outcomes))
     return write_whole(Path(path), lambda target: target.write_text(text, encoding="utf-8"))
 

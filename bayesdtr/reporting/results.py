@@ -3,14 +3,16 @@
 import numpy as np
 
 from .. import plot
+from ..decision import Fair, Subgroups
 from ..decision.extrapolation import RULE, WIDTH
 from ..decision.readable import RuleBranch
 from ..decision.regime import mcid_of
 from ..plot.regime_tree import sparse_options
 from ..plot.style import SPARSE
 from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Points, Section, amount, chance, digits_for, interval, table
+from .findings import blocks_of, tied
 from .material import Material
-from .sections import picture
+from .pictures import picture
 from .stacked import rerun_lines, sampled
 from .words import alarms_of, wrong_of
 
@@ -34,7 +36,8 @@ def results(m: Material) -> Section:
         return Section("results", "Results", serves, (
             Paragraph("Withheld. The checks of the posterior fail, so no regime, value, probability or comparison is reported.", "alarm"),
             Points(reasons)))
-    blocks: list[Block] = [*_regime(m), *_value(m), *_embedded(m), *_options(m), *_overlap(m), *_utility(m), *_safety(m)]
+    blocks: list[Block] = [*_regime(m), *_value(m), *_embedded(m), *_options(m), *_ties(m), *_overlap(m), *_utility(m), *blocks_of(m.findings),
+                           *_safety(m)]
     return Section("results", "Results", serves, tuple(blocks))
 
 
@@ -148,6 +151,10 @@ def _options(m: Material) -> list[Block]:
     ]
 
 
+def _ties(m: Material) -> list[Block]:
+    return [] if m.ties is None else tied(m.ties)
+
+
 def _overlap(m: Material) -> list[Block]:
     found = m.extrapolation
     if found is None or not found.rows:
@@ -201,8 +208,8 @@ def limitations(m: Material) -> Section:
 
 def missing(m: Material) -> Section:
     """Items 10 to 14 and 17."""
-    safety = "under Results" if m.regime.safety is not None and not m.withheld else NOT_PROVIDED
-    rows = [(what, serves, safety if what.startswith("Safety") else NOT_PROVIDED) for what, serves in MISSING]
+    there = {"Safety": m.regime.safety is not None, "Fairness": any(isinstance(f, Subgroups | Fair) for f in m.findings)}
+    rows = [(what, serves, "under Results" if there.get(what.split(":")[0]) and not m.withheld else NOT_PROVIDED) for what, serves in MISSING]
     return Section("missing", "What this report does not provide", "", (
         table(("Item", "Asked for by", "In this report"), rows),
         Paragraph("The layout of this report is aligned with ROBUST, BARG, CONSORT-ACE 2020, ICH E9(R1) and the ICH E20 draft. That is a statement "

@@ -24,15 +24,10 @@ from ..study.describe import equation, timeline_lines
 from ..study.models import Hierarchical, UserModel
 from ..study.structures import interactions_of
 from ..study.timeline import Decision
-from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Picture, Points, Section, amount, chance, digits_for, interval, table
-from .figures import inlined, width_of
+from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, Points, Section, amount, chance, digits_for, interval, table
 from .material import Material, study_hash
+from .pictures import picture
 from .stacked import TERM, computed, draws_of, shift_of, sources, weights_of
-
-
-def picture(figure: Any, description: str, caption: str) -> Picture:
-    """Put a figure into the document."""
-    return Picture(inlined(figure), description, caption, width_of(figure))
 
 
 def identification(m: Material, today: datetime.date) -> Section:

@@ -51,17 +51,25 @@ extrapolation             rule (a sentence), decisions [{decision, patients (obs
                           recommendation), largest_weight (inverse probability of the recommended option; null where nobody like a
                           patient received it), width (10 %, 50 % and 90 % quantiles of posterior over prior width, or null)}],
                           no_width (why there is none, or null); null when withheld
+ties                      per decision: decision, patients (with a choice), near (share for whom another option lies within epsilon of the
+                          best), monte_carlo (share for whom simulation error could have decided), near_best and in_set (options
+                          within epsilon, and in the smallest set that holds the best with probability 1 - alpha: averages), epsilon,
+                          alpha; null when withheld
+value_of_information      expected utility if the parameters become known before each decision, and never: known, values, gains,
+                          gain_errors, evpi, evpi_error, method ("tree", or "policies": lower bounds); null when it was not worked out
+subgroups                 per grouping handed in: by, margin, gap {mean, interval}, rows [{label, patients, value {mean, interval}, gain
+                          {mean, interval} or null, p_loss or null}]; []  when there is none or it is withheld
 prior_starts_best         what was handed in: prior probability that each option starts the best regime; or null
 ========================  ==========================================================================
 '''
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..decision import Comparison, Regime
+from ..decision import Comparison, InformationValue, Regime, Subgroups, Summary
 from ..decision.extrapolation import RULE, Extrapolation
 from ..decision.readable import Cell
 from ..errors import FileError
@@ -71,12 +79,14 @@ from ..inference.files import versions, write_whole
 from ..schema import SCHEMA_VERSION
 from ..study import Study
 from ..study.describe import timeline_lines
+from .findings import Finding
 from .material import Material, strict, study_hash
 from .stacked import summary_of_stack
 
 
 def summary(regime: Regime, comparison: Comparison | None = None, *, prior_starts_best: Mapping[str, Any] | None = None,
-            honest_value: HonestValue | None = None, extrapolation: Extrapolation | None = None) -> dict[str, Any]:
+            honest_value: HonestValue | None = None, extrapolation: Extrapolation | None = None,
+            findings: Sequence[Finding] = ()) -> dict[str, Any]:
     """The answer as a dict of plain numbers, texts, lists and dicts; the module's docstring lists the keys.
 
     Parameters
@@ -90,17 +100,19 @@ def summary(regime: Regime, comparison: Comparison | None = None, *, prior_start
         Of the same study and data.
     extrapolation : Extrapolation, optional
         From ``regime.extrapolation()``; widths are null without it.
+    findings : sequence, optional
+        Of :func:`bayesdtr.value_of_information` and :func:`bayesdtr.by_group`; others are shown in reports only.
 
     Returns
     -------
     dict
     """
-    return summary_of(Material.of(regime, comparison, honest_value, extrapolation), prior_starts_best)
+    return summary_of(Material.of(regime, comparison, honest_value, extrapolation, findings), prior_starts_best)
 
 
 def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | None = None,
                   prior_starts_best: Mapping[str, Any] | None = None, honest_value: HonestValue | None = None,
-                  extrapolation: Extrapolation | None = None) -> Path:
+                  extrapolation: Extrapolation | None = None, findings: Sequence[Finding] = ()) -> Path:
     """Write :func:`summary` as strict JSON, whole or not at all.
 
     Parameters
@@ -112,6 +124,7 @@ def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | 
     prior_starts_best : mapping, optional
     honest_value : HonestValue, optional
     extrapolation : Extrapolation, optional
+    findings : sequence, optional
 
     Returns
     -------
@@ -122,7 +135,8 @@ def write_summary(regime: Regime, path: str | Path, *, comparison: Comparison | 
     FileError
         When the name ends otherwise, or the folder cannot be written to.
     """
-    found = summary(regime, comparison, prior_starts_best=prior_starts_best, honest_value=honest_value, extrapolation=extrapolation)
+    found = summary(regime, comparison, prior_starts_best=prior_starts_best, honest_value=honest_value, extrapolation=extrapolation,
+                    findings=findings)
     return write_json(found, path)
 
 
@@ -160,6 +174,10 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
         "reference": None if m.study.reference is None else m.study.reference.label,
         "decisions": [_decision(c) for c in m.cells],
         "extrapolation": _extrapolation(m),
+        "ties": None if m.ties is None else [
+            {**dataclasses.asdict(r), "epsilon": m.ties.epsilon, "alpha": m.ties.alpha} for r in m.ties.rows],
+        "value_of_information": None if m.withheld else next((_information(f) for f in m.findings if isinstance(f, InformationValue)), None),
+        "subgroups": [] if m.withheld else [_subgroups(f) for f in m.findings if isinstance(f, Subgroups)],
         "prior_starts_best": None if prior_starts_best is None else dict(prior_starts_best),
     })
 
@@ -187,6 +205,20 @@ def _extrapolation(m: Material) -> dict[str, Any] | None:
     return {"rule": RULE, "no_width": m.extrapolation.no_width or None, "decisions": [
         {"decision": r.decision, "patients": r.patients, "extrapolating": r.extrapolating, "fewest": r.fewest, "largest_weight": r.largest_weight,
          "width": None if r.width is None else list(r.width)} for r in m.extrapolation.rows]}
+
+
+def _information(found: InformationValue) -> dict[str, Any]:
+    return {"known": [*(f"before {d}" for d in found.decisions), "never"], "values": list(found.values), "gains": list(found.gains),
+            "gain_errors": list(found.gain_errors), "evpi": found.evpi, "evpi_error": found.evpi_error, "method": found.method}
+
+
+def _brief(s: Summary | None) -> dict[str, Any] | None:
+    return None if s is None else {"mean": s.mean, "interval": [s.lower, s.upper]}
+
+
+def _subgroups(found: Subgroups) -> dict[str, Any]:
+    return {"by": found.by, "margin": found.margin, "gap": _brief(found.gap), "rows": [
+        {"label": g.label, "patients": g.patients, "value": _brief(g.value), "gain": _brief(g.gain), "p_loss": g.p_loss} for g in found.rows]}
 
 
 def _study(study: Study) -> dict[str, Any]:
