@@ -39,6 +39,8 @@ def test_run_writes_everything_and_says_the_same(tmp_path):
     for row in summary["embedded_regimes"]:
         assert f"{row['mean']:.4g}" in done.output and f"{row['p_best']:.4f}" in done.output
     assert read_tree(folder / "posterior.nc").attrs["kind"] == "regime"
+    assert "How far recommendations extrapolate" in done.output and summary["extrapolation"]["decisions"][1]["fewest"] == 2
+    assert "improper" in summary["extrapolation"]["no_width"]
     assert "Positivity: 'stay' at 'second'" in done.output and "Positivity: 'switch' at 'second'" in done.output
     assert all(len(line) <= 100 for line in done.output.splitlines())
 
