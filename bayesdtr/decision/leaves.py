@@ -17,7 +17,8 @@ from .treesearch import Leaf, Path, Tree, leaves_of, search
 from .world import Rows
 
 if TYPE_CHECKING:
-    from .policytree import Class, PolicyTree
+    from .policytree import PolicyTree
+    from .ruleclass import Class
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,10 @@
-"""`policy_tree`: rules that a clinician can read, the best of a class that the user names, and what reading them costs."""
+"""`policy_tree`: rules that a clinician can read, the best of a class that the user names, and what reading them costs.
+
+Histories that rules are fitted to are those of the observed patients at the first decision, and from there on posterior predictive ones
+under options taken at random among the feasible. A rule of a class does not do the best for every history, so which one is best depends on
+how patients come: under the rules' own earlier options another may be better (``histories="own"``), and a rule that is best for those who
+follow the regime from the start may serve others badly.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DecisionError, did_you_mean, listing
+from ..errors import DecisionError
 from ..inference import Posterior
 from ..study.rules import Rules, written
 from ..study.study import Study
@@ -17,42 +23,11 @@ from .learner import REGRESSION
 from .leaves import Stratum, fitted, rules_of
 from .optimize import fitted_policy
 from .regime import Regime, rows_before
+from .ruleclass import Class, class_of
 from .values import Summary, baseline_rows, summarize, values_of
 from .world import Rows, World, looked_at
 
-KINDS = ("tree", "list")
-DEPTHS = (1, 2)
-HISTORIES = ("random", "own")
 PASSES = 20
-
-
-@dataclass(frozen=True)
-class Class:
-    """The rules among which the best is looked for.
-
-    Attributes
-    ----------
-    kind : str
-    depth : int
-    variables : tuple of (decision, names)
-        What each decision's rule may ask about.
-    least, cuts : int
-        Patients in a leaf at least; cuts of a continuous variable at most.
-    histories : str
-        How patients come to later decisions.
-    """
-
-    kind: str
-    depth: int
-    variables: tuple[tuple[str, tuple[str, ...]], ...]
-    least: int
-    cuts: int
-    histories: str
-
-    def __str__(self) -> str:
-        clauses = "one if-then clause" if self.depth == 1 else f"{self.depth} if-then clauses"
-        shape = f"trees of depth {self.depth}" if self.kind == "tree" else f"lists of at most {clauses}"
-        return f"{shape}, {self.least} patients in a leaf at least, {self.cuts} cuts of a number at most"
 
 
 @dataclass(frozen=True)
@@ -163,8 +138,8 @@ def policy_tree(
 ) -> PolicyTree:
     """The best rules of a class that a clinician can read, with the price of reading them and how they hold over draws.
 
-    From the last decision backwards: the tree (or if-then list) with the highest posterior-expected utility, averaged over the histories
-    that patients may come with, is committed to; earlier decisions foresee it. Within the class the search is exact.
+    From the last decision backwards the tree (or if-then list) with the highest posterior-expected utility over the histories that patients may
+    come with is committed to; earlier decisions foresee it. Within the class the search is exact.
 
     Parameters
     ----------
@@ -183,9 +158,8 @@ def policy_tree(
     cuts : int
         Most cuts of a variable without a finite list of values, at quantiles; all of them are tried where it has fewer values.
     histories : {"random", "own"}
-        How patients come to later decisions when rules are fitted there: by options taken at random among the feasible, which serves whoever
-        comes; or by the rules' own earlier options, which serves those who follow them from the start: rules are then fitted again,
-        last decision first, until none changes, and each time the expected value rises or stays.
+        How patients come to later decisions when rules are fitted there: by options taken at random among the feasible, or by the rules' own
+        earlier options, which serves those who follow them from the start; rules are then refitted, the last first, until none changes.
     refits : int
         Draws of the posterior, evenly spaced, to each of which the rules are fitted again to show how stable they are; 0 for none.
 
@@ -196,101 +170,28 @@ def policy_tree(
     Raises
     ------
     DecisionError
-        For a class that is empty or not searched, variables that are unknown or not known at their decision, a regime with safety gates,
-        or values that cannot be had on the same draws.
+        For a class that is empty or not searched, variables not known at their decision, a regime with safety gates, values not on the same draws.
 
     Notes
     -----
-    At the last decision the rule ``d`` of the class ``D`` maximises ``sum_h w(h) E[q(h, d(h); theta)]``: the expectation of the value is
-    linear in these scores, so that the Bayes rule within the class takes one optimisation, not one for each draw. Histories are those of
-    the observed patients at the first decision, and from there on the posterior predictive ones under options taken at random among the
-    feasible; `w` are their probabilities. A rule of a class does not do the best for every history, so which is best depends on `w`:
-    under other earlier options another tree may be better. The price says what is lost against the best rule of all, whatever the reason.
-    Each distinct feasible set of a decision has a rule of its own, so that no leaf names what is not feasible; a single option is no choice.
+    At the last decision the rule ``d`` of the class maximises ``sum_h w(h) E[q(h, d(h); theta)]``, where ``w`` is the probability of the
+    history ``h``. The expected value is linear in these scores, so that the Bayes rule within the class takes one optimisation, not one per
+    draw. Which rule of a class is best depends on ``w``: no rule of it does the best for everybody. The price tells what is lost in all.
+    Each distinct feasible set of a decision has a rule of its own, so that no leaf names what is not feasible.
 
     References
     ----------
     Athey and Wager, Econometrica 89 (2021) 133-161; Zhang, Laber, Davidian and Tsiatis, JASA 113 (2018) 1541-1549 (if-then lists).
     """
-    asked = _class(regime, depth, kind, variables, without, least, cuts, histories)
-    if isinstance(refits, bool) or not isinstance(refits, int | np.integer) or refits < 0:
-        raise DecisionError(f"policy_tree: refits is a whole number of at least 0, got {refits!r}.")
+    asked = class_of(regime, depth, kind, variables, without, least, cuts, histories, refits)
     posterior = regime.posterior
     observed = {d.name: _observed(posterior, d) for d in posterior.study.decisions}
     strata, rules, history = _committed(regime, asked, observed)
     rules = written(posterior.study, rules.by_decision, "policy_tree")
     draws, best = _values(regime, rules)
     stability = _stability(posterior.study, history, asked, observed, strata, rules, int(refits))
-    return PolicyTree(
-        regime, asked, strata, rules, draws, best, _agreement(regime, rules, observed), stability, min(int(refits), history.world.size),
-        method_of(history),
-    )
-
-
-# ---- the class ----------------------------------------------------------------------------------------
-
-
-def _class(
-    regime: Any, depth: Any, kind: Any, variables: Any, without: Any, least: Any, cuts: Any, histories: Any
-) -> Class:
-    """The class asked for, checked."""
-    if not isinstance(regime, Regime):
-        raise DecisionError(f"policy_tree takes a Regime, what optimize returns, got {type(regime).__name__}.")
-    for what, given, allowed in (("kind", kind, KINDS), ("histories", histories, HISTORIES)):
-        if given not in allowed:
-            raise DecisionError(f"policy_tree: no {what} {given!r}; allowed: {listing(allowed)}{did_you_mean(given, allowed)}")
-    if isinstance(depth, bool) or depth not in DEPTHS:
-        raise DecisionError(f"policy_tree: depth is 1 or 2, for which the search is exact and the rule can be read, got {depth!r}.")
-    for name, value, floor in (("least", least, 0), ("cuts", cuts, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < floor:
-            raise DecisionError(f"policy_tree: {name} is a whole number of at least {floor}, got {value!r}.")
-    if regime.safety is not None:
-        raise DecisionError("policy_tree: the regime has safety gates, which look at every patient's whole history, and the leaves of a tree would "
-                            "not; use regime.rules() for what it does, or optimize without gates and value the tree's safety by hand.")
-    study = regime.posterior.study
-    free = [d for d in study.decisions if any(len(s) > 1 for s in d.sets)]
-    if not free:
-        raise DecisionError("policy_tree: no decision of this study offers a choice.")
-    table = _names(study, variables, _listed(study, without, "without"))
-    if not any(table[d.name] for d in free):
-        raise DecisionError("policy_tree: the class is empty: no variable is left to ask about at any decision; name some in variables.")
-    return Class(kind, int(depth), tuple(table.items()), int(least), int(cuts), histories)
-
-
-def _listed(study: Study, names: Any, what: str) -> tuple[str, ...]:
-    """Names of variables of the study."""
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise DecisionError(f"policy_tree: {what} needs a list of names, got {names!r}.")
-    for name in names:
-        if name not in study.names:
-            raise DecisionError(
-                f"policy_tree: {what} names {name!r}; variables of the study: {listing(study.names)}{did_you_mean(name, study.names)}"
-            )
-    return tuple(dict.fromkeys(names))
-
-
-def _names(study: Study, variables: Any, without: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """What each decision's rule may ask about."""
-    known = {d.name: [n.name for n in study.before(d.name)] for d in study.decisions}
-    if variables is None:
-        return {d: tuple(n for n in names if n not in without) for d, names in known.items()}
-    if isinstance(variables, Mapping):
-        for decision in variables:
-            if decision not in known:
-                raise DecisionError(f"policy_tree: no decision {decision!r}; decisions: {listing(known)}{did_you_mean(decision, known)}")
-        table = {d: _listed(study, variables[d], f"variables[{d!r}]") if d in variables else tuple(known[d]) for d in known}
-        for decision, names in table.items():
-            if early := [n for n in names if n not in known[decision]]:
-                raise DecisionError(
-                    f"policy_tree: {listing(early)} is not known at {decision!r}; known there: {listing(known[decision]) or 'nothing'}."
-                )
-    else:
-        named = _listed(study, variables, "variables")
-        if late := [n for n in named if not any(n in names for names in known.values())]:
-            early = dict.fromkeys(n for names in known.values() for n in names)
-            raise DecisionError(f"policy_tree: {listing(late)} is known at no decision; a rule can ask about {listing(early) or 'nothing'}.")
-        table = {d: tuple(n for n in named if n in names) for d, names in known.items()}
-    return {d: tuple(n for n in names if n not in without) for d, names in table.items()}
+    alike, count = _agreement(regime, rules, observed), min(int(refits), history.world.size)
+    return PolicyTree(regime, asked, strata, rules, draws, best, alike, stability, count, method_of(history))
 
 
 # ---- fitting --------------------------------------------------------------------------------------------
@@ -431,5 +332,3 @@ def _stability(
 def _members(study: Study, stratum: Stratum, rows: Rows) -> Rows:
     """Observed patients with a stratum's feasible set."""
     return rows.take(np.flatnonzero(stratum.holds(study, rows)))
-
-

@@ -16,7 +16,7 @@ from .compare import Comparison, EmbeddedValue, compare
 from .regime import Regime
 from .values import batch_error
 
-MOST_MEMBERS = 1024
+MOST_MEMBERS = 441
 SHOWN = 8
 NEAR_SE = 3.0
 """Two members closer than this many Monte Carlo standard errors are a Monte Carlo tie."""
@@ -142,7 +142,8 @@ def search_thresholds(
         From thresholds, by name, to a regime: a mapping of decisions to an option or to a mapping of conditions to options. None leaves a
         combination out, such as one in which a lower threshold exceeds a higher one.
     grid : mapping of str to sequence of float
-        Values of every threshold; all combinations are members, at most 1024 of them.
+        Values of every threshold; all combinations are members, at most 441 of them. Each takes as long as a regime in
+        :func:`bayesdtr.compare`: begin with a coarse grid, then a finer one around the best.
     against : Regime, optional
         The optimal regime of this posterior: what it gains over each member.
     alpha : float

@@ -232,6 +232,16 @@ def test_rules_by_simulation(kinked, monkeypatch):
         assert 0 <= found.price().mean + 1e-3 < 0.01
 
 
+def test_rules_beside_a_regime_by_regression(kinked):
+    """Its values come from rollouts, and so do those of the rules, on the same random numbers."""
+    found = dtr.policy_tree(dtr.optimize(kinked.posterior, method="regression"), depth=1, refits=0)
+    assert "simulation" in found.method and found.draws.shape == found.best_draws.shape
+    second = next(s for s in found.strata if s.decision == "b")
+    (cut,) = second.variables[second.tree.variable].uppers[[second.tree.test]]
+    # One draw of 4,000 patients, who earn with an SD of about .5.
+    assert found.value().mean == pytest.approx(worth_of_cut(cut), abs=4 * 0.5 / np.sqrt(4000)) and abs(found.price().mean) < 0.01
+
+
 # ---- words and errors -------------------------------------------------------------------------------------
 
 
