@@ -56,8 +56,8 @@ def q_learn(
         Imputed data sets, each with one draw of every stage's parameters; by default 1000 (4000 under "exact"), at least 100.
     engine : {"nuts", "laplace", "exact"}
         Of the last decision's responses. Under "nuts" and "laplace" earlier stages are fitted by the corrected Laplace approximation, all
-        imputations in one compiled program (NUTS would need a fit for each), whose k-hat the verdict reports; under "exact" every
-        stage has saturated cells and conjugate draws.
+        imputations in one compiled program (NUTS would need a fit for each), whose k-hat the verdict reports: it may fail for
+        ordinal outcomes with clusters, which Normal stages do not suffer from; under "exact" every stage has saturated cells and conjugate draws.
     models : mapping of decision to Response, optional
         How the utility from an earlier decision on is modeled; by default a Normal response, or the final response's family, with the
         default hierarchical predictor over the history, or saturated cells under "exact".
