@@ -54,9 +54,13 @@ def bends_of(study: "Study", response: str, rows: "Rows") -> np.ndarray | None:
     return (np.array(attitude.bends) - np.broadcast_to(before, (rows.n,))[:, None]) / weight
 
 
-def panels(low: np.ndarray, high: np.ndarray, cuts: np.ndarray, count: int) -> Points:
-    """About `count` points from low to high ``(row,)`` by Gauss-Legendre quadrature between cuts ``(row, cut)``, which no panel crosses."""
-    inner = np.clip(np.sort(cuts, axis=1), low[:, None], high[:, None])
+def panels(low: np.ndarray, high: np.ndarray, cuts: np.ndarray | tuple[float, ...], count: int) -> Points:
+    """About `count` points from low to high ``(row,)`` by Gauss-Legendre quadrature between cuts, which no panel crosses.
+
+    Cuts are common to all rows ``(cut,)`` or each row's own ``(row, cut)``.
+    """
+    own = np.broadcast_to(np.asarray(cuts, dtype=float), (len(low), np.shape(cuts)[-1]))
+    inner = np.clip(np.sort(own, axis=1), low[:, None], high[:, None])
     bounds = np.concatenate([low[:, None], inner, high[:, None]], axis=1)
     begin, width = bounds[:, :-1], np.diff(bounds, axis=1)
     at, weights = [], []
