@@ -246,7 +246,7 @@ def _value(node: Node, known: Known, choose: Chooser) -> np.ndarray | float:
     return total
 
 
-def options(node: DecisionNode, known: dict[int, np.ndarray], choose: Chooser) -> np.ndarray:
+def options(node: DecisionNode, known: Known, choose: Chooser) -> np.ndarray:
     """Value of every option at a decision, later decisions made by `choose`; ``[draw, row, option]``."""
     pairs = _value(node.child, known, choose)
     return node.table(np.asarray(pairs))
