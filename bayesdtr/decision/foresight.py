@@ -25,7 +25,7 @@ ROWS = 1000
 """Simulated patients per draw on whom they are valued, at least."""
 
 
-def informed_policy(world: World, fits: Mapping[str, StageFit], first: int) -> Policy:
+def informed_policy(world: World, fits: dict[str, StageFit], first: int) -> Policy:
     """The committed rule before a decision, each draw's own best option from there on."""
     plain = fitted_policy(world, fits)
 

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -192,7 +193,7 @@ def _place(cells: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     levels = [np.unique(column) for column in cells.T]
     shape = tuple(len(v) for v in levels)
 
-    def codes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def codes(rows: np.ndarray) -> tuple[Any, np.ndarray]:
         places = [np.minimum(np.searchsorted(v, column), len(v) - 1) for v, column in zip(levels, rows.T, strict=True)]
         exact = np.all([v[at] == column for v, at, column in zip(levels, places, rows.T, strict=True)], axis=0)
         return np.ravel_multi_index(places, shape), exact

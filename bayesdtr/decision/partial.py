@@ -217,8 +217,8 @@ def class_gains(posterior: Posterior, world: World, tolds: Sequence[Told], regim
                     values[t, kind, :, e] += _at_root(root, known, world.size, following(world, rules)) @ share[here]
     found = []
     for t, told in enumerate(tolds):
-        parts = values[t] if any(s is not None for s in told.values()) else (values[t, 0], None, None)
-        found.append(_of_class(posterior, *parts))
+        fitted = any(s is not None for s in told.values())
+        found.append(_of_class(posterior, values[t, 0], values[t, 1] if fitted else None, values[t, 2] if fitted else None))
     return found
 
 

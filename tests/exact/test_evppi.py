@@ -9,7 +9,7 @@ from scipy.stats import qmc
 from test_enumeration import STUDIES, _population
 from test_information import informed
 
-from bayesdtr import Bernoulli, Decision, DecisionError, Normal, Response, Saturated, Study, Utility, evppi, fit, value_of_information
+from bayesdtr import Bernoulli, Decision, DecisionError, Normal, Response, Saturated, Study, Utility, evppi, evsi, fit, value_of_information
 from bayesdtr.decision.smoother import Smoother
 from bayesdtr.gallery import codiacs
 
@@ -217,3 +217,20 @@ def test_large_problems_choose_among_given_regimes():
     pair = {o: {f"a{k}": o for k in range(7)} for o in "pq"}
     found = evppi(posterior, {"y0": "y0", "all": [f"y{k}" for k in range(7)]}, regimes=pair)
     assert 0 <= found.values[0] <= found.values[1] + 4 * found.errors[1] and found.values[1] == pytest.approx(found.evpi)
+
+
+@pytest.mark.slow
+def test_responses_that_share_parameters_are_known_together():
+    study = Study(Decision("a", ["p", "q"]), Response("u", Bernoulli()), Decision("b", ["p", "q"]), Response("v", Bernoulli()),
+                  utility=Utility({"u": 1.0, "v": 1.0}), pool_stages=["u", "v"])
+    posterior = fit(study, known.cohort(study, 60), seed=1, draws=100, warmup=200, chains=2, progress=False)
+    assert evppi(posterior, {"all": ["u", "v"]}).values[0] == pytest.approx(value_of_information(posterior).evpi, abs=1e-12)
+    for block in ("u", "u::treatment"):
+        with pytest.raises(DecisionError, match="Responses u, v share parameters"):
+            evppi(posterior, block)
+    some = evppi(posterior, {"u": "u", "all": ["u", "v"]}, regimes="embedded")
+    assert some.values[0] <= some.values[1] and some.values[1] == pytest.approx(some.evpi)
+    with pytest.raises(DecisionError, match="share parameters"):
+        evsi(posterior, [10], seed=1)
+    trial = evsi(posterior, [10, 1000], seed=1, regimes="embedded")
+    assert trial.values[0] < trial.values[1] <= trial.evpi + 4 * trial.evpi_error
