@@ -164,7 +164,8 @@ def test_the_gates_of_these_tests_do_act():
     assert any(shielded(proven(rare_default(), seed, 11_000, gated=True)[0], record)[0] for seed in range(6))
     free, *_ = proven(rare_default(), 4, 11_000)
     everybody = np.flatnonzero(record.trajectories.columns["r"] == 0)
-    assert np.isfinite(free.qbar(1, record.rows("b", everybody))).all() and not np.isfinite(rule.qbar(1, record.rows("b", everybody))).all()
+    open_, left = (np.isfinite(one.qbar(1, record.rows("b", everybody))).sum(axis=1) for one in (free, rule))
+    assert (open_ == 3).all() and (left < 3).any() and (left > 0).all()
 
 
 @settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.generate))

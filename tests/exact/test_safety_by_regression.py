@@ -88,7 +88,7 @@ def test_continuous_stages_end_to_end(tmp_path, monkeypatch, stages):
 
     monkeypatch.setattr(rollout, "ROWS_PER_DRAW", 400)
     made, frame = course(stages), patients(stages=stages)
-    posterior = dtr.fit(made, frame, seed=1, engine="laplace", draws=50)
+    posterior = dtr.fit(made, frame, seed=1, engine="laplace", draws=30)
     gates = [SafetyGate(f"harm{k}", above=0.4, probability=0.3) for k in range(1, stages + 1)]
     default, method = {f"d{k}": "mild" for k in range(1, stages + 1)}, "regression" if stages == 2 else "auto"
     regime, free = dtr.optimize(posterior, method=method, safety=gates, default=default), dtr.optimize(posterior, method=method)
@@ -101,8 +101,9 @@ def test_continuous_stages_end_to_end(tmp_path, monkeypatch, stages):
     assert regime.recommend(at)["option"].tolist() == ["strong", "mild"] and free.recommend(at)["option"].tolist() == ["strong", "strong"]
     later = frame[["x0", "d1", "harm1", "x1"]]
     told, said = regime.recommend(later), regime.gates(later)
-    gone = said[said["removed"]].set_index("patient")["option"]
-    assert len(gone) and (told.set_index("patient").loc[gone.index, "option"] != gone).all()
+    gone, option = said[said["removed"] & ~said["shielded"]].set_index("patient")["option"], told.set_index("patient")["option"]
+    assert len(gone) and (option.loc[gone.index] != gone).all()
+    assert (option.loc[said[said["shielded"]]["patient"]] == "mild").all()
     assert [c.decision for c in regime.shield().counts] == list(default) and "removed for" in str(regime.shield())
     again = dtr.load(regime.save(tmp_path / "r.nc"))
     pd.testing.assert_frame_equal(again.recommend(later), told)
