@@ -167,7 +167,8 @@ def _responses(world: World, stage: int, rows: Rows, index: int, closed: bool, p
     weight = world.study.weight(name)
     if closed and straight(world, name):
         feasible = feasible_at(world, stage + 1, rows.put(name, np.zeros(rows.n)))
-        return LineNode(name, world.study.decisions[stage + 1].name, rows, weight, world.study.charged(name, rows.columns), feasible)
+        charge = world.study.charged(name, rows.columns)
+        return LineNode(name, world.study.decisions[stage + 1].name, rows, weight, charge, feasible, alone=policy is not None)
     if not world.matters(name):
         return ResponseNode(name, rows, None, None, _responses(world, stage, rows.put(name, np.zeros(rows.n)), index + 1, closed, policy))
     points = world.points(name, rows)

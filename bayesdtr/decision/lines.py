@@ -73,6 +73,8 @@ class LineNode:
         Cost of the option taken before, as a negative number, where it counts with this response.
     feasible : array, shape (row, option)
         At the decision; none where the course has ended.
+    alone : bool
+        Whether every decision before it is given, so that nobody asks what its rows are expected to earn: only the cuts are wanted.
     order, cuts : array, shape (row, option), (row, option - 1)
         Set by :func:`settle_lines`: options by the slopes of their averaged lines, infeasible ones first, and where one gives way to the next.
     """
@@ -83,6 +85,7 @@ class LineNode:
     weight: float
     charge: np.ndarray | float
     feasible: np.ndarray
+    alone: bool = False
     order: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
     cuts: np.ndarray = field(default_factory=lambda: np.empty(0))
 
@@ -205,13 +208,15 @@ def value_of_lines(node: LineNode, known: Lines, *, clairvoyant: bool) -> np.nda
 
 
 def settle_lines(world: "World", node: LineNode, block: int) -> np.ndarray:
-    """Fix the committed rule at the decision; return the posterior-expected utility of the node's rows, shape (row,).
+    """Fix the committed rule at the decision; return the posterior-expected utility of the node's rows, shape (row,), 0 for a node alone.
 
     The response's parameters are independent of those of later ones, so the average of the product is that of the averages.
     """
     a, b = lines(world, node, average=True)
     node.order, node.cuts = envelope(a, b, node.feasible)
     total = np.zeros(node.rows.n)
+    if node.alone:
+        return total
     for begin in range(0, world.size, block):
         moments = world.block(begin, begin + block).look(node.name, node.rows, "moments")
         total += value_of_lines(node, (moments[..., 0], moments[..., 1], a[None], b[None]), clairvoyant=False).sum(axis=0)
