@@ -18,12 +18,11 @@ from ..data import like
 from ..study.study import Study
 from ..study.timeline import labels_of, shown
 from .induction import BUDGET, committed, grow, leaves, options, settle, tables
-from .induction import _resampled as resampled
 from .learner import REGRESSION
 from .regime import Regime, rows_before
 from .shapley import game
 from .values import batch_error, chains_of, thin_to
-from .world import Rows, World
+from .world import Rows, World, resampled
 
 EVALUATIONS = 4e7
 """Histories times leaves times draws, about."""

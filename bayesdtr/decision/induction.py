@@ -20,7 +20,7 @@ from ..study.rules import Rules
 from .lines import COST, LineNode, known_lines, settle_lines, straight, value_of_lines
 from .points import Points
 from .safety import guarded
-from .world import Rows, World, leveled
+from .world import Rows, World, leveled, resampled
 from .written import rule_chances, rule_options
 
 MOST_LEAVES = 4096
@@ -389,13 +389,4 @@ def solve(world: World, stage: int, rows: Rows, choosers: Sequence[Chooser], pol
             known = tables(world.block(first, first + step), root)
             parts.append([options(root, known, choose) for choose in choosers])
         values = (np.concatenate(p) for p in zip(*parts, strict=True))
-        yield Answer(begin, root.qbar, tuple(v if own is None else _resampled(v, own) for v in values))
-
-
-def _resampled(values: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Draws ``[draw, row, ...]`` of each row's own posterior, by systematic resampling in the order of the draws."""
-    size = len(values)
-    reached = np.cumsum(own, axis=0) / own.sum(axis=0)
-    points = (np.arange(size) + 0.5) / size
-    index = np.stack([np.minimum(np.searchsorted(reached[:, r], points), size - 1) for r in range(own.shape[1])], axis=1)
-    return np.stack([values[index[:, r], r] for r in range(own.shape[1])], axis=1)
+        yield Answer(begin, root.qbar, tuple(v if own is None else resampled(v, own) for v in values))

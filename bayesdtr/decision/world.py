@@ -96,6 +96,15 @@ def leveled(weights: np.ndarray) -> np.ndarray:
     return np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1.0)
 
 
+def resampled(values: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Draws ``[draw, row, ...]`` of each row's own posterior, by systematic resampling in the order of the draws."""
+    size = len(values)
+    reached = np.cumsum(own, axis=0) / own.sum(axis=0)
+    points = (np.arange(size) + 0.5) / size
+    index = np.stack([np.minimum(np.searchsorted(reached[:, r], points), size - 1) for r in range(own.shape[1])], axis=1)
+    return np.stack([values[index[:, r], r] for r in range(own.shape[1])], axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class World:
     """A study's responses as predictive distributions under posterior (or prior) draws.
