@@ -44,7 +44,7 @@ def bed():
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"x1": stats.norm.ppf((np.arange(n) + 0.5) / n), "first": rng.choice(["0", "1"], n), "x2": rng.normal(size=n),
                           "second": rng.choice(["0", "1"], n), "y": rng.normal(size=n)})
-    known_to_be_nil = {"level": np.zeros((4, 250))}  # equal draws, which differ by the patients' bootstrap weights alone
+    known_to_be_nil = {"level": np.zeros((4, 25))}  # equal draws, which differ by the patients' bootstrap weights alone
     return known.posterior_with(BED, {"x2": known_to_be_nil, "y": known_to_be_nil}, frame)
 
 
