@@ -92,7 +92,7 @@ def test_continuous_stages_end_to_end(tmp_path, monkeypatch, stages):
     gates = [SafetyGate(f"harm{k}", above=0.4, probability=0.3) for k in range(1, stages + 1)]
     default, method = {f"d{k}": "mild" for k in range(1, stages + 1)}, "regression" if stages == 2 else "auto"
     regime, free = dtr.optimize(posterior, method=method, safety=gates, default=default), dtr.optimize(posterior, method=method)
-    assert all(regime.methods[f"d{k}"].startswith("regression") for k in range(1, stages))
+    assert regime.methods["d1"].startswith("regression")  # with three stages since no tree would do
     assert regime.value().mean < free.value().mean  # what is removed helps
     at = pd.DataFrame({"x0": [-1.5, 2.5]})
     record = regime.gates(at)
