@@ -57,7 +57,8 @@ class Accuracy:
         if self.method in (ENUMERATION, CLOSED):
             return f"{self.decision}: {self.method}, exact to rounding"
         size = "not known" if np.isnan(self.error) else f"{self.error:.2g}"
-        gap = "" if np.isnan(self.gap) else f"; fitted value less that of the rule followed: {self.gap:+.2g} (SE {self.gap_error:.2g})"
+        gap = "" if np.isnan(self.gap) else f"; fitted value less that of the rule followed: {self.gap:+.2g} (SE {self.gap_error:.2g})".replace(
+            "SE nan", "too few draws for its SE")
         return f"{self.decision}: {self.method}, error of expected utilities {size} ({self.how}){gap}"
 
 
@@ -132,5 +133,5 @@ def _grid_error(regime: "Regime", world: World, stage: int) -> float:
         return np.nan
     found = [np.concatenate([a.qbar for a in solve(w, stage, rows, [])]) for w in (some, fine)]
     known = np.isfinite(found[0]) & np.isfinite(found[1])
-    return float(np.abs(found[0] - found[1])[known].max(initial=0.0))
+    return float(np.abs(found[0][known] - found[1][known]).max(initial=0.0))
 
