@@ -230,7 +230,8 @@ def _findings(regime: Any) -> list[Any]:
 
     posterior = regime.posterior
     known = [value_of_information(posterior, method="tree")] if affordable(posterior) else []
-    return known + [by_group(regime, b.name) for b in posterior.study.baselines if b.levels]
+    study = posterior.study
+    return known + [by_group(regime, b.name) for b in (*study.baselines, *study.audited) if b.levels]
 
 
 def cell_table(regime: Any) -> str:
