@@ -1,7 +1,9 @@
 """The one place that spells dimensions, group names, separators and the file version."""
 
-SCHEMA_VERSION = 1
-"""Version of the files written by this release; a newer one is refused with a clear error."""
+SCHEMA_VERSION = 2
+"""Version of the files written by this release; others are refused with a clear error. 2: interactions between decisions apart from others."""
+SUMMARY_VERSION = 1
+"""Version of ``summary.json``: counts breaks, not additions."""
 
 FORMAT = "bayesdtr"
 """Value of the root attribute ``format`` by which one of our files is told from a foreign one."""

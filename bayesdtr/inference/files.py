@@ -125,7 +125,7 @@ def read_tree(path: str | Path) -> xr.DataTree:
     Raises
     ------
     FileError
-        When it is not there, is cut short, is not one of ours, or comes from a newer release.
+        When it is not there, is cut short, is not one of ours, or comes from a newer or an earlier release.
     """
     path = Path(path)
     if not path.is_file():
@@ -142,6 +142,9 @@ def read_tree(path: str | Path) -> xr.DataTree:
         raise FileError(f"{path} is damaged: its attribute 'schema_version' is missing or no number.") from error
     if version > SCHEMA_VERSION:
         raise FileError(f"{path} has file version {version}; this release reads up to {SCHEMA_VERSION}. Install a newer bayesdtr.")
+    if version < SCHEMA_VERSION:
+        raise FileError(f"{path} has file version {version}, of an earlier release whose models differ from this one's, which reads version "
+                        f"{SCHEMA_VERSION}; fit the study again, or read the file with that release.")
     return tree
 
 

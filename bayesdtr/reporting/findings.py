@@ -63,9 +63,9 @@ def tied(found: Ties) -> list[Block]:
 
 def _information(found: InformationValue) -> list[Block]:
     when = [*(f"before {d}" for d in found.decisions), "never (the recommended rule)"]
-    digits = digits_for(*found.gain_errors, abs(found.evpi) or 1.0)
+    digits = digits_for(max(*found.gain_errors, found.evpi_error))
     gains = [*(amount(g, digits) for g in found.gains), "–"]
-    errors = [*(amount(e, digits + 1) for e in found.gain_errors), "–"]
+    errors = [*(amount(e, digits) for e in found.gain_errors), "–"]
     rows = list(zip(when, (amount(v, digits) for v in found.values), gains, errors, strict=True))
     bound = "at least " if found.method == POLICIES else ""
     return [

@@ -76,7 +76,7 @@ from ..errors import FileError
 from ..evaluate import HonestValue
 from ..inference import Verdict, priors
 from ..inference.files import versions, write_whole
-from ..schema import SCHEMA_VERSION
+from ..schema import SUMMARY_VERSION
 from ..study import Study
 from ..study.describe import timeline_lines
 from .findings import Finding
@@ -153,7 +153,7 @@ def summary_of(m: Material, prior_starts_best: Mapping[str, Any] | None) -> dict
     posterior, comparison = m.regime.posterior, m.comparison
     value = None if m.withheld else m.regime.value()
     return strict({
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SUMMARY_VERSION,
         "study": _study(m.study),
         "engine": posterior.engine, "seed": posterior.seed, "versions": versions(), "stacked": summary_of_stack(posterior),
         "data": {"patients": posterior.trajectories.n, "hash": posterior.trajectories.hash, "notes": list(posterior.trajectories.notes)},

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 from honest import SIGNS
-from nonregular import trials
+from nonregular import trials, value_of
 
 from bayesdtr.decision.linear_q import LinearStage, linear_q
 from bayesdtr.simulators import chakraborty
@@ -78,6 +78,32 @@ def run(example: str, sets: int, seed: int = 1, columns: tuple[str, ...] = COLUM
                 draws = linear_q(stages(own), mode=column, size=DRAWS, seed=seed * 10_000 + i).coefficients[0][:, MAIN]
             found[column].append(np.array([draws.mean(), *np.quantile(draws, [0.025, 0.975])]))
     return {c: np.stack(v) for c, v in found.items()}
+
+
+def curse(example: str, sets: int, seed: int = 1) -> dict[str, np.ndarray]:
+    """The winner's curse: posterior values beside what they are values of, shape (set, 4): mean, interval, truth.
+
+    "committed": value of the rule learned, against its true value; "clairvoyant": each draw's own optimum, against the optimal value.
+    """
+    data, best = trials(example, sets, seed), chakraborty.truth(example).optimal.value
+    found: dict[str, list[np.ndarray]] = {"committed": [], "clairvoyant": []}
+    starts = np.stack([first_terms(np.array([0, 1]), np.full(2, option)) for option in (0, 1)])  # [option, o1, term]
+    grid = np.stack(np.unravel_index(np.arange(8), (2, 2, 2)))
+    for i in range(sets):
+        own = {n: v[i] for n, v in data.items()}
+        share = np.random.default_rng([seed, 12, i]).dirichlet(np.bincount(own["o1"].astype(int), minlength=2), DRAWS)
+        for mode, name in (("mean_committed", "committed"), ("mean", "clairvoyant")):
+            q = linear_q(stages(own), mode=mode, size=DRAWS, seed=seed * 10_000 + i)
+            values = np.einsum("bp,aop->boa", q.coefficients[0], starts)
+            if name == "clairvoyant":
+                drawn, target = (share * values.max(axis=2)).sum(axis=1), best
+            else:
+                first = np.einsum("p,aop->oa", q.means[0], starts).argmax(axis=1)
+                later = np.stack([second_terms(*grid, np.full(8, option)) @ q.means[1] for option in (0, 1)])
+                drawn = (share * values[:, [0, 1], first]).sum(axis=1)
+                target = value_of(example, first, later.argmax(axis=0).reshape(2, 2, 2))
+            found[name].append(np.array([drawn.mean(), *np.quantile(drawn, [0.025, 0.975]), target]))
+    return {n: np.stack(v) for n, v in found.items()}
 
 
 def coverage(found: np.ndarray, truth: float) -> float:

@@ -1,6 +1,6 @@
 """Default priors in the nine two-stage examples, 1,000 trials of 300 patients each.
 
-What falls short is a strict expected failure with the figure measured on 2026-11-22, so that a mended prior shows up as one.
+What falls short is a strict expected failure with the figure measured on 2026-11-26, so that a mended prior shows up as one.
 """
 
 import nonregular
@@ -11,9 +11,8 @@ from bayesdtr.simulators import chakraborty
 
 SETS = 1000
 WANTED = 0.91
-SHORT = {"3": 0.886, "4": 0.899, "B": 0.743, "C": 0.784}
-"""Coverage of the first stage's main effect below what is wanted."""
-WORSE = {"6": 0.0010, "A": 0.0065, "B": 0.0163, "C": 0.0182}
+"""Observed coverage, which has a Monte Carlo error of its own: measured .900 in B, .922 to .994 elsewhere."""
+WORSE = {"6": 0.0057}
 """Regret above that of Q-learning by least squares."""
 
 
@@ -23,13 +22,11 @@ def trial(request):
 
 
 @pytest.mark.slow
-def test_coverage_of_the_first_stages_main_effect(trial, request):
+def test_coverage_of_the_first_stages_main_effect(trial):
     example, found = trial
     truth = chakraborty.truth(example).details["psi10"]
     covered = float(((found.psi[:, 0, 1] <= truth) & (truth <= found.psi[:, 0, 2])).mean())
     print(f"{example}: coverage {covered:.3f}, bias {found.psi[:, 0, 0].mean() - truth:+.3f}")
-    if example in SHORT:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=f"coverage {SHORT[example]}: interactions are shrunk towards each other"))
     assert covered >= WANTED - 2 * (WANTED * (1 - WANTED) / SETS) ** 0.5
 
 
