@@ -85,7 +85,9 @@ class Neighborhood:
         posterior = regime.posterior
         study, t = posterior.study, posterior.trajectories
         stage = [d.name for d in study.decisions].index(decision.name)
-        names = looked_at(posterior, stage, regime.methods[decision.name].startswith(REGRESSION))
+        # Fitted values look at everything, and so do the Q-functions of stage-wise learning.
+        fitted = regime.methods[decision.name].startswith(REGRESSION) or not isinstance(posterior, Posterior)
+        names = looked_at(posterior, stage, fitted)
         known = t.reached(study, decision.name)
         for node in study.before(decision.name):
             known = known & t.observed(node.name)

@@ -140,6 +140,13 @@ def test_a_file_from_a_newer_release(saved):
         load(saved)
 
 
+def test_a_file_from_an_earlier_release(saved):
+    with h5py.File(saved, "r+") as file:
+        file.attrs["schema_version"] = 1
+    with pytest.raises(FileError, match=r"file version 1, of an earlier release.*fit the study again"):
+        load(saved)
+
+
 def test_a_file_whose_data_were_changed(saved):
     with h5py.File(saved, "r+") as file:
         column = file["trajectories"]["age"]

@@ -43,7 +43,9 @@ def test_reordering_and_relabelling_options_permutes_the_answer(first, later, ke
     new = two_stages([rename.get(("a", v), v) for v in first], later, kept)
     draws = known.random_cells(old, seed)
     moved = carried_over(draws, old, new, rename)
-    mine, theirs = optimize(known.posterior_with(old, draws)), optimize(known.posterior_with(new, moved))
+    patients = known.cohort(old)
+    relabelled = patients.assign(a=[rename.get(("a", v), v) for v in patients["a"]])
+    mine, theirs = optimize(known.posterior_with(old, draws, patients)), optimize(known.posterior_with(new, moved, relabelled))
     np.testing.assert_allclose(mine.value_draws, theirs.value_draws, atol=1e-12)
     for decision in ("a", "b"):
         rows = list(known.histories(old, decision))
