@@ -52,8 +52,9 @@ def posterior_of(n: int, draws: int, seed: int = 2) -> Posterior:
         one = {}
         for name in c.parameters:
             shape = tuple(len(c.coords[d]) for d in c.dims.get(name, ()))
-            scale = {"tau": 0.0, "tau_interaction": 0.0, "sigma": 0.0, "treatment": 0.5, "interaction": 0.25}.get(name, 0.5)
-            centre = 1.0 if name in ("sigma", "tau", "tau_interaction") else rng.normal(0, scale, shape)
+            scale = {"tau": 0.0, "tau_interaction": 0.0, "tau_combination": 0.0, "sigma": 0.0, "treatment": 0.5, "interaction": 0.25,
+                     "combination": 0.25}.get(name, 0.5)
+            centre = 1.0 if name in ("sigma", "tau", "tau_interaction", "tau_combination") else rng.normal(0, scale, shape)
             one[name] = np.asarray(centre + SPREAD * rng.normal(size=(4, draws // 4, *shape)))
         found[response.name] = one
     return posterior_with(STUDY, found, patients(n), seed)

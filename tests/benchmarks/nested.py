@@ -83,7 +83,7 @@ def measure(n: int, draws: int, inner: list[int]) -> dict:
     people = patients(TRIED, 11)[["age", "severity"]].to_numpy()
     known = [tables(world, *person) for person in people]
     truth = np.array([[exact(t, b) for b in index] for t in known])
-    ours = fit.tables(STUDY, "first", {"age": people[:, 0], "severity": people[:, 1]}, None, TRIED)[1]
+    ours = fit.tables(world, "first", {"age": people[:, 0], "severity": people[:, 1]}, None, TRIED)[2]
     found = {"patients": n, "draws": draws, "ours_s": wall / n, "ours_cpu_s": cpu / n, "ours_error": rms(np.moveaxis(ours[index], 0, 1) - truth)}
     rng, found["rivals"] = np.random.default_rng(3), []
     for size in inner:
