@@ -226,7 +226,7 @@ def _prior(regime: Any, seed: int) -> tuple[dict[str, float] | None, dict[str, A
 def _findings(regime: Any) -> list[Any]:
     """The worth of knowing more, where the tree of histories is small, and values by every covariate with labels."""
     from .decision import by_group, value_of_information
-    from .decision.information import affordable
+    from .decision.information.information import affordable
 
     posterior = regime.posterior
     known = [value_of_information(posterior, method="tree")] if affordable(posterior) else []
@@ -264,7 +264,7 @@ def _honest(study: Any, patients: Any, seed: int, engine: str) -> Any:
 
 def rule_block(regime: Any, honest: Any = None) -> list[str]:
     """The regime and its value, or why it is withheld."""
-    from .decision.readable import rule_branches
+    from .decision.reading.readable import rule_branches
 
     verdict = regime.posterior.verdict
     if verdict.status == "fail":

@@ -3,32 +3,32 @@
 from .accuracy import Accuracy
 from .before import prior_starts_best
 from .bestset import BestSet, best_set
-from .budget import Budgeted, within_budget
 from .compare import Comparison, EmbeddedValue, compare
-from .evppi import ParameterInformation, evppi
-from .evsi import SampleInformation, evsi
-from .exchange import exchange_bands
-from .explain import Explanation
-from .extrapolation import DecisionOverlap, Extrapolation
-from .fair import Fair, fair
+from .explaining.explain import Explanation
+from .explaining.extrapolation import DecisionOverlap, Extrapolation
 from .files import load
-from .information import InformationValue, value_of_information
+from .information.evppi import ParameterInformation, evppi
+from .information.evsi import SampleInformation, evsi
+from .information.information import InformationValue, value_of_information
+from .limits.budget import Budgeted, within_budget
+from .limits.fair import Fair, fair
+from .limits.subgroups import Subgroups, by_group
 from .models import ModelComparison, compare_models
-from .netbenefit import Acceptability, acceptability
 from .optimize import optimize
-from .policytree import PolicyTree, policy_tree
 from .prior_predictive import PriorPredictive, prior_predictive
-from .qlearning import q_learn
+from .reading.policytree import PolicyTree, policy_tree
+from .reading.thresholdsearch import ThresholdSearch, search_thresholds
 from .regime import Regime
-from .risk import RiskProfile, risk_profile
 from .sets import DecisionTies, Ties
 from .shift import missing_shift, tipping
-from .stagewise import StagewisePosterior, StagewiseRegime
-from .stakeholders import stakeholders
-from .subgroups import Subgroups, by_group
-from .thresholdsearch import ThresholdSearch, search_thresholds
-from .utilities import with_utility
+from .stagewise.qlearning import q_learn
+from .stagewise.stagewise import StagewisePosterior, StagewiseRegime
 from .values import Summary
+from .worth.exchange import exchange_bands
+from .worth.netbenefit import Acceptability, acceptability
+from .worth.risk import RiskProfile, risk_profile
+from .worth.stakeholders import stakeholders
+from .worth.utilities import with_utility
 
 __all__ = [
     "Acceptability", "Accuracy", "BestSet", "Budgeted", "Comparison", "DecisionOverlap", "DecisionTies", "EmbeddedValue", "Explanation",

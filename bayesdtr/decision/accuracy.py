@@ -94,7 +94,7 @@ def _grids(world: World, stage: int) -> bool:
 
 
 def _histories(regime: "Regime", decision: str, most: int) -> "Rows | None":
-    from .readable import evaluation_rows
+    from .reading.readable import evaluation_rows
 
     rows = evaluation_rows(regime.posterior, regime.posterior.study[decision])
     if not rows.n:

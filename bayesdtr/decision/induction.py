@@ -17,9 +17,9 @@ import numpy as np
 
 from ..errors import DecisionError
 from ..study.rules import Rules
+from .limits.safety import guarded
 from .lines import COST, LineNode, known_lines, settle_lines, straight, value_of_lines
 from .points import Points
-from .safety import guarded
 from .world import Rows, World, leveled, resampled
 from .written import rule_chances, rule_options
 

@@ -9,7 +9,7 @@ from ..inference.stacked import STACKED
 from ..study.timeline import Decision, Response, finite_values, labels_of
 from ..text import fold
 from .assess import Assessment
-from .readable import evaluation_rows
+from .reading.readable import evaluation_rows
 from .regime import rows_before
 from .values import Summary, batch_error, summarize
 from .world import Rows

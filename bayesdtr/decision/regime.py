@@ -18,15 +18,15 @@ from ..text import fold
 from .accuracy import Accuracy, accuracy_of
 from .assess import Assessment, assess
 from .learner import REGRESSION
+from .limits.safety import COLUMNS as GATE_COLUMNS
+from .limits.safety import Shield, record_lines, shield
 from .regression import StageFit
-from .safety import COLUMNS as GATE_COLUMNS
-from .safety import Shield, record_lines, shield
 from .sets import COLUMNS, Ties, checked, lines, ties
 from .values import CertaintyEquivalent, Summary, batch_error, certain_of, earnings, summarize
 from .world import Rows
 
 if TYPE_CHECKING:
-    from .explain import Explanation
+    from .explaining.explain import Explanation
 
 Lines = Callable[[Decision, Assessment, np.ndarray, Rows], Iterable[dict[str, Any]]]
 """From a decision, what is known of its options, the patients' rows and their histories to the lines of a frame."""
@@ -68,7 +68,7 @@ class Regime:
     @functools.cached_property
     def profile(self) -> dict[str, tuple[Rows, Assessment]]:
         """Per decision, the histories that describe it and their assessment; worked out once, when first asked for."""
-        from .readable import evaluation_rows
+        from .reading.readable import evaluation_rows
 
         found = {}
         for decision in self.posterior.study.decisions:
@@ -184,26 +184,26 @@ class Regime:
     @functools.cached_property
     def neighborhoods(self) -> dict[str, Any]:
         """Per decision the observed patients who reached it, ready to be compared with others."""
-        from .neighbors import Neighborhood
+        from .explaining.neighbors import Neighborhood
 
         return {d.name: Neighborhood.of(self, d) for d in self.posterior.study.decisions}
 
     @functools.cached_property
     def prior(self) -> Any:
         """The study under draws of its prior, or a sentence where it has none; sampled once, when first asked for."""
-        from .overlap import prior_world
+        from .explaining.overlap import prior_world
 
         return prior_world(self)
 
     def overlap(self, patients: Any) -> Any:
         """How far the recommendation for each patient extrapolates: a frame; see :func:`bayesdtr.decision.overlap.overlap`."""
-        from .overlap import overlap
+        from .explaining.overlap import overlap
 
         return overlap(self, patients)
 
     def extrapolation(self, *, width: bool = True, drawn: Mapping[str, Mapping[str, np.ndarray]] | None = None) -> Any:
         """How far recommendations extrapolate over the observed patients; see :func:`bayesdtr.decision.extrapolation.extrapolation`."""
-        from .extrapolation import extrapolation
+        from .explaining.extrapolation import extrapolation
 
         return extrapolation(self, width=width, drawn=drawn)
 
@@ -211,7 +211,7 @@ class Regime:
         self, patients: Any, *, patient: Any = None, against: str | None = None, nearest: int = 10, ci_prob: float = 0.95
     ) -> "Explanation":
         """Explain the recommendation for one patient; see :func:`bayesdtr.decision.explain.explain`."""
-        from .explain import explain
+        from .explaining.explain import explain
 
         return explain(self, patients, patient=patient, against=against, nearest=nearest, ci_prob=ci_prob)
 
@@ -265,7 +265,7 @@ class Regime:
         return like(backend(patients), columns | {n: [v[i] for i in order] for n, v in table.items()})
 
     def _lines(self, decision: Decision, a: Assessment, index: np.ndarray, rows: Rows, every_option: bool) -> Iterator[dict[str, Any]]:
-        from .overlap import overlap_at
+        from .explaining.overlap import overlap_at
 
         behind = overlap_at(self, decision, rows)
         tie, within, flip = a.mc_tie, a.margin < mcid_of(self.posterior), a.p_flip
@@ -318,13 +318,13 @@ class Regime:
 
     def rules(self) -> list[str]:
         """The regime as a readable if-then list, one line per branch."""
-        from .readable import rule_lines
+        from .reading.readable import rule_lines
 
         return rule_lines(self)
 
     def cells(self) -> list[Any]:
         """What is recommended in each cell of the discrete history; see :class:`bayesdtr.decision.readable.Cell`."""
-        from .readable import decision_cells
+        from .reading.readable import decision_cells
 
         return decision_cells(self)
 

@@ -18,8 +18,8 @@ from ..study.study import Study
 from ..study.timeline import Decision, Response
 from .basis import Basis, Ridge
 from .induction import clairvoyant, committed, leaves, solve
+from .limits.safety import left_at
 from .rollout import FITTING, check_simulable, luck
-from .safety import left_at
 from .world import Rows, World
 
 SIMULATIONS = 400_000

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..decision import Regime
-from ..decision.readable import Cell
+from ..decision.reading.readable import Cell
 from .style import BLUE, INK, LINE, MUTED, NORMAL, ORANGE, SMALL, SPARSE, WHITE, decimals, dress, fixed, new_figure, plain, wrapped
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..decision import Regime
-from ..decision.readable import CONDITION, Cell
+from ..decision.reading.readable import CONDITION, Cell
 from .style import BLUE, CREAM, GREEN, INK, LINE, MUTED, NORMAL, ORANGE, PALE, SKY, SMALL, SPARSE, canvas, lines_height, plain, wrapped
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any
 
 from .. import plot
 from ..decision import Acceptability, Fair, InformationValue, PolicyTree, Regime, RiskProfile, SampleInformation, Subgroups, Ties
-from ..decision.information import POLICIES
+from ..decision.information.information import POLICIES
 from ..errors import DecisionError, listing
 from .blocks import NOT_PROVIDED, Block, Code, Heading, Paragraph, amount, chance, digits_for, interval, table
 from .pictures import picture

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..decision import Comparison, EmbeddedValue, Regime, Ties, compare
-from ..decision.extrapolation import Extrapolation
+from ..decision.explaining.extrapolation import Extrapolation
 from ..decision.learner import REGRESSION
-from ..decision.readable import Cell, RuleBranch, decision_cells, rule_branches
+from ..decision.reading.readable import Cell, RuleBranch, decision_cells, rule_branches
 from ..decision.values import Summary, summarize
 from ..errors import DecisionError
 from ..evaluate import HonestValue

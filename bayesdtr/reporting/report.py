@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..decision import Comparison, Regime
-from ..decision.extrapolation import Extrapolation
+from ..decision.explaining.extrapolation import Extrapolation
 from ..errors import FileError
 from ..evaluate import HonestValue
 from ..inference.files import write_whole

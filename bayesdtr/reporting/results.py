@@ -4,8 +4,8 @@ import numpy as np
 
 from .. import plot
 from ..decision import Fair, Subgroups
-from ..decision.extrapolation import RULE, WIDTH
-from ..decision.readable import RuleBranch
+from ..decision.explaining.extrapolation import RULE, WIDTH
+from ..decision.reading.readable import RuleBranch
 from ..decision.regime import mcid_of
 from ..plot.regime_tree import sparse_options
 from ..plot.style import SPARSE

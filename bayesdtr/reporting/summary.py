@@ -70,8 +70,8 @@ from pathlib import Path
 from typing import Any
 
 from ..decision import Comparison, InformationValue, Regime, Subgroups, Summary
-from ..decision.extrapolation import RULE, Extrapolation
-from ..decision.readable import Cell
+from ..decision.explaining.extrapolation import RULE, Extrapolation
+from ..decision.reading.readable import Cell
 from ..errors import FileError
 from ..evaluate import HonestValue
 from ..inference import Verdict, priors

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..decision.readable import CONDITION, RuleBranch
+from ..decision.reading.readable import CONDITION, RuleBranch
 from ..evaluate import HonestValue
 from ..inference import StackedPosterior
 from ..inference.check import ESS_FAIL, RHAT_FAIL, convergence_reasons

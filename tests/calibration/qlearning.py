@@ -10,7 +10,7 @@ import numpy as np
 from honest import SIGNS
 from nonregular import trials, value_of
 
-from bayesdtr.decision.linear_q import LinearStage, linear_q
+from bayesdtr.decision.stagewise.linear_q import LinearStage, linear_q
 from bayesdtr.simulators import chakraborty
 
 DRAWS = RESAMPLES = 1000

@@ -6,7 +6,7 @@ import pytest
 
 import bayesdtr as dtr
 from bayesdtr import Bernoulli, Decision, DecisionError, InferenceError, Normal, Ordinal, Response, Saturated, Study, Utility, q_learn, when
-from bayesdtr.decision.qlearning import kept_response, stage_study
+from bayesdtr.decision.stagewise.qlearning import kept_response, stage_study
 from bayesdtr.gallery import codiacs
 from bayesdtr.simulators import chakraborty
 

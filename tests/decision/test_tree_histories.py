@@ -10,9 +10,9 @@ import pytest
 
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, BetaBinomial, Categorical, Condition, Decision, Normal, Ordinal, Response, Saturated, Study, Utility, when
-from bayesdtr.decision import foreseen as module
-from bayesdtr.decision.foreseen import Simulations, Trees, foreseen, watching
-from bayesdtr.decision.questions import joint, variable
+from bayesdtr.decision.reading import foreseen as module
+from bayesdtr.decision.reading.foreseen import Simulations, Trees, foreseen, watching
+from bayesdtr.decision.reading.questions import joint, variable
 from bayesdtr.decision.values import baseline_rows
 from bayesdtr.decision.world import World
 from bayesdtr.study.rules import written

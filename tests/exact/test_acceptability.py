@@ -9,7 +9,7 @@ from test_enumeration import STUDIES
 
 import bayesdtr as dtr
 from bayesdtr import Utility
-from bayesdtr.decision.netbenefit import OPTIMAL, crossings
+from bayesdtr.decision.worth.netbenefit import OPTIMAL, crossings
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 AT = [0.0, 0.3, 1.0, 2.5, 10.0]
@@ -96,7 +96,7 @@ def test_crossings_are_the_upper_envelope(lines):
 
 def test_large_trees_are_simulated_on_common_numbers(monkeypatch):
     posterior, found, _ = case("by_response")
-    monkeypatch.setattr("bayesdtr.decision.netbenefit.MOST_LEAVES", 0)
+    monkeypatch.setattr("bayesdtr.decision.worth.netbenefit.MOST_LEAVES", 0)
     drawn = dtr.acceptability(posterior, effect="u", cost={"a": {"p": 0.8}, "r": 0.5, **COSTS}, thresholds=AT)
     assert drawn.optimal_effect is None and "simulation" in drawn.method and "too large" in str(drawn)
     assert np.abs(drawn.effect - found.effect).max() < 0.5 and np.abs((drawn.effect - found.effect).mean()) < 0.05

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, Utility, when
-from bayesdtr.decision.budget import _Problem, _resource
+from bayesdtr.decision.limits.budget import _Problem, _resource
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 RESOURCE = {"b": {"y": 1.0, "z": 0.4}, "visits": 0.5}

@@ -10,7 +10,7 @@ from test_enumeration import STUDIES, _population
 from test_information import informed
 
 from bayesdtr import Bernoulli, Decision, DecisionError, Normal, Response, Saturated, Study, Utility, evppi, evsi, fit, value_of_information
-from bayesdtr.decision.smoother import Smoother
+from bayesdtr.decision.information.smoother import Smoother
 from bayesdtr.gallery import codiacs
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")

@@ -26,7 +26,7 @@ from bayesdtr import (
     when,
     with_utility,
 )
-from bayesdtr.decision.exchange import _bands
+from bayesdtr.decision.worth.exchange import _bands
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 CELLS = {"model": Saturated()}

@@ -23,7 +23,7 @@ from bayesdtr import (
     when,
     with_utility,
 )
-from bayesdtr.decision.shapley import game, orders, subsets
+from bayesdtr.decision.explaining.shapley import game, orders, subsets
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 

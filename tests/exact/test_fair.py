@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, when
-from bayesdtr.decision.lottery import best_lottery
+from bayesdtr.decision.limits.lottery import best_lottery
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 FOUND = (Phase.explicit, Phase.reuse, Phase.generate)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bayesdtr import Baseline, Bernoulli, Decision, Hierarchical, Normal, Posterior, Response, Study, Utility, fit, value_of_information
-from bayesdtr.decision import foresight
+from bayesdtr.decision.information import foresight
 from bayesdtr.decision.values import batch_error
 from bayesdtr.model import compile_response
 

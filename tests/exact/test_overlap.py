@@ -7,7 +7,7 @@ import pymc as pm
 import pytest
 
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, fit, optimize, when
-from bayesdtr.decision.overlap import PRIOR_DRAWS, spread
+from bayesdtr.decision.explaining.overlap import PRIOR_DRAWS, spread
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 
@@ -87,7 +87,7 @@ def test_neighborhoods_of_continuous_variables():
         assert (line.patients_like, line.received, line.weight) == (len(like), got, 2)
         assert line.extrapolates == (got < 5 or beyond)
     assert 0 < told["extrapolates"].mean() < 1
-    import bayesdtr.decision.neighbors as neighbors
+    import bayesdtr.decision.explaining.neighbors as neighbors
 
     original, neighbors.PAIRS = neighbors.PAIRS, 200
     try:

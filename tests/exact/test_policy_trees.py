@@ -11,7 +11,7 @@ from scipy import stats
 
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, when
-from bayesdtr.decision.policytree import PolicyTree
+from bayesdtr.decision.reading.policytree import PolicyTree
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 
@@ -222,7 +222,7 @@ def test_a_threshold_between_quadrature_points(kinked, kind):
 
 def test_rules_by_simulation(kinked, monkeypatch):
     """Where the tree of histories would be too large the same rule comes from simulated histories, up to their noise."""
-    monkeypatch.setattr("bayesdtr.decision.foreseen.MOST_ROWS", 1)
+    monkeypatch.setattr("bayesdtr.decision.reading.foreseen.MOST_ROWS", 1)
     for histories in ("random", "own"):
         found = dtr.policy_tree(kinked, depth=1, refits=2, histories=histories)
         assert "simulation" in found.method and found.rules.by_decision["a"][dtr.Condition()] == "1"

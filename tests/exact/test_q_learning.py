@@ -11,8 +11,8 @@ from scipy.stats import beta as beta_law
 
 import bayesdtr as dtr
 from bayesdtr import Bernoulli, Decision, Normal, Response, Saturated, Study, Utility, when
-from bayesdtr.decision.linear_q import LinearPrior, LinearStage, linear_posterior, linear_q
-from bayesdtr.decision.pseudo import MODES, Stage, continued
+from bayesdtr.decision.stagewise.linear_q import LinearPrior, LinearStage, linear_posterior, linear_q
+from bayesdtr.decision.stagewise.pseudo import MODES, Stage, continued
 from bayesdtr.decision.world import Rows, World
 from bayesdtr.gallery import codiacs
 from bayesdtr.study.saturated import saturated_cells

@@ -10,7 +10,7 @@ from test_attitudes import frame, study, totals
 
 import bayesdtr as dtr
 from bayesdtr import Bernoulli, Decision, Exponential, Normal, Response, Saturated, Study, Utility
-from bayesdtr.decision.risk import CRITERIA, cvar, quantile, tail_mean
+from bayesdtr.decision.worth.risk import CRITERIA, cvar, quantile, tail_mean
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
 CELLS = {"model": Saturated()}
@@ -145,7 +145,7 @@ def test_simulation_agrees_with_enumeration(monkeypatch):
     posterior = known.posterior_with(made, known.random_cells(made, 5), frame(made), seed=5)
     best = dtr.optimize(posterior)
     exact = dtr.risk_profile(posterior, level=LEVEL, against=best)
-    monkeypatch.setattr("bayesdtr.decision.risk.MOST_LEAVES", 0)
+    monkeypatch.setattr("bayesdtr.decision.worth.risk.MOST_LEAVES", 0)
     drawn = dtr.risk_profile(posterior, level=LEVEL, against=best)
     near = 5 * drawn.simulation_error / np.sqrt(24) + 1e-3
     for a, b in zip(exact.rows, drawn.rows, strict=True):

@@ -7,7 +7,7 @@ import pytest
 
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, Decision, Normal, Response, SafetyGate, Saturated, Study, Utility, when
-from bayesdtr.decision.safety import guarded, left_at
+from bayesdtr.decision.limits.safety import guarded, left_at
 from bayesdtr.decision.world import Rows, World
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
@@ -111,7 +111,7 @@ def test_continuous_stages_end_to_end(tmp_path, monkeypatch, stages):
 
 def test_many_histories_are_judged_by_the_predictor_as_few_are_by_the_mean(monkeypatch):
     """Rates and means, above and below, with clusters: where the linear predictor lies is where the mean does."""
-    from bayesdtr.decision import safety as module
+    from bayesdtr.decision.limits import safety as module
     from bayesdtr.study.safety import Safety
 
     rng, n = np.random.default_rng(4), 60

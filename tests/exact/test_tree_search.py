@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bayesdtr.decision.treesearch import Leaf, Split, Tree, chosen, joined, leaves_of, search
+from bayesdtr.decision.reading.treesearch import Leaf, Split, Tree, chosen, joined, leaves_of, search
 
 
 def questions(kind: str, bins: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Limits to what may be recommended: safety gates, budgets, subgroups."""

@@ -1,0 +1,1 @@
+"""Rules that people can read: the regime in words, trees and lists of a named class, families of thresholds."""

@@ -1,0 +1,1 @@
+"""Stage-wise Bayesian Q-learning: backwards over the decisions by imputation."""

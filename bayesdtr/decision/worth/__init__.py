@@ -1,0 +1,1 @@
+"""Other utilities on the same posterior: rates of exchange, stakeholders, money, risk."""
