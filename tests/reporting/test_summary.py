@@ -14,7 +14,7 @@ from bayesdtr.reporting.material import strict
 
 KEYS = ["schema_version", "study", "engine", "seed", "versions", "stacked", "data", "diagnostics", "withheld", "withheld_reason", "regime", "safety",
         "value", "honest_value", "prior_effective_sample_size", "embedded_regimes", "best_set", "reference", "decisions", "extrapolation",
-        "prior_starts_best"]
+        "ties", "value_of_information", "subgroups", "prior_starts_best"]
 
 
 def refuse(name):
