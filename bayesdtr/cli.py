@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from .errors import BayesDTRError, FileError, did_you_mean, listing
-from .text import fold
+from .text import decimal, fold, places
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Bayesian dynamic treatment regimes.", pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
@@ -236,13 +236,15 @@ def _findings(regime: Any) -> list[Any]:
 
 def cell_table(regime: Any) -> str:
     """What each option is worth in every cell that offers a choice, as a table at most 100 columns wide."""
+    digits = places(regime.value().sd)
     lines = [f"{'decision, history, option':<58} {'utility':>8} {'P(best)':>8} {'n':>5}  recommended"]
     for cell in regime.cells():
         lines.append(f"{cell.decision}: {cell.label}"[:98])
         for o in cell.options:
             mark = "" if o.share == 0 else "yes" if o.share == 1 else f"for {o.share:.0%}"
             sparse = " (few)" if o.patients < 5 else ""
-            lines.append(f"    {o.option[:52]:<54} {o.expected_utility:>8.4g} {o.p_best:>8.4f} {o.patients:>5}  {mark}{sparse}")
+            line = f"    {o.option[:52]:<54} {decimal(o.expected_utility, digits):>8} {o.p_best:>8.4f} {o.patients:>5}  {mark}{sparse}"
+            lines.append(line.rstrip())
     lines.append("P(best): this option has the highest value, later decisions following the recommended rule; n: patients who received it.")
     return "\n".join(lines)
 

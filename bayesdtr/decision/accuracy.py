@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..text import fold
 from .induction import leaves, solve
 from .learner import REGRESSION
 from .lines import straight
@@ -62,7 +63,16 @@ class Accuracy:
         return f"{self.decision}: {self.method}, error of expected utilities {size} ({self.how}){gap}"
 
 
-def accuracy_of(regime: "Regime") -> tuple[Accuracy, ...]:
+class Accuracies(tuple[Accuracy, ...]):
+    """The accuracy of every decision; printed, a line for each."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return fold("\n".join(map(str, self)))
+
+
+def accuracy_of(regime: "Regime") -> Accuracies:
     """The accuracy of every decision of a regime, in the order of the timeline."""
     from .regime import mcid_of
 
@@ -84,7 +94,7 @@ def accuracy_of(regime: "Regime") -> tuple[Accuracy, ...]:
             method, how = QUADRATURE, "largest change on a grid twice as fine"
             error = _grid_error(regime, world, stage)
         found.append(Accuracy(decision.name, method, error, error / margin if margin > 0 else np.nan, gap, gap_error, how))
-    return tuple(found)
+    return Accuracies(found)
 
 
 def _grids(world: World, stage: int) -> bool:

@@ -14,7 +14,7 @@ from ..inference.check import convergence
 from ..schema import CHAIN, DRAW, REGIME
 from ..study.rules import Rules, written
 from ..study.timeline import Response
-from ..text import fold, number
+from ..text import decimal, fold, number, places
 from .bestset import best_set
 from .learner import REGRESSION
 from .optimize import fitted_policy
@@ -123,11 +123,12 @@ class Comparison:
         prob = self.rows[0].value.ci_prob
         width = min(max(len("no choice"), *(len(r.label) for r in self.rows)), 34)
         lines = [f"{'regime':<{width}} {'mean':>9} {'sd':>8} {f'{prob:.0%} interval':>20} {'P(best)':>8} {'n':>4}  in set"]
+        at = places(*(r.value.sd for r in self.rows))
         for r in self.rows:
             v = r.value
             first, *rest = _folded(r.label, width)
             lines.append(
-                f"{first:<{width}} {v.mean:>9.4g} {v.sd:>8.3g} {f'{v.lower:.4g} to {v.upper:.4g}':>20} {r.p_best:>8.4f} {r.patients:>4}  "
+                f"{first:<{width}} {decimal(v.mean, at):>9} {decimal(v.sd, at):>8} {v.between(at):>20} {r.p_best:>8.4f} {r.patients:>4}  "
                 f"{'yes' if r.in_best_set else 'no'}"
             )
             lines += rest

@@ -227,8 +227,10 @@ class Regime:
         -------
         frame of the caller's kind
             One row per patient, feasible option and gate. Columns: the patient's identifier, ``decision``, ``option``, ``response``,
-            ``limit``, ``p_beyond`` (posterior probability of being beyond it; NaN where the option is the only one), ``probability`` (more
-            than which removes it), ``removed``, ``shielded`` (all were removed, and the default stands in), ``recommended``, ``verdict``.
+            ``limit``, ``p_beyond`` (posterior probability of being beyond it; NaN where the option is the only one), ``p_error`` (its
+            Monte Carlo standard error at most, by the smallest bulk ESS), ``probability`` (more than which removes it), ``removed``,
+            ``shielded`` (all were removed, and the default stands in), ``mc_tie`` (the two lie within two such errors: simulation
+            could have decided), ``recommended``, ``verdict``.
 
         Warns
         -----

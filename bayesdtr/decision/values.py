@@ -12,6 +12,7 @@ from ..study.attitude import Attitude
 from ..study.rules import Rules
 from ..study.safety import Safety
 from ..study.study import Study
+from ..text import decimal, fold, places
 from .induction import GRID_NOTE, MOST_LEAVES, DecisionNode, committed, feasible_at, following, leaves, solve
 from .rollout import DRAWS, Policy, following_rules, rollout
 from .world import Rows, World
@@ -30,7 +31,12 @@ class Summary:
     ci_prob: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g} (SD {self.sd:.3g}, {self.ci_prob:.0%} equal-tailed interval {self.lower:.4g} to {self.upper:.4g})"
+        at = places(self.sd)
+        return f"{decimal(self.mean, at)} (SD {decimal(self.sd, at)}, {self.ci_prob:.0%} equal-tailed interval {self.between(at)})"
+
+    def between(self, digits: int | None) -> str:
+        """The interval in text, with so many decimals."""
+        return f"{decimal(self.lower, digits)} to {decimal(self.upper, digits)}"
 
 
 def summarize(draws: np.ndarray, ci_prob: float = 0.95) -> Summary:
@@ -65,7 +71,8 @@ class CertaintyEquivalent:
 
     def __str__(self) -> str:
         interval = f"{self.ci_prob:.0%} equal-tailed interval {self.lower:.4g} to {self.upper:.4g}"
-        return f"Under {self.attitude} it is worth a sure {self.total:.4g} ({interval}) in units of utility; values are in units of worth."
+        return fold(f"Worth a sure {self.total:.4g} ({interval}, Monte Carlo error {self.mcse:.2g}), in units of the utility before the attitude "
+                    f"{self.attitude}; values are in units after it.")
 
 
 def certain_of(attitude: Attitude, worth: Summary) -> CertaintyEquivalent:

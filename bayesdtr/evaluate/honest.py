@@ -14,7 +14,7 @@ from ..inference.fit import check_arguments
 from ..study.models import Hierarchical, Saturated
 from ..study.safety import Safety, SafetyGate
 from ..study.study import Study
-from ..text import fold
+from ..text import decimal, fold, places
 from .learning import lessons
 from .propensity import estimated
 from .scores import Record, scores
@@ -99,10 +99,11 @@ class HonestValue:
         return self.followers >= LEAST_ESS
 
     def __str__(self) -> str:
-        many = len(self.values) > 1
+        many, at = len(self.values) > 1, places(self.se)
         orders = f"{len(self.values)} random orders of the patients (SD between them {self.spread:.2g})" if many else "one order"
         lines = [
-            f"Honest value {self.mean:.4g} (SE {self.se:.3g}, {self.ci_prob:.0%} confidence interval {self.lower:.4g} to {self.upper:.4g}), "
+            f"Honest value {decimal(self.mean, at)} (SE {decimal(self.se, at)}, {self.ci_prob:.0%} confidence interval "
+            f"{decimal(self.lower, at)} to {decimal(self.upper, at)}), "
             f"{self.basis}",
             f"  Average value of rules learned on earlier patients, in {self.scored} later ones; {orders}.",
             f"  {self.followers:.3g} patients effectively followed the rules; largest weight {self.largest_weight:.3g}.",

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..decision import Acceptability
-from .style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, SMALL, dress, new_figure, plain, wrapped
+from .style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, SMALL, dress, expected, new_figure, plain, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +25,7 @@ def acceptability_data(result: Acceptability) -> "DataFrame":
     """
     import pandas as pd
 
+    expected(result, Acceptability, "acceptability", "acceptability(posterior, ...)")
     frame: Any = result.frame()
     frame = frame[frame["p_best"].notna()]
     columns = ["threshold", "regime", "p_best", "p_best_mcse", "frontier", "evpi"]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..decision import SampleInformation
-from .style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, SKY, SMALL, dress, new_figure
+from .style import BLUE, GREEN, INK, LINE, MUTED, ORANGE, SKY, SMALL, dress, expected, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,7 @@ def evsi_data(information: SampleInformation) -> "DataFrame":
         As :meth:`bayesdtr.SampleInformation.frame`, with ``evsi_lower``, ``evsi_upper`` (95 % Monte Carlo band), ``evpi`` and, with a
         population, ``net_lower``, ``net_upper``.
     """
+    expected(information, SampleInformation, "evsi", "evsi(posterior, ...)")
     data = information.frame()
     data["evsi_lower"], data["evsi_upper"] = data["evsi"] - WIDTH * data["error"], data["evsi"] + WIDTH * data["error"]
     data["evpi"] = information.evpi
@@ -73,8 +74,9 @@ def _net(axes: "Axes", data: Any, information: SampleInformation) -> None:
     axes.plot(data["size"], data["net"], color=BLUE, linewidth=1.8, marker="o", markersize=5, zorder=3)
     best = data[data["best"]].iloc[0]
     axes.plot([best["size"]], [best["net"]], marker="o", markersize=9, color=ORANGE, zorder=4)
-    axes.annotate(f"best: {int(best['size'])}", (best["size"], best["net"]), xytext=(0, 9), textcoords="offset points", size=SMALL, color=ORANGE,
-                  ha="center", weight="bold")
+    side = "left" if best["size"] == data["size"].min() else "right" if best["size"] == data["size"].max() else "center"
+    axes.annotate(f"best: {int(best['size'])}", (best["size"], best["net"]), xytext=({"left": 7, "right": -7}.get(side, 0), 9),
+                  textcoords="offset points", size=SMALL, color=ORANGE, ha=side, weight="bold")
 
 
 def _frame(axes: "Axes", data: Any, title: str) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..decision import Explanation
-from .style import BLUE, INK, LINE, MUTED, NORMAL, ORANGE, SMALL, decimals, dress, fixed, new_figure, plain, wrapped
+from .style import BLUE, INK, LINE, MUTED, NORMAL, ORANGE, SMALL, decimals, dress, expected, fixed, new_figure, plain, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ def explanation_data(explanation: Explanation) -> "DataFrame":
     import numpy as np
     import pandas as pd
 
+    expected(explanation, Explanation, "explanation", "regime.explain(...)")
     c = explanation.contributions
     at = c.base
     rows: list[dict[str, Any]] = []

@@ -1,7 +1,9 @@
 """The one look of all plots: colors, sizes, wrapped text. Never touches pyplot or global settings."""
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import DecisionError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,3 +106,14 @@ def decimals(spread: float) -> int:
     if not math.isfinite(spread) or spread <= 0:
         return 2
     return int(min(max(1 - math.floor(math.log10(spread)), 0), 6))
+
+
+def expected(given: Any, kind: type, plot: str, verb: str) -> None:
+    """Refuse what a plot cannot draw.
+
+    Raises
+    ------
+    DecisionError
+    """
+    if not isinstance(given, kind):
+        raise DecisionError(f"plot.{plot} draws what {verb} returns, got {type(given).__name__}.")

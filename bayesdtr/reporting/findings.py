@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import plot
 from ..decision import Acceptability, Fair, InformationValue, PolicyTree, Regime, RiskProfile, SampleInformation, Subgroups, Ties
 from ..decision.information.information import POLICIES
@@ -13,6 +15,8 @@ from .pictures import picture
 Finding = InformationValue | Subgroups | Fair | PolicyTree | RiskProfile | Acceptability | SampleInformation
 KINDS = (InformationValue, Subgroups, Fair, PolicyTree, RiskProfile, Acceptability, SampleInformation)
 """What a report can show beside its own numbers, in the order in which it does."""
+APART = 0.5
+"""SDs of a regime's value by which subgroups may miss it in all: rollouts of each have errors of their own."""
 
 
 def checked(findings: Sequence[Any], regime: Regime) -> tuple[Finding, ...]:
@@ -21,17 +25,44 @@ def checked(findings: Sequence[Any], regime: Regime) -> tuple[Finding, ...]:
     Raises
     ------
     DecisionError
-        For something else than what the verbs return, or for what is of another regime.
+        For something else than a list of what the verbs return, or for what is seen to be of another posterior or regime.
     """
+    if isinstance(findings, KINDS) or not isinstance(findings, Sequence) or isinstance(findings, str):
+        raise DecisionError(f"findings takes a list of what other verbs returned, got {type(findings).__name__}; write findings=[...].")
     names = [kind.__name__ for kind in KINDS]
     for found in findings:
         if not isinstance(found, KINDS):
             raise DecisionError(f"findings: a report shows {listing(names)}, got {type(found).__name__}.")
-        if isinstance(found, InformationValue) and found.decisions != tuple(d.name for d in regime.posterior.study.decisions):
-            raise DecisionError("findings: the value of information is of another study; work it out anew for this posterior.")
-        if isinstance(found, PolicyTree) and found.regime.posterior.tree is not regime.posterior.tree:
-            raise DecisionError("findings: the policy tree is of another posterior; fit it anew to this regime.")
+        if said := _foreign(found, regime):
+            raise DecisionError(f"findings: {said}")
     return tuple(sorted(findings, key=lambda f: [isinstance(f, kind) for kind in KINDS].index(True)))
+
+
+def _foreign(found: Finding, regime: Regime) -> str:
+    """Why a finding cannot be about a regime, as far as it tells; nothing where it can."""
+    posterior, value = regime.posterior, regime.value()
+    if isinstance(found, InformationValue):
+        committed = found.draws[..., -1]
+        same = committed.shape != regime.value_draws.shape or np.allclose(committed, regime.value_draws, rtol=1e-6, atol=1e-6 * value.sd)
+        if found.decisions != tuple(d.name for d in posterior.study.decisions) or not (found.method == POLICIES or same):
+            return ("the value of information is over another rule than this regime's (another posterior or utility, or a regime without its safety "
+                    "gates); work it out anew for this posterior, or leave it out.")
+    elif isinstance(found, PolicyTree):
+        if found.regime.posterior.tree is not posterior.tree or found.regime.posterior.study != posterior.study:
+            return "the policy tree is of another posterior or utility; fit it anew to this regime."
+    elif isinstance(found, Subgroups):
+        sizes = np.array([g.patients for g in found.rows])
+        total = float(sizes @ [g.value.mean for g in found.rows]) / max(int(sizes.sum()), 1)
+        if sizes.sum() != posterior.trajectories.n or abs(total - value.mean) > APART * value.sd + 4 * value.mcse:
+            return (f"the subgroups by {found.by} are of other patients or of another regime: their {sizes.sum()} patients have a mean value of "
+                    f"{total:.4g}, this regime's {posterior.trajectories.n} one of {value.mean:.4g}; work them out anew by by_group(regime, ...).")
+    elif isinstance(found, Fair):
+        if sum(found.patients) != posterior.trajectories.n or any(
+                isinstance(r, Regime) and r.posterior.tree is not posterior.tree for r in found.regimes.values()):
+            return "the fair regime is of another posterior; work it out anew for this one."
+    elif isinstance(found, RiskProfile) and found.utility != str(posterior.study.linear.utility):
+        return f"the risk profile is of the utility {found.utility}, this regime's is {posterior.study.linear.utility}; work it out anew."
+    return ""
 
 
 def blocks_of(findings: Sequence[Finding]) -> list[Block]:

@@ -53,7 +53,7 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
         From ``regime.extrapolation()``; without it, patients behind recommendations are counted, and widths are "not provided".
     findings : sequence, optional
         What other verbs found about the same regime, shown among the results: value_of_information, by_group, fair, policy_tree,
-        risk_profile, acceptability, evsi.
+        risk_profile, acceptability, evsi. What is seen to be of another posterior, utility or regime is refused.
 
     Returns
     -------
@@ -61,6 +61,8 @@ def report(regime: Regime, path: str | Path, *, comparison: Comparison | None = 
 
     Raises
     ------
+    DecisionError
+        For a comparison, honest value, extrapolation or finding that is none, or of another posterior or regime.
     FileError
         When the name does not end in ``.html``, or the folder is not there or cannot be written to.
     """

@@ -131,6 +131,8 @@ class Safety:
         ------
         StudyError
         """
+        if not isinstance(gates, SafetyGate | list | tuple | None):
+            raise StudyError(f"safety takes SafetyGate(...), one or a list, got {gates!r}.")
         listed = [gates] if isinstance(gates, SafetyGate) else list(gates or ())
         if defaults is not None and not isinstance(defaults, Mapping):
             raise StudyError(f"default takes a mapping of decisions to options, got {defaults!r}.")

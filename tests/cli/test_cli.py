@@ -37,7 +37,7 @@ def test_run_writes_everything_and_says_the_same(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["seed"] == 3 and summary["engine"] == "exact" and summary["honest_value"] is None
     for row in summary["embedded_regimes"]:
-        assert f"{row['mean']:.4g}" in done.output and f"{row['p_best']:.4f}" in done.output
+        assert f"{row['mean']:.2f}" in done.output and f"{row['p_best']:.4f}" in done.output
     assert read_tree(folder / "posterior.nc").attrs["kind"] == "regime"
     assert "How far recommendations extrapolate" in done.output and summary["extrapolation"]["decisions"][1]["fewest"] == 2
     assert "improper" in summary["extrapolation"]["no_width"]
@@ -56,6 +56,21 @@ def test_a_users_file_runs_from_any_path(tmp_path):
     assert f"Honest value {honest['mean']:.4g} (SE {honest['se']:.3g}" in done.output
     text = (tmp_path / "o" / "report.html").read_text()
     assert honest["basis"].replace("'", "&#39;") in text and "--honest" in text and "were judged by others" in text
+
+
+def test_run_shows_what_knowing_more_is_worth_and_who_gains(tmp_path):
+    audited = STUDY.replace('dtr.Study(', 'dtr.Study(dtr.Baseline("sex", levels=["f", "m"], sensitive=True), ').replace(
+        'utility="y")', 'utility="y", reference={"arm": "a"})').replace('"y": range(40)', '"y": range(40), "sex": ["f", "f", "m", "m"] * 10')
+    (tmp_path / "audited.py").write_text(audited)
+    done = call("run", str(tmp_path / "audited.py"), "--engine", "exact", "--draws", "2000", "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "out" / "summary.json").read_text())
+    known, (groups,) = told["value_of_information"], told["subgroups"]
+    assert known["evpi"] > 0 and f"EVPI {known['evpi']:.3g} per patient" in done.output
+    assert [(r["label"], r["patients"]) for r in groups["rows"]] == [("sex = f", 20), ("sex = m", 20)]
+    assert all(r["label"] in done.output for r in groups["rows"]) and "P(loss)" in done.output
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "What it would be worth to know more" in page and "Value by sex" in page
 
 
 def test_an_honest_value_that_cannot_be_had_is_said(tmp_path):

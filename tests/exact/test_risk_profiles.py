@@ -79,7 +79,7 @@ def test_normal_outcomes_in_closed_form():
     assert 0 < found.simulation_error < 0.2 and "simulation of patients" in found.method
     k = int(m.mean(axis=(0, 1)).argmax())
     assert found.rows[2].outcome.mean == pytest.approx(found.rows[k].outcome.mean, abs=1e-9)  # common random numbers
-    assert set(found.preferred["value"]) == {k, 2} and f"By expected utility: {'pq'[k]}, and the same: optimal rule" in str(found)
+    assert set(found.preferred["value"]) == {k, 2} and f"By expected utility: {'pq'[k]} (the same in every draw: optimal rule)" in str(found)
 
 
 @pytest.mark.parametrize("attitude", [None, Exponential(0.9)])

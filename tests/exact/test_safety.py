@@ -79,6 +79,8 @@ def test_the_constrained_rule_is_the_best_that_takes_no_removed_option(seed):
                 gate = next(g for g in GATES if g.label == line.limit)
                 p = beyond(per_draw, gate, history, line.option)
                 assert line.p_beyond == pytest.approx(p, abs=1e-12) and line.removed == (p > gate.probability)
+                assert line.p_error >= np.sqrt(p * (1 - p) / regime.value_draws.size) - 1e-12 and (line.p_error > 0) == (0 < p < 1)
+                assert line.mc_tie == (abs(p - gate.probability) <= 2 * line.p_error)
                 assert line.shielded == (not any(all(beyond(per_draw, g, history, o) <= g.probability for g in GATES if g.response == gate.response)
                                                  for o in known.offered(made[name], history)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from ...data import like, read_new
 from ...errors import DecisionError, did_you_mean, listing
 from ...inference.check import SPARSE
-from ...text import fold
+from ...text import decimal, fold, places
 from ..regime import Regime, next_decision, rows_before, warn_if_failed
 from ..values import Summary, batch_error, chains_of, earnings, summarize
 from ..world import Rows, World
@@ -145,7 +145,8 @@ class Explanation:
         d, c = self.difference, self.contributions
         lines = [f"Patient {self.patient} at {self.decision!r}: {self.option} rather than {self.against}"]
         lines += ["  The posterior's checks fail, so this is no recommendation."] if self.status == "fail" else []
-        lines.append(f"  difference in expected utility {d.mean:.4g} ({d.ci_prob:.0%} equal-tailed interval {d.lower:.4g} to {d.upper:.4g}; Monte "
+        at = places(d.sd)
+        lines.append(f"  difference in expected utility {decimal(d.mean, at)} ({d.ci_prob:.0%} equal-tailed interval {d.between(at)}; Monte "
                      f"Carlo error {d.mcse:.2g})")
         better = "above 0.999" if self.p_better > 0.999 else f"{self.p_better:.3f}"
         lines.append(f"  P({self.option} is better) {better} (Monte Carlo error {self.p_better_error:.1g})")

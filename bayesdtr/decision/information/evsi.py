@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import DecisionError
 from ...inference import Posterior
 from ...study.rules import Rules
-from ...text import fold
+from ...text import decimal, fold, places
 from ..induction import BUDGET, leaves
 from ..rollout import DRAWS
 from ..values import batch_error
@@ -143,12 +143,13 @@ class SampleInformation:
         net = self.population is not None
         head = f"{'patients':>9} {'EVSI':>9} {'MC error':>9} {'of EVPI':>8} {'at least':>9} {'MC error':>9}"
         lines = [head + (f" {'net benefit':>12} {'MC error':>9}" if net else "")]
+        at = places(*self.errors, self.evpi_error, figures=2)
         for row in self.frame().to_dict("records"):
             share = f"{row['share']:.0%}" if np.isfinite(row["share"]) else ""
-            low = f"{max(row['at_least'], 0.0):>9.3g} {row['at_least_error']:>9.2g}"
-            line = f"{row['size']:>9} {row['evsi']:>9.3g} {row['error']:>9.2g} {share:>8} {low}"
-            lines.append(line + (f" {row['net']:>12.4g} {row['net_error']:>9.2g}" if net else ""))
-        lines.append(f"{'EVPI':>9} {self.evpi:>9.3g} {self.evpi_error:>9.2g}")
+            low = f"{decimal(max(row['at_least'], 0.0), at):>9} {row['at_least_error']:>9.2g}"
+            line = f"{row['size']:>9} {decimal(row['evsi'], at):>9} {row['error']:>9.2g} {share:>8} {low}"
+            lines.append(line + (f" {decimal(row['net'], places(row['net_error'], figures=2)):>12} {row['net_error']:>9.2g}" if net else ""))
+        lines.append(f"{'EVPI':>9} {decimal(self.evpi, at):>9} {self.evpi_error:>9.2g}")
         lines.append(f"Per patient treated afterwards, in units of the utility; informed is the choice of {self.regimes}. EVSI by regression over "
                      "draws is a little too high; 'at least' is what the rules so learned add in draws that they were not learned from, "
                      "which is not.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...errors import DecisionError, did_you_mean, listing
 from ...inference import Posterior
-from ...text import fold
+from ...text import decimal, fold, places
 from ..induction import (
     BUDGET,
     MOST_LEAVES,
@@ -97,9 +97,10 @@ class InformationValue:
         when = [f"before {d}" for d in self.decisions] + ["never"]
         width = max(len("parameters known"), *map(len, when))
         out = [f"{'parameters known':<{width}} {'expected utility':>17} {'gain over later':>16} {'MC error':>9}"]
+        at = places(*self.gain_errors, figures=2)
         for name, value, gain, error in zip(when, self.values, self.gains, self.gain_errors, strict=False):
-            out.append(f"{name:<{width}} {value:>17.4g} {gain:>16.3g} {error:>9.2g}")
-        out.append(f"{when[-1]:<{width}} {self.values[-1]:>17.4g}")
+            out.append(f"{name:<{width}} {decimal(value, at):>17} {decimal(gain, at):>16} {error:>9.2g}")
+        out.append(f"{when[-1]:<{width}} {decimal(self.values[-1], at):>17}")
         if self.method == POLICIES:
             out.append(f"EVPI at least {self.evpi:.3g} per patient (Monte Carlo error {self.evpi_error:.2g}). Knowing is valued by "
                        f"rules that know each of {self.draws[..., 0].size} draws from a decision on, followed on fresh simulated "

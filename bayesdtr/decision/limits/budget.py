@@ -17,7 +17,7 @@ from ...errors import DecisionError, listing
 from ...inference import Posterior
 from ...study.study import Study
 from ...study.utility import Utility
-from ...text import fold
+from ...text import decimal, fold, places
 from ..induction import BUDGET, MOST_LEAVES, committed, leaves, options, tables
 from ..optimize import optimize
 from ..regime import Regime, rows_before
@@ -90,8 +90,10 @@ class Budgeted:
         })
 
     def __str__(self) -> str:
-        lines = [f"Within {self.limit:g} per patient: expected utility {self.value}", f"  use {self.use}",
-                 f"  without the limit {self.free_value:.4g}, using {self.free_use:.4g}; shadow price {self.price:.4g} per unit"]
+        free = decimal(self.free_value, places(self.value.sd))
+        lines = [f"Within {self.limit:g} per patient: expected utility {self.value}, Monte Carlo error {self.value.mcse:.2g}",
+                 f"  use {self.use}, Monte Carlo error {self.use.mcse:.2g}",
+                 f"  without the limit {free}, using {decimal(self.free_use, places(self.use.sd))}; shadow price {self.price:.4g} per unit"]
         if self.price == 0:
             lines.append("  The limit does not bind.")
         elif self.share in (0.0, 1.0):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...text import fold
+from ...text import decimal, fold, places
 from ..regime import Regime
 from ..values import batch_error, summarize
 
@@ -28,6 +28,7 @@ def _table(f: "Fair") -> list[str]:
     order = np.argsort(-means, kind="stable")
     kept = list(order[:MOST]) + [r for r in order[MOST:] if f.names[r] in (f.chosen, f.best)]
     lines: list[str] = []
+    at = places(*(f.draws[..., r].std() for r in kept))
     for begin in range(0, len(f.groups), ACROSS):
         some = range(begin, min(begin + ACROSS, len(f.groups)))
         short = [f.groups[g].removeprefix(f"{f.by} = ").removeprefix(f"{f.by} ")[: CELL - 1] for g in some]
@@ -39,9 +40,9 @@ def _table(f: "Fair") -> list[str]:
             cells = ""
             for g in some:
                 mean = f.group_draws[..., r, g].mean()
-                cells += f"{f'{mean:.4g}' + ('' if losses is None else f' ({losses[r, g]:.3f})'):>{CELL}}"
+                cells += f"{decimal(mean, at) + ('' if losses is None else f' ({losses[r, g]:.3f})'):>{CELL}}"
             mark = "" if losses is None else "yes" if ok[r] else "no"
-            lines += [f"{first:<{WIDTH}} {means[r]:>9.4g}{cells}  {mark}", *rest]
+            lines += [f"{first:<{WIDTH}} {decimal(means[r], at):>9}{cells}  {mark}", *rest]
     if len(kept) < len(f.names):
         lines.append(f"... and {len(f.names) - len(kept)} more; frame() has all.")
     return lines
@@ -65,8 +66,8 @@ def _choice(f: "Fair") -> list[str]:
         parts = []
         for g in f.losers:
             i = f.groups.index(g)
-            gain = float((f.group_draws[..., best, i] - f.reference_draws[..., i]).mean())
-            parts.append(f"{g} (P(loss) {losses[best, i]:.3f}, mean gain {gain:+.4g})")
+            gain = f.group_draws[..., best, i] - f.reference_draws[..., i]
+            parts.append(f"{g} (P(loss) {losses[best, i]:.3f}, mean gain {decimal(gain.mean(), places(gain.std()))})")
         lines.append(f"  under it too probably lose: {', '.join(parts)}")
     what = "Best fair regime" if f.objective == "value" else "Regime whose worst-off subgroup fares best"
     if f.chosen is None:
@@ -76,7 +77,8 @@ def _choice(f: "Fair") -> list[str]:
         return lines
     r = f.names.index(f.chosen)
     smallest = f.group_draws[..., r, :].mean(axis=(0, 1))
-    lines.append(f"{what}: {f.chosen}, value {summarize(f.draws[..., r])}; smallest subgroup mean {smallest.min():.4g} "
+    low = decimal(smallest.min(), places(f.draws[..., r].std()))
+    lines.append(f"{what}: {f.chosen}, value {summarize(f.draws[..., r])}; smallest subgroup mean {low} "
                  f"({f.groups[int(smallest.argmin())]})")
     lines.append(f"  price of fairness, value given up: {f.price}" if f.chosen != f.best else "  no price: it is the best regime as well")
     return lines
@@ -99,7 +101,7 @@ def _lottery(f: "Fair") -> list[str]:
     low = int(f.lottery.group_values.argmin())
     lines = [
         f"Lottery, drawn once for each patient: {parts}; value {summarize(f.lottery.mixed(f.draws))}, price {f.lottery_price}; smallest subgroup "
-        f"mean {f.lottery.group_values[low]:.4g} ({f.groups[low]})"]
+        f"mean {decimal(f.lottery.group_values[low], places(f.lottery.mixed(f.draws).std()))} ({f.groups[low]})"]
     if f.reference_draws is not None:
         bad = f.lottery.mixed(f.group_draws) - f.reference_draws < -f.margin - f.rounding
         lines.append("  it meets the constraint in the mean; P(loss): " + ", ".join(

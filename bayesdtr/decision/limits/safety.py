@@ -184,7 +184,7 @@ def _expected(world: World, gate: SafetyGate, before: list[tuple[str, bool]], ro
     return (p * _expected(world, gate, rest, spread).reshape(p.shape)).sum(axis=-1)
 
 
-COLUMNS = ("decision", "option", "response", "limit", "p_beyond", "probability", "removed", "shielded", "recommended", "verdict")
+COLUMNS = ("decision", "option", "response", "limit", "p_beyond", "p_error", "probability", "removed", "shielded", "mc_tie", "recommended", "verdict")
 
 
 def record_lines(regime: "Regime", decision: Any, rows: Rows, index: np.ndarray, choice: np.ndarray) -> list[dict[str, Any]]:
@@ -195,14 +195,17 @@ def record_lines(regime: "Regime", decision: Any, rows: Rows, index: np.ndarray,
 
     feasible = feasible_at(world, stage, rows)
     found = guarded(world, decision.name, rows, feasible)
+    effective = float(np.fmin(regime.posterior.verdict.convergence.ess_bulk, regime.value_draws.size))
     lines = []
     for i, row in enumerate(index):
         for o in np.flatnonzero(feasible[i]):
             for g, gate in enumerate(found.gates):
                 p = float(found.beyond[g, i, o])
+                error = float(np.sqrt(p * (1 - p) / effective))
                 lines.append({
                     "row": int(row), "decision": decision.name, "option": decision.options[o], "response": gate.response, "limit": gate.label,
-                    "p_beyond": p, "probability": gate.probability, "removed": bool(p > gate.probability), "shielded": bool(found.shielded[i]),
+                    "p_beyond": p, "p_error": error, "probability": gate.probability, "removed": bool(p > gate.probability),
+                    "shielded": bool(found.shielded[i]), "mc_tie": bool(abs(p - gate.probability) <= 2 * error),
                     "recommended": bool(o == choice[i]), "verdict": regime.posterior.verdict.status,
                 })
     return lines

@@ -12,7 +12,7 @@ from ...inference import Posterior
 from ...schema import SENSITIVE, variable
 from ...study.rules import Rules
 from ...study.timeline import finite_values, shown
-from ...text import fold
+from ...text import decimal, fold, places
 from ..induction import MOST_LEAVES, committed, following, leaves, solve
 from ..learner import REGRESSION
 from ..optimize import fitted_policy
@@ -75,14 +75,15 @@ class Subgroups:
     def __str__(self) -> str:
         width = min(max(len(g.label) for g in self.rows), 20) + 2
         lines = [f"{'':<{width}} {'n':>5} {'value':>9} {'95% interval':>20} {'gain':>9} {'95% interval':>20} {'P(loss)':>8}"]
+        at = places(*(s.sd for g in self.rows for s in (g.value, g.gain) if s is not None))
         for g in self.rows:
             first, *rest = textwrap.wrap(g.label, width - 2, subsequent_indent="  ") or [""]
-            line = f"{first:<{width}} {g.patients:>5} {g.value.mean:>9.4g} {f'{g.value.lower:.4g} to {g.value.upper:.4g}':>20}"
+            line = f"{first:<{width}} {g.patients:>5} {decimal(g.value.mean, at):>9} {g.value.between(at):>20}"
             if g.gain is not None:
-                line += f" {g.gain.mean:>9.4g} {f'{g.gain.lower:.4g} to {g.gain.upper:.4g}':>20} {g.p_loss:>8.4f}"
+                line += f" {decimal(g.gain.mean, at):>9} {g.gain.between(at):>20} {g.p_loss:>8.4f}"
             lines += [line, *rest]
         gap = self.gap
-        lines.append(f"Largest minus smallest value: {gap.mean:.4g} ({gap.lower:.4g} to {gap.upper:.4g}). Subgroups by {self.by}.")
+        lines.append(f"Largest minus smallest value: {decimal(gap.mean, at)} ({gap.between(at)}). Subgroups by {self.by}.")
         if self.rows[0].gain is None:
             lines.append("Gains are not provided: the study names no reference regime.")
         else:
@@ -162,7 +163,8 @@ def labels_by(posterior: Posterior, groups: Any, verb: str) -> tuple[str, np.nda
         nodes = {b.name: b for b in (*study.baselines, *study.audited)}
         if groups not in nodes:
             raise DecisionError(f"{verb}: {groups!r} is no covariate of the study; covariates: {listing(nodes) or 'none'}"
-                                f"{did_you_mean(groups, nodes)} For a column that the study does not have, give its labels, one for each patient.")
+                                f"{did_you_mean(groups, nodes) or '.'} For a column that the study does not have, give its labels, one "
+                                "for each patient.")
         node = nodes[groups]
         column = t.extras[variable(groups, SENSITIVE)] if node in study.audited else t.columns[groups]
         known = ~np.isnan(column) if node in study.audited else t.observed(groups)

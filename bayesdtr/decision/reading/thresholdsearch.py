@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import DecisionError, did_you_mean, listing
 from ...inference import Posterior
 from ...study.rules import Rules
-from ...text import fold, number
+from ...text import decimal, fold, number, places
 from ..compare import Comparison, EmbeddedValue, compare
 from ..regime import Regime
 from ..values import batch_error
@@ -113,14 +113,14 @@ class ThresholdSearch:
         """The members of the highest values."""
         rows = self.comparison.rows
         order = np.argsort([-r.value.mean for r in rows], kind="stable")[:SHOWN]
-        prob = rows[0].value.ci_prob
+        prob, digits = rows[0].value.ci_prob, places(*(r.value.sd for r in rows))
         width = [max(8, len(n)) for n in self.names]
         names = " ".join(f"{n:>{w}}" for n, w in zip(self.names, width, strict=True))
         lines = [f"{names} {'mean':>9} {'sd':>8} {f'{prob:.0%} interval':>20} {'P(best)':>8}"]
         for k in order:
             v = rows[k].value
             at = " ".join(f"{x:>{w}.4g}" for x, w in zip(self.members[k], width, strict=True))
-            lines.append(f"{at} {v.mean:>9.4g} {v.sd:>8.3g} {f'{v.lower:.4g} to {v.upper:.4g}':>20} {rows[k].p_best:>8.4f}")
+            lines.append(f"{at} {decimal(v.mean, digits):>9} {decimal(v.sd, digits):>8} {v.between(digits):>20} {rows[k].p_best:>8.4f}")
         if len(rows) > len(order):
             lines.append(f"({len(order)} of {len(rows)}, the highest means first)")
         return lines

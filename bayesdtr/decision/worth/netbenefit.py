@@ -18,7 +18,7 @@ from ...study.lifetime import LifeUtility
 from ...study.rules import Rules
 from ...study.study import Study
 from ...study.utility import Utility
-from ...text import fold, number
+from ...text import decimal, fold, number, places
 from ..assess import NEAR_SE
 from ..compare import asked_for
 from ..induction import BUDGET, MOST_LEAVES, DecisionNode, Known, committed, following, leaves, options
@@ -133,9 +133,11 @@ class Acceptability:
                  f"{'threshold':>10}  best  {'mean':>9} {f'{self.ci_prob:.0%} interval':>22} {'P(best)':>8} {'EVPI':>8} {'optimal rule':>13}"]
         for k in some:
             v, top = summarize(self.benefit(self.thresholds[k])[..., self.best[k]], self.ci_prob), self.optimal(k)
-            lines.append(f"{self.thresholds[k]:>10.4g}  {letters[int(self.best[k])] + ('*' if self.near_tie[k] else ''):<4}  {v.mean:>9.4g} "
-                         f"{f'{v.lower:.4g} to {v.upper:.4g}':>22} {self.p_best[k, self.best[k]]:>8.3f} {self.evpi[k]:>8.3g} "
-                         f"{'' if top is None else f'{top.mean:.4g}':>13}")
+            at = places(v.sd)
+            best = letters[int(self.best[k])] + ("*" if self.near_tie[k] else "")
+            lines.append(f"{self.thresholds[k]:>10.4g}  {best:<4}  {decimal(v.mean, at):>9} "
+                         f"{v.between(at):>22} {self.p_best[k, self.best[k]]:>8.3f} {self.evpi[k]:>8.3g} "
+                         f"{'' if top is None else decimal(top.mean, at):>13}")
         lines += [f"  {letter}: {self.labels[r]}" for r, letter in letters.items()]
         if self.changes:
             lines.append("The best in expectation changes, exactly:")

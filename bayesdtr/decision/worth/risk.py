@@ -16,7 +16,7 @@ from ...errors import DecisionError
 from ...inference import Posterior
 from ...study.attitude import Neutral
 from ...study.rules import Rules
-from ...text import fold, number
+from ...text import decimal, fold, number, places
 from ..assess import NEAR_SE
 from ..compare import asked_for, check_against, valued
 from ..induction import BUDGET, MOST_LEAVES, DecisionNode, grow, leaves, settle
@@ -147,15 +147,17 @@ class RiskProfile:
         width = min(max(len("regime"), *(len(r.label) for r in self.rows)), 34)
         lines = [f"Risk profile of {self.utility}: means of the {share} (CVaR), larger is better",
                  f"{'regime':<{width}} {'value':>8} {'outcome':>8} {f'{prob:.0%} interval':>20} {'parameter':>10} {'predictive':>10}"]
+        at = places(*(s.sd for r in self.rows for s in (r.value, r.outcome)))
         for r in self.rows:
-            first, *rest = textwrap.wrap(r.label, width, subsequent_indent="  ")
+            label, *rest = textwrap.wrap(r.label, width, subsequent_indent="  ")
             o = r.outcome
-            lines.append(f"{first:<{width}} {r.value.mean:>8.4g} {o.mean:>8.4g} {f'{o.lower:.4g} to {o.upper:.4g}':>20} {r.parameter:>10.4g} "
-                         f"{r.predictive:>10.4g}")
+            lines.append(f"{label:<{width}} {decimal(r.value.mean, at):>8} {decimal(o.mean, at):>8} {o.between(at):>20} "
+                         f"{decimal(r.parameter, at):>10} {decimal(r.predictive, at):>10}")
             lines += rest
         for name, what in zip(CRITERIA, ("expected utility", "outcome risk", "parameter risk", "predictive CVaR"), strict=True):
-            tie = " (not told apart from the next by these draws)" if self.near_tie[name] else ""
-            lines.append(f"By {what}: {', and the same: '.join(self.rows[i].label for i in self.preferred[name])}{tie}")
+            tie = "; not told apart from the next by these draws" if self.near_tie[name] else ""
+            first, *same = (self.rows[i].label for i in self.preferred[name])
+            lines.append(f"By {what}: {first}" + (f" (the same in every draw: {', '.join(same)})" if same else "") + tie)
         errors = [number(max(e), ".2g") for e in zip(*((r.outcome.mcse, r.parameter_error, r.predictive_error) for r in self.rows), strict=True)]
         noise = f"; simulated patients leave {self.simulation_error:.2g} in one draw's outcome risk" if self.simulation_error else ""
         lines += [
