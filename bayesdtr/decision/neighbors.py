@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..inference import Posterior
+from ..study.study import Study
 from ..study.timeline import Decision, finite_values, labels_of
 from .learner import REGRESSION
 from .regime import Regime, rows_before
@@ -39,12 +40,29 @@ def looked_at(posterior: Posterior, stage: int, fitted: bool) -> tuple[str, ...]
         for response in study.after(decision.name):
             used |= posterior.compiled(response.name).uses
             used.update(n for table in study.utility.tables if response.name in table.names for n in table.names)
-            used.update(n for life, _ in study.lives(response.name) for n in life.names)
+            used.update(n for life, _ in study.linear.lives(response.name) for n in life.names)
+    used |= _total_so_far(study, stage)
     for decision in study.decisions[:stage]:  # responses that share parameters with later ones tell about them
         for response in study.after(decision.name):
             if response.name in study.shared:
                 used |= {response.name} | posterior.compiled(response.name).uses
     return tuple(n for n in before if n in used)
+
+
+def _total_so_far(study: Study, stage: int) -> set[str]:
+    """Variables that the total earned before a decision depends on; none unless an attitude to risk makes what follows depend on it."""
+    plain = study.linear
+    if plain is study or not any(plain.counts(r.name) for d in study.decisions[stage:] for r in study.after(d.name)):
+        return set()
+    used: set[str] = set()
+    for response in (r for d in study.decisions[:stage] for r in study.after(d.name)):
+        tables, lives = plain.tables_of(response.name), plain.lives(response.name)
+        if plain.weight(response.name) or tables or lives:
+            used.add(response.name)
+        used.update(n for t in (*tables, *(life for life, _ in lives)) for n in t.names)
+        if (paid := plain.charges(response.name)) is not None:
+            used.add(paid)
+    return used
 
 
 @dataclass(frozen=True, eq=False)
