@@ -197,7 +197,7 @@ def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) 
             value = rollout(few, some, fitted_policy(few, dict(regime.fits)), posterior.seed)
             other = None if reference is None else rollout(few, some, following_rules(few, reference, posterior.seed), posterior.seed)
         else:
-            value, other = _on_tree(regime, world, some, reference)
+            value, other = _on_tree(regime, affordable(world, posterior, rows.unique()[0].n, 0), some, reference)
         found.append((chains_of(posterior, value), None if other is None else chains_of(posterior, other)))
     return found
 
@@ -205,7 +205,6 @@ def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) 
 def _on_tree(regime: Regime, world: World, rows: Rows, reference: Rules | None) -> tuple[np.ndarray, np.ndarray | None]:
     posterior = regime.posterior
     distinct, inverse = rows.unique()
-    world = affordable(world, posterior, distinct.n, 0)
     weights = population_weights(world, inverse, distinct.n, posterior.seed, rows.sets)
     totals = np.zeros((2, world.size))
     choosers = [committed] + ([following(world, reference)] if reference is not None else [])

@@ -10,6 +10,7 @@ import pytest
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, Decision, Lottery, Normal, PiecewiseLinear, Response, Saturated, Study, Utility, as_assigned, when
 from bayesdtr.decision import partial
+from bayesdtr.decision.induction import leaves
 from bayesdtr.decision.partial import class_values
 from bayesdtr.decision.world import World
 
@@ -116,3 +117,31 @@ def test_stage_wise_recommendations_count_patients_alike_in_what_the_q_functions
     assert regime.looked_at("a") == ("x",) and regime.looked_at("c") == ("r",)
     asked = pd.DataFrame(list(itertools.product("lh", "pq", (0, 1))), columns=["x", "a", "r"])
     assert list(regime.recommend(asked).patients_like) == [(frame.r == r).sum() for r in asked.r]
+
+
+def test_subgroups_of_different_sizes_share_their_draws(monkeypatch):
+    """Where draws are thinned because patients are many, every subgroup keeps the same ones."""
+    study = carrying(None)
+    posterior = known.posterior_with(study, known.random_cells(study, 4, per_chain=600))
+    regime = dtr.optimize(posterior)
+    labels = ["mixed" if i % 2 or x == "h" else "l only" for i, x in enumerate(known.cohort(study).x)]
+    monkeypatch.setattr("bayesdtr.decision.values.MOST_EVALUATIONS", 1200 * leaves(World.of(posterior), 0))
+    found = dtr.by_group(regime, labels)
+    assert found.gap.mean == pytest.approx(max(g.value.mean for g in found.rows) - min(g.value.mean for g in found.rows))
+
+
+def test_rules_to_read_ask_about_sensitive_covariates_only_when_told_to():
+    study = Study(
+        Baseline("x", levels=["l", "h"]), Baseline("sex", levels=["f", "m"], sensitive="use"), Baseline("race", levels=["s", "t"], sensitive=True),
+        Decision("a", ["p", "q"]), Response("y", Bernoulli(), model=Saturated(["sex", "a"])), utility="y",
+    )
+    frame = known.cohort(study).assign(race="s")
+    cells = np.broadcast_to([0.2, 0.7, 0.8, 0.3], (2, 20, 4))  # the better option is the other one for the other sex
+    regime = dtr.optimize(known.posterior_with(study, {"y": {"probability": cells}}, frame))
+    usual, told = dtr.policy_tree(regime, refits=0, without=["race"]), dtr.policy_tree(regime, refits=0, variables=["sex"])
+    assert dict(usual.asked.variables) == {"a": ("x",)} and dict(told.asked.variables) == {"a": ("sex",)}
+    assert usual.price().mean > 0.1 and told.price().mean == pytest.approx(0, abs=1e-12)
+    assert "models see them, and these rules do not ask about them" in " ".join(str(usual).split())
+    assert "rules may ask about sex" in " ".join(str(told).split())
+    with pytest.raises(dtr.StudyError, match="names 'race', declared sensitive=True"):
+        dtr.policy_tree(regime, variables=["race"])
