@@ -204,6 +204,8 @@ def evsi(
     everybody followed to the end. Predictive distributions, or the values of given regimes, are regressed over draws on summaries of its data.
     ``EVSI`` grows with the size from 0 to the EVPI.
 
+    Safety gates play no part: every feasible option is open to whoever decides.
+
     References
     ----------
     Strong, Oakley, Brennan and Breeze 2015, Medical Decision Making 35:570-583 (regression on summaries); Heath et al. 2020, Medical

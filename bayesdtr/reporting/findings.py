@@ -29,6 +29,9 @@ def checked(findings: Sequence[Any], regime: Regime) -> tuple[Finding, ...]:
             raise DecisionError(f"findings: a report shows {listing(names)}, got {type(found).__name__}.")
         if isinstance(found, InformationValue) and found.decisions != tuple(d.name for d in regime.posterior.study.decisions):
             raise DecisionError("findings: the value of information is of another study; work it out anew for this posterior.")
+        if isinstance(found, InformationValue) and regime.safety is not None:
+            raise DecisionError("findings: the value of information heeds no safety gates, so that its last line is not the value of this regime, "
+                                "which has some; leave it out.")
         if isinstance(found, PolicyTree) and found.regime.posterior.tree is not regime.posterior.tree:
             raise DecisionError("findings: the policy tree is of another posterior; fit it anew to this regime.")
     return tuple(sorted(findings, key=lambda f: [isinstance(f, kind) for kind in KINDS].index(True)))

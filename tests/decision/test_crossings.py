@@ -1,6 +1,7 @@
 """Where capabilities cross: lotteries on large trees, attitudes in explanations, budgets on early decisions, stage-wise regimes."""
 
 import itertools
+from types import SimpleNamespace
 
 import known
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, Decision, Lottery, Normal, PiecewiseLinear, Response, Saturated, Study, Utility, as_assigned, when
+from bayesdtr.data import read
 from bayesdtr.decision import partial
 from bayesdtr.decision.induction import leaves
 from bayesdtr.decision.partial import class_values
+from bayesdtr.decision.subgroups import labels_by
 from bayesdtr.decision.world import World
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")
@@ -145,3 +148,20 @@ def test_rules_to_read_ask_about_sensitive_covariates_only_when_told_to():
     assert "rules may ask about sex" in " ".join(str(told).split())
     with pytest.raises(dtr.StudyError, match="names 'race', declared sensitive=True"):
         dtr.policy_tree(regime, variables=["race"])
+
+
+def test_patients_whose_covariate_is_missing_are_a_subgroup_of_their_own():
+    study = Study(Baseline("x", levels=["l", "h"], missing="model"), Baseline("k", missing=dtr.Bernoulli()), Decision("a", ["p", "q"]),
+                  Response("y", Bernoulli()), utility="y")
+    frame = pd.DataFrame({"x": ["l", None, "h", "l"], "k": [0, 1, None, 1], "a": ["p", "q", "p", "q"], "y": [0, 1, 1, 0]})
+    posterior = SimpleNamespace(study=study, trajectories=read(study, frame))
+    assert labels_by(posterior, "x", "by_group")[1].tolist() == ["x = l", "x not recorded", "x = h", "x = l"]
+    assert labels_by(posterior, "k", "by_group")[1].tolist() == ["k = 0", "k = 1", "k not recorded", "k = 1"]
+
+
+def test_a_report_of_a_regime_with_gates_shows_no_value_of_information_without_them(tmp_path):
+    study = carrying(None)
+    posterior = known.posterior_with(study, known.random_cells(study, 4))
+    gated = dtr.optimize(posterior, safety=dtr.SafetyGate("r", below=0.5, probability=0.5), default={"a": "p"})
+    with pytest.raises(dtr.DecisionError, match="heeds no safety gates"):
+        dtr.report(gated, tmp_path / "r.html", findings=[dtr.value_of_information(posterior)])
