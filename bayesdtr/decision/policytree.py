@@ -150,8 +150,7 @@ def policy_tree(
     kind : {"tree", "list"}
         A list reads: if this, one option; else if that, another; else a third.
     variables : sequence of str, or mapping of decision to sequence of str, optional
-        What the rules may ask about, by default the whole history but for sensitive covariates, which have to be named here: models may
-        adjust for what a rule does not ask about. One list serves every decision at which its variables are known.
+        What the rules may ask about, by default all of the history but sensitive covariates. A list serves all decisions at which it is known.
     without : sequence of str
         What they may not ask about.
     least : int
