@@ -294,7 +294,8 @@ def _value(node: Node, known: Known, choose: Chooser) -> np.ndarray | float:
     if node is None:
         return 0.0
     if isinstance(node, DecisionNode):
-        return choose(node, np.asarray(_value(node.child, known, choose))) if node.child is not None else 0.0
+        pairs = _value(node.child, known, choose)
+        return choose(node, np.asarray(pairs)) if np.ndim(pairs) else pairs  # nothing to come, whatever is done
     if isinstance(node, LineNode):
         return value_of_lines(node, known[id(node)], clairvoyant=choose is clairvoyant)
     after = _value(node.child, known, choose)
@@ -311,7 +312,7 @@ def _value(node: Node, known: Known, choose: Chooser) -> np.ndarray | float:
 def options(node: DecisionNode, known: Known, choose: Chooser) -> np.ndarray:
     """Value of every option at a decision, later decisions made by `choose`; ``[draw, row, option]``."""
     pairs = _value(node.child, known, choose)
-    return node.table(np.asarray(pairs))
+    return node.table(np.asarray(pairs) if np.ndim(pairs) else np.full((1, len(node.row)), pairs))
 
 
 def committed(node: DecisionNode, pairs: np.ndarray) -> np.ndarray:

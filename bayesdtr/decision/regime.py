@@ -181,6 +181,13 @@ class Regime:
         """
         return ties(self, checked(self, epsilon, alpha, "ties"), alpha)
 
+    def looked_at(self, decision: str) -> tuple[str, ...]:
+        """Variables before a decision that its recommendation may depend on, in time order."""
+        from .neighbors import looked_at
+
+        study = self.posterior.study
+        return looked_at(study, self.posterior.compiled, study.stage(decision) - 1, self.methods[decision].startswith(REGRESSION))
+
     @functools.cached_property
     def neighborhoods(self) -> dict[str, Any]:
         """Per decision the observed patients who reached it, ready to be compared with others."""
@@ -196,7 +203,7 @@ class Regime:
         return prior_world(self)
 
     def overlap(self, patients: Any) -> Any:
-        """How far the recommendation for each patient extrapolates: a frame; see :func:`bayesdtr.decision.overlap.overlap`."""
+        """How far the recommendation for each patient extrapolates: a frame; see :func:`bayesdtr.decision.explaining.overlap.overlap`."""
         from .explaining.overlap import overlap
 
         return overlap(self, patients)
@@ -210,7 +217,7 @@ class Regime:
     def explain(
         self, patients: Any, *, patient: Any = None, against: str | None = None, nearest: int = 10, ci_prob: float = 0.95
     ) -> "Explanation":
-        """Explain the recommendation for one patient; see :func:`bayesdtr.decision.explain.explain`."""
+        """Explain the recommendation for one patient; see :func:`bayesdtr.decision.explaining.explain.explain`."""
         from .explaining.explain import explain
 
         return explain(self, patients, patient=patient, against=against, nearest=nearest, ci_prob=ci_prob)
@@ -237,11 +244,9 @@ class Regime:
         VerdictWarning
             When the posterior's checks fail.
         """
-        def lines(decision: Decision, a: Assessment, index: np.ndarray, rows: Rows) -> list[dict[str, Any]]:
-            gated = self.safety is not None and self.safety.at(self.posterior.study, decision.name)
-            return record_lines(self, decision, rows, index, a.choice) if gated else []
-
-        return self._answered(patients, GATE_COLUMNS, lines)
+        study, guard = self.posterior.study, self.safety
+        return self._answered(patients, GATE_COLUMNS, lambda decision, a, index, rows: (
+            record_lines(self, decision, rows, index, a.choice) if guard is not None and guard.at(study, decision.name) else []))
 
     def shield(self) -> Shield:
         """Where safety gates removed options among the observed patients, and where the default stood in."""
@@ -325,7 +330,7 @@ class Regime:
         return rule_lines(self)
 
     def cells(self) -> list[Any]:
-        """What is recommended in each cell of the discrete history; see :class:`bayesdtr.decision.readable.Cell`."""
+        """What is recommended in each cell of the discrete history; see :class:`bayesdtr.decision.reading.readable.Cell`."""
         from .reading.readable import decision_cells
 
         return decision_cells(self)
@@ -393,8 +398,5 @@ def next_decision(posterior: Posterior, trajectories: Trajectories) -> np.ndarra
 def feasible_options(posterior: Posterior, trajectories: Trajectories, decision: str, rows: np.ndarray) -> np.ndarray:
     """Feasible options of some patients at a decision, shape (row, option)."""
     names = [n.name for n in posterior.study.before(decision)]
-    if names:
-        return posterior.study.feasible(decision, trajectories.history(names, rows))
-    node = posterior.study[decision]
-    assert isinstance(node, Decision)
-    return np.ones((len(rows), len(node.options)), dtype=bool)
+    open_ = np.ones((len(rows), len(posterior.study[decision].options)), dtype=bool)  # type: ignore[union-attr]
+    return posterior.study.feasible(decision, trajectories.history(names, rows)) if names else open_

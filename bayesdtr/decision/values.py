@@ -242,7 +242,7 @@ def values_of(
     rows = every if members is None else members_of(every, members)
     if policy is not None or leaves(world, 0) > MOST_LEAVES:
         world = thin_to(world, posterior, DRAWS)
-        drawn = np.stack([rollout(world, rows, following_rules(world, r, seed), seed) for r in regimes], axis=-1)
+        drawn = np.array([rollout(world, rows, following_rules(world, r, seed), seed) for r in regimes]).reshape(len(regimes), world.size).T
         best = None if policy is None else chains_of(posterior, rollout(world, rows, policy(world), seed))
         return RegimeValues(chains_of(posterior, drawn), f"simulation on common random numbers, {world.size} draws", best)
     distinct, inverse = rows.unique()

@@ -42,6 +42,9 @@ def _foreign(found: Finding, regime: Regime) -> str:
     """Why a finding cannot be about a regime, as far as it tells; nothing where it can."""
     posterior, value = regime.posterior, regime.value()
     if isinstance(found, InformationValue):
+        if regime.safety is not None:
+            return ("the value of information heeds no safety gates, so that its last line is not the value of this regime, which has some; "
+                    "leave it out.")
         committed = found.draws[..., -1]
         same = committed.shape != regime.value_draws.shape or np.allclose(committed, regime.value_draws, rtol=1e-6, atol=1e-6 * value.sd)
         if found.decisions != tuple(d.name for d in posterior.study.decisions) or not (found.method == POLICIES or same):

@@ -1,6 +1,7 @@
 """Regimes as declarations: a rule written by a person, and the embedded regimes of a study, enumerated."""
 
 import itertools
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def written(study: "Study", choices: Mapping[str, Any] | str, what: str = "regim
         return as_assigned(study)
     if not isinstance(choices, Mapping):
         hint = did_you_mean(choices, [AS_ASSIGNED]) if isinstance(choices, str) else ""
-        raise StudyError(f"{what}: a regime is a mapping of decisions to options, or {AS_ASSIGNED!r}, got {choices!r}{hint or '.'}")
+        raise StudyError(f"{what}: a regime is a mapping of decisions to options, or {AS_ASSIGNED!r}, got {reprlib.repr(choices)}{hint or '.'}")
     names = [d.name for d in study.decisions]
     for name in choices:
         if name not in names:

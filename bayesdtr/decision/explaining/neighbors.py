@@ -1,12 +1,14 @@
 """Patients in the data like a given one: the same discrete history, and near in every continuous variable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...inference import Posterior
+from ...model import Predictor
+from ...study.study import Study
 from ...study.timeline import Decision, finite_values, labels_of
-from ..learner import REGRESSION
 from ..regime import Regime, rows_before
 from ..world import Rows
 
@@ -18,18 +20,19 @@ PAIRS = 2**22
 """Pairs of patients compared at once."""
 
 
-def looked_at(posterior: Posterior, stage: int, fitted: bool) -> tuple[str, ...]:
+def looked_at(study: Study, compiled: Callable[[str], Predictor], stage: int, fitted: bool) -> tuple[str, ...]:
     """Variables before a decision that anything from there on looks at, in time order: models, conditions, the utility.
 
     Parameters
     ----------
-    posterior : Posterior
+    study : Study
+    compiled : callable
+        From a response to its compiled model.
     stage : int
         Index of the decision.
     fitted : bool
         Whether values are fitted by regression there, which looks at everything.
     """
-    study = posterior.study
     before = [n.name for n in study.before(study.decisions[stage].name)]
     if fitted:
         return tuple(before)
@@ -37,14 +40,31 @@ def looked_at(posterior: Posterior, stage: int, fitted: bool) -> tuple[str, ...]
     for decision in study.decisions[stage:]:
         used.update(v for condition, _ in decision.choices for v in condition.variables)
         for response in study.after(decision.name):
-            used |= posterior.compiled(response.name).uses
+            used |= compiled(response.name).uses
             used.update(n for table in study.utility.tables if response.name in table.names for n in table.names)
-            used.update(n for life, _ in study.lives(response.name) for n in life.names)
+            used.update(n for life, _ in study.linear.lives(response.name) for n in life.names)
+    used |= _total_so_far(study, stage)
     for decision in study.decisions[:stage]:  # responses that share parameters with later ones tell about them
         for response in study.after(decision.name):
             if response.name in study.shared:
-                used |= {response.name} | posterior.compiled(response.name).uses
+                used |= {response.name} | compiled(response.name).uses
     return tuple(n for n in before if n in used)
+
+
+def _total_so_far(study: Study, stage: int) -> set[str]:
+    """Variables that the total earned before a decision depends on; none unless an attitude to risk makes what follows depend on it."""
+    plain = study.linear
+    if plain is study or not any(plain.counts(r.name) for d in study.decisions[stage:] for r in study.after(d.name)):
+        return set()
+    used: set[str] = set()
+    for response in (r for d in study.decisions[:stage] for r in study.after(d.name)):
+        tables, lives = plain.tables_of(response.name), plain.lives(response.name)
+        if plain.weight(response.name) or tables or lives:
+            used.add(response.name)
+        used.update(n for t in (*tables, *(life for life, _ in lives)) for n in t.names)
+        if (paid := plain.charges(response.name)) is not None:
+            used.add(paid)
+    return used
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +104,7 @@ class Neighborhood:
         """Gather the patients who reached a decision."""
         posterior = regime.posterior
         study, t = posterior.study, posterior.trajectories
-        stage = [d.name for d in study.decisions].index(decision.name)
-        # Fitted values look at everything, and so do the Q-functions of stage-wise learning.
-        fitted = regime.methods[decision.name].startswith(REGRESSION) or not isinstance(posterior, Posterior)
-        names = looked_at(posterior, stage, fitted)
+        names = regime.looked_at(decision.name)
         known = t.reached(study, decision.name)
         for node in study.before(decision.name):
             known = known & t.observed(node.name)

@@ -145,6 +145,8 @@ def evppi(
     predictive distributions given ``phi`` come from regression over draws, and the largest of fitted values is a little too high on average; the
     result says what its rules are worth in draws they were not learned from. ``0 <= EVPPI <= EVPI``.
 
+    Safety gates play no part: every feasible option is open to whoever decides.
+
     References
     ----------
     Strong, Oakley and Brennan 2014, Medical Decision Making 34:311-326 (regression over draws).

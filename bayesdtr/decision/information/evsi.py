@@ -203,7 +203,7 @@ def evsi(
     With data ``X`` of the trial and value ``V`` of a regime ``d``, ``EVSI = E max_d E[V(d) | X] - max_d E[V(d)]``. One trial is simulated under
     each posterior draw: patients are drawn from the observed ones, options assigned as declared (in the shares seen where nobody randomized),
     everybody followed to the end. Predictive distributions, or the values of given regimes, are regressed over draws on summaries of its data.
-    ``EVSI`` grows with the size from 0 to the EVPI.
+    ``EVSI`` grows with the size from 0 to the EVPI. Safety gates play no part.
 
     References
     ----------

@@ -137,6 +137,8 @@ def value_of_information(posterior: Posterior, *, method: str = "auto") -> Infor
     -----
     With ``q`` the value of an option under one draw, the parameters known before decision k are worth ``E[max q]`` from there on and
     ``max E[q]`` before it. The differences say how much of the EVPI would be lost if knowledge came one stage later.
+
+    Safety gates play no part: every feasible option is open to whoever decides.
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"value_of_information takes a Posterior, got {type(posterior).__name__}; fit a study first.")

@@ -253,5 +253,3 @@ def class_values(posterior: Posterior, world: World, regimes: Sequence[Rules]) -
         for e, rules in enumerate(regimes):
             total[:, e] += _at_root(root, raw, world.size, following(world, rules)) @ share[here]
     return total
-
-

@@ -151,7 +151,7 @@ def within_budget(posterior: Posterior, *, resource: Mapping[str, Any], limit: f
     Notes
     -----
     The limit is met in posterior expectation; `use` tells by how much the posterior leaves it open. A mixture of rules is drawn by
-    lot once for each patient. Where that is not acceptable, the cheaper rule alone keeps the limit.
+    lot once for each patient. Where that is not acceptable, the cheaper rule alone keeps the limit. Safety gates play no part.
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"within_budget takes a Posterior, got {type(posterior).__name__}; fit a study first.")

@@ -250,7 +250,7 @@ def _valued(
         written_ = found.draws if reference is None else found.draws[..., :-1]
         parts = [written_] if found.optimal is None else [written_, found.optimal[..., None]]
         every.append(np.concatenate(parts, axis=-1)[..., order])
-        apart.append(found.draws[..., -1])
+        apart += [found.draws[..., -1]] if reference is not None else []
         method = found.method
     return every, apart, method
 

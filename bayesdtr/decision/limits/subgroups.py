@@ -99,7 +99,7 @@ def by_group(regime: Regime, groups: str | Sequence[Any], *, margin: float | Non
     regime : Regime
     groups : str or sequence
         A covariate with a finite list of values (a number with at most 20 of them counts), one declared ``sensitive=True`` included: patients
-        for whom that is not recorded are a subgroup of their own. Or a label for each patient, in the order of the data. Labels may come
+        for whom it is not recorded are a subgroup of their own. Or a label for each patient, in the order of the data. Labels may come
         from a column that the study does not have: it then serves this audit only, and neither models nor rules see it.
     margin : float, optional
         Loss in utility that does not matter; by default 0.
@@ -168,8 +168,6 @@ def labels_by(posterior: Posterior, groups: Any, verb: str) -> tuple[str, np.nda
         node = nodes[groups]
         column = t.extras[variable(groups, SENSITIVE)] if node in study.audited else t.columns[groups]
         known = ~np.isnan(column) if node in study.audited else t.observed(groups)
-        if node not in study.audited and not known.all():
-            raise DecisionError(f"{verb}: {groups!r} is missing for {int((~known).sum())} patients; give labels that say so.")
         if finite_values(node) is None and len(np.unique(column[known])) > MOST_GROUPS:
             raise DecisionError(f"{verb}: {groups!r} has {len(np.unique(column[known]))} values; give labels of classes of it, one for each patient.")
         told = [(shown(node, c) if node.levels else f"{c:g}") if there else "" for c, there in zip(column, known, strict=True)]
@@ -199,7 +197,7 @@ def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) 
             value = rollout(few, some, fitted_policy(few, dict(regime.fits)), posterior.seed)
             other = None if reference is None else rollout(few, some, following_rules(few, reference, posterior.seed), posterior.seed)
         else:
-            value, other = _on_tree(regime, world, some, reference)
+            value, other = _on_tree(regime, affordable(world, posterior, rows.unique()[0].n, 0), some, reference)
         found.append((chains_of(posterior, value), None if other is None else chains_of(posterior, other)))
     return found
 
@@ -207,7 +205,6 @@ def _values(regime: Regime, reference: Rules | None, members: list[np.ndarray]) 
 def _on_tree(regime: Regime, world: World, rows: Rows, reference: Rules | None) -> tuple[np.ndarray, np.ndarray | None]:
     posterior = regime.posterior
     distinct, inverse = rows.unique()
-    world = affordable(world, posterior, distinct.n, 0)
     weights = population_weights(world, inverse, distinct.n, posterior.seed, rows.sets)
     totals = np.zeros((2, world.size))
     choosers = [committed] + ([following(world, reference)] if reference is not None else [])

@@ -16,7 +16,7 @@ from ...inference import Posterior
 from ...study.rules import Rules
 from ..induction import BUDGET, MOST_LEAVES, DecisionNode, Node, feasible_at, grow, leaves, own_histories, rule_options, settle
 from ..regression import EXPLORED, explore, reached
-from ..rollout import FITTING, luck
+from ..rollout import FITTING, check_simulable, luck
 from ..values import affordable, any_grid, thin_to
 from ..world import Rows, World
 
@@ -228,6 +228,7 @@ def foreseen(posterior: Posterior, world: World, rows: Rows, *, simulate: bool =
     size = leaves(world, 0)
     if not simulate and size <= MOST_LEAVES and size * rows.unique()[0].n <= MOST_ROWS:
         return Trees.of(affordable(world, posterior, rows.unique()[0].n, 0), rows)
+    check_simulable(world)
     return Simulations(thin_to(world, posterior, DRAWS), rows, SIMULATED, posterior.seed)
 
 

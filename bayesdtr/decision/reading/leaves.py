@@ -208,6 +208,10 @@ def told(policy: "PolicyTree") -> str:
     how = "options taken at random" if policy.asked.histories == "random" else "the rules' own options"
     lines += ["", "Fitted stage by stage, the last decision first, and committed to: the best of their class for patients like those observed "
                   f"who come to later decisions by {how}. Histories from {policy.method}."]
+    if names := [b.name for b in policy.regime.posterior.study.baselines if b.sensitive]:
+        asked = [n for n in names if any(n in of for _, of in policy.asked.variables)]
+        lines += [f"Sensitive covariates: {', '.join(names)}; " + (f"rules may ask about {', '.join(asked)}, as variables= says." if asked else
+                                                                   "models see them, and these rules do not ask about them.")]
     status = policy.regime.posterior.verdict
     return fold("\n".join([*lines, *([] if status.status == "ok" else [str(status)])]))
 

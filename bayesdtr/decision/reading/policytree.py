@@ -150,9 +150,9 @@ def policy_tree(
     kind : {"tree", "list"}
         A list reads: if this, one option; else if that, another; else a third.
     variables : sequence of str, or mapping of decision to sequence of str, optional
-        What the rules may ask about, by default the whole history. One list serves every decision at which its variables are known.
+        What the rules may ask about, by default all of the history but sensitive covariates. A list serves all decisions at which it is known.
     without : sequence of str
-        What they may not ask about: sensitive covariates, for instance.
+        What they may not ask about.
     least : int
         Fewest observed patients in a leaf.
     cuts : int

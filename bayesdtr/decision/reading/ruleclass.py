@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DecisionError, did_you_mean, listing
+from ...study.sensitive import refuse_sensitive
 from ...study.study import Study
 from ..regime import Regime
 
@@ -75,6 +76,9 @@ def _listed(study: Study, names: Any, what: str) -> tuple[str, ...]:
     """Names of variables of the study."""
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise DecisionError(f"policy_tree: {what} needs a list of names, got {names!r}.")
+    if what == "without":
+        names = [n for n in names if n not in {b.name for b in study.audited}]  # no rule sees these
+    refuse_sensitive(study, names, f"policy_tree: {what}")
     for name in names:
         if name not in study.names:
             raise DecisionError(
@@ -86,13 +90,14 @@ def _listed(study: Study, names: Any, what: str) -> tuple[str, ...]:
 def _names(study: Study, variables: Any, without: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """What each decision's rule may ask about."""
     known = {d.name: [n.name for n in study.before(d.name)] for d in study.decisions}
+    usual = {d.name: tuple(n.name for n in study.before(d.name) if not getattr(n, "sensitive", False)) for d in study.decisions}
     if variables is None:
-        return {d: tuple(n for n in names if n not in without) for d, names in known.items()}
+        return {d: tuple(n for n in names if n not in without) for d, names in usual.items()}
     if isinstance(variables, Mapping):
         for decision in variables:
             if decision not in known:
                 raise DecisionError(f"policy_tree: no decision {decision!r}; decisions: {listing(known)}{did_you_mean(decision, known)}")
-        table = {d: _listed(study, variables[d], f"variables[{d!r}]") if d in variables else tuple(known[d]) for d in known}
+        table = {d: _listed(study, variables[d], f"variables[{d!r}]") if d in variables else usual[d] for d in known}
         for decision, names in table.items():
             if early := [n for n in names if n not in known[decision]]:
                 raise DecisionError(

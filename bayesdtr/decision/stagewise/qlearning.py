@@ -123,7 +123,7 @@ def _check_patients(study: Study, t: Trajectories) -> None:
 def kept_response(study: Study, mode: str) -> Response | None:
     """The final response whose family earlier stages keep, or None where pseudo-outcomes are utilities (real numbers)."""
     u, last = study.utility, study.decisions[-1].name
-    if not keeps_outcomes(mode) or len(u.names) != 1 or u.costs or u.times or len(u.weights) + len(u.tables) != 1:
+    if not keeps_outcomes(mode) or len(u.names) != 1 or u.attitude is not None or u.costs or u.times or len(u.weights) + len(u.tables) != 1:
         return None
     response = study[u.names[0]]
     assert isinstance(response, Response)

@@ -13,6 +13,7 @@ from ...inference import Verdict
 from ...study.study import Scale, Study
 from ...text import fold
 from ..assess import Assessment, summarize_options
+from ..explaining.neighbors import looked_at
 from ..regime import Regime
 from ..values import Summary
 from ..world import Rows
@@ -173,6 +174,11 @@ class StagewiseRegime(Regime):
             qbar, q = self.posterior.stages[decision].values(distinct.take(np.arange(begin, min(begin + 256, distinct.n))))
             parts.append(summarize_options(self.posterior, qbar, q, q, ci_prob, epsilon))  # type: ignore[arg-type]
         return Assessment(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in Assessment.__dataclass_fields__}).take(inverse)
+
+    def looked_at(self, decision: str) -> tuple[str, ...]:
+        """Variables before a decision that its Q-function or its conditions look at, in time order."""
+        stage = self.posterior.stages[decision]
+        return looked_at(stage.world.study, stage.world.compiled.__getitem__, stage.index, False)
 
     def value(self, *, ci_prob: float = 0.95) -> Summary:
         """Stage-wise value: the first decision's Q-function at the recommended option, averaged over the observed patients.
