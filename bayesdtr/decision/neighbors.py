@@ -34,13 +34,18 @@ def looked_at(posterior: Posterior, stage: int, fitted: bool) -> tuple[str, ...]
     if fitted:
         return tuple(before)
     used: set[str] = set()
+    stagewise = getattr(posterior, "stages", None)  # a model of the utility to come for each decision, none of the responses
     for decision in study.decisions[stage:]:
         used.update(v for condition, _ in decision.choices for v in condition.variables)
+        if stagewise is not None:
+            own = stagewise[decision.name]
+            used.update(*(own.world.compiled[r].uses for r in own.responses))
+            continue
         for response in study.after(decision.name):
             used |= posterior.compiled(response.name).uses
             used.update(n for table in study.utility.tables if response.name in table.names for n in table.names)
             used.update(n for life, _ in study.lives(response.name) for n in life.names)
-    for decision in study.decisions[:stage]:  # responses that share parameters with later ones tell about them
+    for decision in study.decisions[:stage] if stagewise is None else ():  # responses that share parameters with later ones tell about them
         for response in study.after(decision.name):
             if response.name in study.shared:
                 used |= {response.name} | posterior.compiled(response.name).uses

@@ -241,7 +241,7 @@ def class_values(posterior: Posterior, world: World, regimes: Sequence[Rules]) -
     """Values of regimes ``[draw, regime]`` under each draw of a world, by the tree of histories or, where that is too large, by rollouts."""
     rows = baseline_rows(posterior)
     if not fits_tree(world):
-        return np.stack([rollout(world, rows, following_rules(world, r), posterior.seed) for r in regimes], axis=-1)
+        return np.stack([rollout(world, rows, following_rules(world, r, posterior.seed), posterior.seed) for r in regimes], axis=-1)
     distinct, inverse = rows.unique()
     share = np.bincount(inverse, minlength=distinct.n) / rows.n
     total = np.zeros((world.size, len(regimes)))
