@@ -183,7 +183,7 @@ class Regime:
 
     def looked_at(self, decision: str) -> tuple[str, ...]:
         """Variables before a decision that its recommendation may depend on, in time order."""
-        from .neighbors import looked_at
+        from .explaining.neighbors import looked_at
 
         study = self.posterior.study
         return looked_at(study, self.posterior.compiled, study.stage(decision) - 1, self.methods[decision].startswith(REGRESSION))
