@@ -345,9 +345,8 @@ class Regime:
         lines = [f"Regime for {', '.join(d.name for d in self.posterior.study.decisions)}; value {self.value()}"]
         if self.posterior.study.utility.attitude is not None:
             lines.append(f"  {self.certainty_equivalent()}")
-        guard = [f"  Safety: {self.safety}"] if self.safety is not None else []
-        worked = [f"  Worked out at {a}" for a in self.accuracy]
-        return fold("\n".join(lines + [f"  {line}" for line in self.rules()] + guard + worked + [str(self.posterior.verdict)]))
+        lines += [f"  {line}" for line in self.rules()] + ([] if self.safety is None else [f"  Safety: {self.safety}"])
+        return fold("\n".join(lines + [f"  Worked out at {a}" for a in self.accuracy] + [str(self.posterior.verdict)]))
 
 
 def warn_if_failed(verdict: Verdict, stacklevel: int = 3) -> None:
@@ -363,8 +362,7 @@ def mcid_of(posterior: Posterior) -> float:
         return posterior.study.mcid
     t, study = posterior.trajectories, posterior.study
     utility = sum(earnings(study, t).values(), np.zeros(t.n))
-    done = t.finished(study)
-    seen = utility[done & np.isfinite(utility)]
+    seen = utility[t.finished(study) & np.isfinite(utility)]
     return 0.1 * float(seen.std(ddof=1)) if len(seen) > 1 else 0.0
 
 

@@ -225,18 +225,21 @@ def _after(
     name = world.study.decisions[stage + 1].name
     fit = fits[name]
     exact = last_values(world, stage + 1, state, cluster)
-    flat = {n: v.ravel() for n, v in state.items()}
-    left = _left(world, name, flat, None if cluster is None else cluster.ravel(), int(np.prod(shape))).reshape(*shape, -1)
+    gated = None
+    if world.safety is not None and world.safety.at(world.study, name):  # all histories at once: those that are alike are judged once
+        flat = {n: v.ravel() for n, v in state.items()}
+        gated = _left(world, name, flat, None if cluster is None else cluster.ravel(), int(np.prod(shape))).reshape(*shape, -1)
     committed, clairvoyant = np.empty(shape), np.empty(shape)
     for b in range(shape[0]):
         columns = {n: v[b] for n, v in state.items()}
         phi = fit.basis.matrix(columns, None if cluster is None else cluster[b], shape[1])
-        choice = np.where(left[b], phi @ fit.committed.mean(axis=2).T, -np.inf).argmax(axis=1)
+        left = _feasible(world.study, name, columns, shape[1]) if gated is None else gated[b]
+        choice = np.where(left, phi @ fit.committed.mean(axis=2).T, -np.inf).argmax(axis=1)
         follow = phi @ fit.committed[:, :, b].T if exact is None else exact[:, b].T
         best = phi @ fit.clairvoyant[:, :, b].T if exact is None else exact[:, b].T
-        going = left[b].any(axis=1)  # a course that has ended earns nothing more
+        going = left.any(axis=1)  # a course that has ended earns nothing more
         committed[b] = np.where(going, follow[np.arange(shape[1]), choice], 0.0)
-        clairvoyant[b] = np.where(going, np.where(left[b], best, -np.inf).max(axis=1), 0.0)
+        clairvoyant[b] = np.where(going, np.where(left, best, -np.inf).max(axis=1), 0.0)
     return committed, clairvoyant
 
 
