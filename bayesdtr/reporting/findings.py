@@ -15,6 +15,8 @@ from .pictures import picture
 Finding = InformationValue | Subgroups | Fair | PolicyTree | RiskProfile | Acceptability | SampleInformation
 KINDS = (InformationValue, Subgroups, Fair, PolicyTree, RiskProfile, Acceptability, SampleInformation)
 """What a report can show beside its own numbers, in the order in which it does."""
+ALIKE = 0.25
+"""SDs by which draws of one value may differ: a grid stands where the regime's own value has a closed form. Draws of another posterior lie apart."""
 APART = 0.5
 """SDs of a regime's value by which subgroups may miss it in all: rollouts of each have errors of their own."""
 
@@ -46,7 +48,7 @@ def _foreign(found: Finding, regime: Regime) -> str:
             return ("the value of information heeds no safety gates, so that its last line is not the value of this regime, which has some; "
                     "leave it out.")
         committed = found.draws[..., -1]
-        same = committed.shape != regime.value_draws.shape or np.allclose(committed, regime.value_draws, rtol=1e-6, atol=1e-6 * value.sd)
+        same = committed.shape != regime.value_draws.shape or np.abs(committed - regime.value_draws).max() <= ALIKE * value.sd
         if found.decisions != tuple(d.name for d in posterior.study.decisions) or not (found.method == POLICIES or same):
             return ("the value of information is over another rule than this regime's (another posterior or utility, or a regime without its safety "
                     "gates); work it out anew for this posterior, or leave it out.")
