@@ -11,10 +11,10 @@ import pytest
 import bayesdtr as dtr
 from bayesdtr import Baseline, Bernoulli, Decision, Lottery, Normal, PiecewiseLinear, Response, Saturated, Study, Utility, as_assigned, when
 from bayesdtr.data import read
-from bayesdtr.decision import partial
 from bayesdtr.decision.induction import leaves
-from bayesdtr.decision.partial import class_values
-from bayesdtr.decision.subgroups import labels_by
+from bayesdtr.decision.information import partial
+from bayesdtr.decision.information.partial import class_values
+from bayesdtr.decision.limits.subgroups import labels_by
 from bayesdtr.decision.world import World
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesdtr.VerdictWarning")

@@ -1,6 +1,7 @@
 """The report: sections in order, one self-contained file, hostile labels escaped, failed checks withhold, a first page without symbols."""
 
 import dataclasses
+import datetime
 import html
 import re
 from types import SimpleNamespace
@@ -30,9 +31,13 @@ def failing(regime):
     return dataclasses.replace(regime, posterior=dataclasses.replace(posterior, verdict=verdict))
 
 
+TODAY = datetime.date(2026, 3, 1)
+"""A suite may run past midnight."""
+
+
 @pytest.fixture(scope="module")
 def documents(codiacs_analysis, adhd_analysis, hypertension_analysis):
-    return {n: render(Material.of(a.regime, a.comparison), command="bayesdtr run x")
+    return {n: render(Material.of(a.regime, a.comparison), command="bayesdtr run x", today=TODAY)
             for n, a in (("codiacs", codiacs_analysis), ("adhd", adhd_analysis), ("hypertension", hypertension_analysis))}
 
 
@@ -144,8 +149,10 @@ def test_only_html_is_written(codiacs_analysis, tmp_path):
 
 
 def test_report_is_deterministic_but_for_the_date(codiacs_analysis, documents):
-    again = render(Material.of(codiacs_analysis.regime, codiacs_analysis.comparison), command="bayesdtr run x")
-    assert again == documents["codiacs"]
+    material = Material.of(codiacs_analysis.regime, codiacs_analysis.comparison)
+    assert render(material, command="bayesdtr run x", today=TODAY) == documents["codiacs"]
+    other = render(material, command="bayesdtr run x", today=TODAY + datetime.timedelta(days=1))
+    assert other.replace("2026-03-02", "2026-03-01") == documents["codiacs"]
 
 
 def test_prior_starts_best_is_shown(codiacs_analysis, tmp_path):
