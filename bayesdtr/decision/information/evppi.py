@@ -13,8 +13,8 @@ from ...study.rules import Rules, written
 from ...text import fold
 from ..induction import BUDGET, MOST_LEAVES, leaves
 from ..rollout import DRAWS
-from ..values import batch_error
 from ..world import World
+from .bracketed import Bracketed
 from .partial import COPIES, Gain, class_gains, class_values, fits_tree, optimal_gains, simulated_gains, thinned
 from .smoother import Smoother
 
@@ -27,7 +27,7 @@ EXACT, FITTED = "per draw", "regression"
 
 
 @dataclass(frozen=True, eq=False)
-class ParameterInformation:
+class ParameterInformation(Bracketed):
     """Expected value of partial perfect information (EVPPI), per patient, of blocks of parameters.
 
     Attributes
@@ -52,36 +52,6 @@ class ParameterInformation:
     everything: np.ndarray
     patients: np.ndarray | None
     regimes: str
-
-    @property
-    def values(self) -> np.ndarray:
-        """EVPPI of each block, shape (block,)."""
-        return self.draws.mean(axis=(0, 1))
-
-    @property
-    def errors(self) -> np.ndarray:
-        """Monte Carlo standard errors of the EVPPI, shape (block,)."""
-        return batch_error(self.draws)
-
-    @property
-    def at_least(self) -> np.ndarray:
-        """Estimates that regression cannot have pushed up, shape (block,); NaN where nothing is fitted."""
-        return self.cautious.mean(axis=(0, 1))
-
-    @property
-    def at_least_errors(self) -> np.ndarray:
-        """Monte Carlo standard errors of :attr:`at_least`, shape (block,)."""
-        return batch_error(self.cautious)
-
-    @property
-    def evpi(self) -> float:
-        """Expected value of perfect information on all parameters."""
-        return float(self.everything.mean())
-
-    @property
-    def evpi_error(self) -> float:
-        """Monte Carlo standard error of the EVPI."""
-        return float(batch_error(self.everything))
 
     def frame(self) -> Any:
         """One row per block: ``block``, ``parameters``, ``evppi``, ``error``, ``at_least``, ``at_least_error``, ``share`` of the EVPI, ``method``."""

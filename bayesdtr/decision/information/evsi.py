@@ -21,6 +21,7 @@ from ..induction import BUDGET, leaves
 from ..rollout import DRAWS
 from ..values import batch_error
 from ..world import World
+from .bracketed import Bracketed
 from .evppi import choice_of
 from .nexttrial import allocation, digests
 from .partial import COPIES, Gain, class_values, fits_tree, optimal_gains, simulated_gains, thinned, whole_groups
@@ -33,7 +34,7 @@ MOST_ENROLLED = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class SampleInformation:
+class SampleInformation(Bracketed):
     """Expected value of sample information (EVSI) of a further trial, per patient treated after it, by its size.
 
     Attributes
@@ -65,36 +66,6 @@ class SampleInformation:
     population: float | None = None
     cost_per_patient: float = 0.0
     fixed_cost: float = 0.0
-
-    @property
-    def values(self) -> np.ndarray:
-        """EVSI of each size, shape (size,)."""
-        return self.draws.mean(axis=(0, 1))
-
-    @property
-    def errors(self) -> np.ndarray:
-        """Monte Carlo standard errors of the EVSI, shape (size,)."""
-        return batch_error(self.draws)
-
-    @property
-    def at_least(self) -> np.ndarray:
-        """Estimates that regression cannot have pushed up, shape (size,)."""
-        return self.cautious.mean(axis=(0, 1))
-
-    @property
-    def at_least_errors(self) -> np.ndarray:
-        """Monte Carlo standard errors of :attr:`at_least`, shape (size,)."""
-        return batch_error(self.cautious)
-
-    @property
-    def evpi(self) -> float:
-        """Expected value of perfect information: the limit of large trials."""
-        return float(self.everything.mean())
-
-    @property
-    def evpi_error(self) -> float:
-        """Monte Carlo standard error of the EVPI."""
-        return float(batch_error(self.everything))
 
     @property
     def costs(self) -> np.ndarray:

@@ -64,6 +64,10 @@ def exchange_bands(
         Where a utility does not fit the study.
     DecisionError
         For rates that are no interval, or where the tree of histories is too large.
+
+    Notes
+    -----
+    Safety gates play no part.
     """
     if not isinstance(posterior, Posterior):
         raise DecisionError(f"exchange_bands takes a Posterior, got {type(posterior).__name__}; fit a study first.")

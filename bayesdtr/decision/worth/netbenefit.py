@@ -200,7 +200,7 @@ def acceptability(
     Notes
     -----
     The curve of a regime is the probability that its net monetary benefit is highest; the regime to choose is the one of highest mean,
-    the frontier, which need not be the most probable one.
+    the frontier, which need not be the most probable one. Safety gates play no part.
 
     References
     ----------

@@ -45,6 +45,10 @@ def stakeholders(posterior: Posterior, utilities: Mapping[str, Any], patients: A
         For fewer than two stakeholders, or a name that is a column already.
     StudyError
         Where a utility does not fit the study, or does not depend on anything after the last decision.
+
+    Notes
+    -----
+    Safety gates play no part.
     """
     given = _checked(posterior, utilities)
     study = posterior.study
