@@ -33,6 +33,10 @@ class DecisionError(BayesDTRError, ValueError):
     """A decision question cannot be answered as asked."""
 
 
+class TrialError(BayesDTRError, ValueError):
+    """A trial's design, scenario or simulation cannot be what was meant."""
+
+
 class FileError(BayesDTRError, OSError):
     """A file cannot be read or written as one of ours."""
 

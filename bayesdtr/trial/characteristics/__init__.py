@@ -1,0 +1,1 @@
+"""What the simulated trials say of a design."""

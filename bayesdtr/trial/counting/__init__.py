@@ -1,0 +1,1 @@
+"""Trials of exchangeable patients, simulated by counts."""

@@ -1,0 +1,1 @@
+"""Batches, stores, workers: the same numbers wherever they run."""
