@@ -1,13 +1,13 @@
 """The course of a batch of trials, patient by patient: looks in turn, and between them assignments and answers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..study import Study
 from .allocation import AllocationRule, Equal, Situation
 from .analysis import Analyst, LookPosterior
-from .assignment import Blocks, drawn
+from .assignment import Lists, drawn
 from .design import TrialDesign
 from .ending import Ledger
 from .layout import Layout
@@ -56,13 +56,14 @@ class Course:
         self.replicates = np.asarray(replicates)
         patients = nature.patients(seed, self.replicates)
         self.clock = Clock.of(design.looks, patients)
-        self.state = State.start(self.study, self.layout, patients, self.clock)
+        draws = any(rule.draws_regimes for _, rule in design.allocation)
+        self.state = State.start(self.study, self.layout, patients, self.clock, draws_regimes=draws)
         trials = len(self.replicates)
         self.active = np.ones((trials, len(self.layout.arms)), dtype=bool)
         self.ended_at = np.full(trials, FOREVER)
         """Time after which nobody is recruited."""
         self.going = np.ones(trials, dtype=bool)
-        self.blocks = Blocks(design, seed, self.replicates)
+        self.lists = Lists(design, seed, self.replicates)
         self.ledger = Ledger(self, keep)
         self.needed = design.adaptive or bool(design.stopping or design.dropping) or keep != "summary"
 
@@ -170,15 +171,15 @@ class Course:
             return
         history = {n: v[going] for n, v in history.items()}
         rule = self.design.rule(node.name)
-        early = self.blocks.early(force.look, rule, patient)
-        option, chance = np.empty(len(trial), dtype=int), np.empty(len(trial))
+        early = self.lists.burning_in(force.look, rule, patient)
         blocked = early | (rule.realized == "blocks")
-        if blocked.any():
-            ruled = Equal() if early.any() and rule.adaptive else rule
-            option[blocked], chance[blocked] = self.blocks.assign(k, ruled, state, trial[blocked], patient[blocked], feasible[blocked],
-                                                                  {n: v[blocked] for n, v in history.items()})
+        option, chance = np.empty(len(trial), dtype=np.int64), np.empty(len(trial))
+        for some, burning in ((early, True), (blocked & ~early, False)):
+            if some.any():
+                option[some], chance[some] = self.lists.assign(k, rule, burning, state, trial[some], patient[some], feasible[some],
+                                                               {n: v[some] for n, v in history.items()})
         if (free := ~blocked).any():
-            pi = self.probabilities(k, rule, force, trial[free], {n: v[free] for n, v in history.items()}, feasible[free])
+            pi = self.probabilities(k, rule, force, trial[free], patient[free], {n: v[free] for n, v in history.items()}, feasible[free])
             option[free], chance[free] = drawn(pi, state.patients.luck[trial[free], patient[free], k])
             self.ledger.used(k, force.look, trial[free], pi)
         state.columns[node.name][trial, patient] = option
@@ -188,17 +189,21 @@ class Course:
         np.add.at(state.assigned, (trial, self.layout.arms_of(k).start + option), 1)
         self.answer(k, trial, patient)
 
-    def probabilities(self, k: int, rule: AllocationRule, force: Force, trial: np.ndarray, history: dict[str, np.ndarray],
-                      feasible: np.ndarray) -> np.ndarray:
+    def probabilities(self, k: int, rule: AllocationRule, force: Force, trial: np.ndarray, patient: np.ndarray,
+                      history: dict[str, np.ndarray], feasible: np.ndarray) -> np.ndarray:
         """Allocation probabilities of some patients, shape (m, option)."""
-        if not rule.adaptive and force.posterior is None:
-            return rule.probabilities(Situation(self.study, k, trial, history, feasible, None, None, np.zeros(len(trial), dtype=int),  # type: ignore[arg-type]
-                                                self.design.size, self.state.assigned[trial, self.layout.arms_of(k)]))
-        assert force.posterior is not None
-        assert force.data is not None
-        at = force.position[trial]
-        return rule.probabilities(Situation(self.study, k, at, history, feasible, force.posterior, force.data, force.recruited[at], self.design.size,
-                                            self.state.assigned[trial, self.layout.arms_of(k)]))
+        at, arms = force.position[trial], self.layout.arms_of(k)
+        recruited = np.zeros(len(trial), dtype=int) if force.posterior is None else force.recruited[at]
+        known = Situation(self.study, k, at, history, feasible, force.posterior, force.data, recruited, self.design.size,  # type: ignore[arg-type]
+                          self.state.assigned[trial][:, arms], self.open_regimes(trial))
+        if force.posterior is None:
+            # Before any look there is nothing to adapt to: equal probabilities.
+            return (Equal() if rule.adaptive else rule).probabilities(known)
+        if not rule.draws_regimes:
+            return rule.probabilities(known)
+        if k == 0:
+            self.state.regimes[trial, patient] = rule.regime_probabilities(known)
+        return rule.probabilities(replace(known, weights=self.state.regimes[trial, patient]))
 
     def answer(self, k: int, trial: np.ndarray, patient: np.ndarray) -> None:
         """Draw the responses that follow a decision, known to the trial when their time comes."""

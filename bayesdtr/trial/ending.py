@@ -39,8 +39,8 @@ class Ledger:
         p, error = seen.values.p_best(seen.regimes)
         mean, sd = seen.values.mean(), seen.values.sd()
         if self.detailed:
-            for name, value in (("time", at), ("recruited", seen.recruited), ("known_look", seen.known), ("statistic", statistics), ("p_best_look", p),
-                                ("p_best_error", error), ("mean_look", mean), ("sd_look", sd), ("active_look", seen.active)):
+            for name, value in (("time", at), ("recruited", seen.recruited), ("known_look", seen.known), ("statistic", statistics),
+                                ("p_best_look", p), ("p_best_error", error), ("mean_look", mean), ("sd_look", sd), ("active_look", seen.active)):
                 out[name][trials, look] = value
         which = trials[decided]
         chosen = np.where(seen.regimes, mean, -np.inf).argmax(axis=1)

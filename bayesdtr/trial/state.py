@@ -58,6 +58,8 @@ class State:
         Look whose probabilities were used; -1 before the first and in the burn-in.
     assigned : array of int, shape (trial, arm)
         Patients assigned so far.
+    regimes : array, shape (trial, patient, regime)
+        Probabilities that a whole regime was drawn with at baseline; equal until it is. Empty along the last axis where no rule draws regimes.
     """
 
     study: Study
@@ -68,9 +70,10 @@ class State:
     chance: np.ndarray
     in_force: np.ndarray
     assigned: np.ndarray
+    regimes: np.ndarray
 
     @classmethod
-    def start(cls, study: Study, layout: Layout, patients: Patients, clock: Clock) -> "State":
+    def start(cls, study: Study, layout: Layout, patients: Patients, clock: Clock, *, draws_regimes: bool) -> "State":
         """Nothing has happened yet."""
         shape = patients.enrolled.shape
         columns = dict(patients.columns)
@@ -79,7 +82,8 @@ class State:
         ordered = {n: columns[n] for n in study.names}
         received = {d.name: np.full(shape, -1, dtype=np.int64) for d in study.decisions}
         return cls(study, patients, clock, ordered, received, np.full((*shape, len(study.decisions)), np.nan),
-                   np.full((*shape, len(study.decisions)), -1, dtype=np.int16), np.zeros((shape[0], len(layout.arms)), dtype=np.int64))
+                   np.full((*shape, len(study.decisions)), -1, dtype=np.int16), np.zeros((shape[0], len(layout.arms)), dtype=np.int64),
+                   np.ones((*shape, len(layout.regimes) if draws_regimes else 0)))
 
     @property
     def trials(self) -> int:
