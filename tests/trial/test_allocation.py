@@ -436,3 +436,32 @@ def test_designs_refuse(rule, study, words):
 ])
 def test_rules_say_what_they_do(rule, words):
     assert rule.text() == words
+
+
+def test_patients_who_are_alike_are_asked_about_once():
+    asked = []
+
+    class Counting(Told):
+        def options(self, decision, trial, columns, feasible):
+            asked.append(len(trial))
+            return super().options(decision, trial, columns, feasible)
+
+    p = np.array([[30, 20, 10], [0, 15, 45]]) / 60
+    trial = np.array([0, 1, 1, 0, 0, 1, 0])
+    columns = {"x": np.array([0.5, 0.5, 0.5, 0.5, np.nan, 0.5, np.nan]), "z": np.array([0, 1, 1, 0, 0, 0, 0])}
+    feasible = np.ones((7, 3), dtype=bool)
+    feasible[3, 2] = False
+    here = situation(ARMS, p)
+    rows = Situation(**{**vars(here), "trial": trial, "columns": columns, "feasible": feasible, "posterior": Counting(p),
+                        "recruited": np.full(7, 40), "assigned": np.zeros((7, 3), dtype=int)})
+    distinct, place = rows.distinct()
+    assert len(distinct.trial) == 5 and place[1] == place[2] and place[4] == place[6] and len(set(place[[0, 1, 3, 4, 5]])) == 5
+    np.testing.assert_array_equal(distinct.trial[place], trial)
+    for name in columns:
+        np.testing.assert_array_equal(distinct.columns[name][place], columns[name])
+    np.testing.assert_array_equal(distinct.feasible[place], feasible)
+    asked.clear()
+    full = Situation(**{**vars(rows), "feasible": np.ones((7, 3), dtype=bool)})
+    got = Thompson(floor=0.1).probabilities(full)
+    assert asked == [4]
+    np.testing.assert_allclose(got, 0.1 + 0.7 * rows.posterior.p[trial], rtol=1e-12)

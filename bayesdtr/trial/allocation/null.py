@@ -71,10 +71,11 @@ class NullStabilized(AllocationRule):
 
     def probabilities(self, situation: Situation) -> np.ndarray:
         """Probability of each option for each patient, shape (m, option)."""
-        feasible = situation.feasible
-        null = self.null(situation)[:, None]
-        share = null * feasible / np.maximum(feasible.sum(axis=1, keepdims=True), 1) + (1 - null) * situation.p_best(not self.contextual)
-        return bounded(share, self.floor, self.floor_rule, self.ceiling, feasible)
+        here, place = situation.distinct()
+        feasible = here.feasible
+        null = self.null(here)[:, None]
+        share = null * feasible / np.maximum(feasible.sum(axis=1, keepdims=True), 1) + (1 - null) * here.p_best(not self.contextual)
+        return bounded(share, self.floor, self.floor_rule, self.ceiling, feasible)[place]
 
     def null(self, situation: Situation) -> np.ndarray:
         """Posterior probability that each patient's feasible options do not differ, shape (m,)."""

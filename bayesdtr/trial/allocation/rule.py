@@ -1,7 +1,7 @@
 """What an allocation rule is: a declaration, and a pure function from a posterior to probabilities."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,6 +70,26 @@ class Situation:
         parts = [(rows := np.flatnonzero(group == g), self.posterior.marginal(self.decision, options).take(self.trial[rows]))
                  for g, options in enumerate(sets)]
         return parts[0][1] if len(parts) == 1 else Pieced(tuple(parts), declared.shape[1])
+
+    def distinct(self) -> tuple["Situation", np.ndarray]:
+        """The same without repetitions, and where each row of the whole stands in it: patients of a trial who are alike are asked about once.
+
+        Returns
+        -------
+        situation : Situation
+        place : array of int, shape (m,)
+        """
+        place = np.unique(self.trial, return_inverse=True)[1].reshape(-1)
+        bits = np.packbits(self.feasible, axis=1)
+        tables = [] if self.weights is None else [self.weights]
+        for part in (*self.columns.values(), *bits.T, *(column for table in tables for column in table.T)):
+            code = np.unique(part, return_inverse=True)[1].reshape(-1)
+            place = np.unique(place * (code.max(initial=0) + 1) + code, return_inverse=True)[1].reshape(-1)
+        first = np.unique(place, return_index=True)[1]
+        pick = lambda table: None if table is None else table[first]  # noqa: E731
+        return replace(self, trial=self.trial[first], columns={n: np.asarray(c)[first] for n, c in self.columns.items()},
+                       feasible=self.feasible[first], recruited=self.recruited[first], assigned=self.assigned[first], regimes=pick(self.regimes),
+                       weights=pick(self.weights)), place
 
     def p_best(self, marginal: bool = False, among: np.ndarray | None = None) -> np.ndarray:
         """Probability that each feasible option starts best, shape (m, option); `among` leaves options out of the contest."""

@@ -85,6 +85,10 @@ class SmartAR(AllocationRule):
 
     def probabilities(self, situation: Situation) -> np.ndarray:
         """Probability of each option for each patient, shape (m, option)."""
+        here, place = situation.distinct()
+        return self._distinct(here)[place]
+
+    def _distinct(self, situation: Situation) -> np.ndarray:
         feasible, begin = situation.feasible, self.initial.probabilities(situation)
         complete, utility = completed(situation)
         n = complete.sum(axis=1)[situation.trial]

@@ -127,13 +127,37 @@ class Thompson(AllocationRule):
 
     def probabilities(self, situation: Situation) -> np.ndarray:
         """Probability of each option for each patient, shape (m, option)."""
+        here, place = situation.distinct()
+        return self._distinct(here)[place]
+
+    def _distinct(self, situation: Situation) -> np.ndarray:
         if self.level == "sequence":
             return self._followed(situation)
+        control = None if self.control is None else self._control(situation)
         if self.level == "hierarchical" and situation.decision == 0:
             p = self._starting(situation)
         else:
-            p = situation.p_best(not self.contextual, None if self.control is None else self._experimental(situation))
-        return self._kept(p, situation)
+            p = situation.p_best(not self.contextual, None if control is None else experimental(situation.feasible, control))
+        return self.from_best(p, situation.feasible, situation.recruited, situation.size, control)
+
+    def from_best(self, p: np.ndarray, feasible: np.ndarray, recruited: np.ndarray, size: int, control: int | None = None) -> np.ndarray:
+        """Allocation probabilities from probabilities of being best, shape (m, option): tempered, floored, capped, the control protected.
+
+        Parameters
+        ----------
+        p : array, shape (m, option)
+            Under a protected control, of being best among the others.
+        feasible : array of bool, shape (m, option)
+        recruited : array of int, shape (m,)
+        size : int
+        control : int, optional
+            Code of the control where it is protected.
+        """
+        among = feasible if control is None else experimental(feasible, control)
+        share = tempered(p, power_of(self.power, recruited, size), among)
+        if self.protect is None or control is None:
+            return bounded(share, self.floor, self.floor_rule, self.ceiling, feasible)
+        return with_control(share, control, self.protect, self.floor, feasible)
 
     def regime_probabilities(self, situation: Situation) -> np.ndarray:
         """Probabilities with which a whole regime is drawn for each patient at baseline, shape (m, regime)."""
@@ -155,28 +179,12 @@ class Thompson(AllocationRule):
     def _control(self, situation: Situation) -> int:
         return options_of(situation.study, self._name(situation)).index(str(self.control))
 
-    def _experimental(self, situation: Situation) -> np.ndarray:
-        """Feasible options without the control; with it where it stands alone."""
-        among = situation.feasible.copy()
-        among[:, self._control(situation)] = False
-        return np.where(among.any(axis=1, keepdims=True), among, situation.feasible)
-
-    def _kept(self, p: np.ndarray, situation: Situation) -> np.ndarray:
-        feasible = situation.feasible
-        among = feasible if self.control is None else self._experimental(situation)
-        share = tempered(p, power_of(self.power, situation.recruited, situation.size), among)
-        if self.protect is None:
-            return bounded(share, self.floor, self.floor_rule, self.ceiling, feasible)
-        return with_control(share, self._control(situation), self.protect, self.floor, feasible)
-
     def _best_regimes(self, situation: Situation) -> tuple[np.ndarray, np.ndarray]:
         """P(best) among the regimes that are open, and which those are, both (m, regime)."""
-        values = situation.posterior.regimes()
-        whole = np.ones((len(situation.trial), values.shape[1]), dtype=bool)
-        active = whole if situation.regimes is None else situation.regimes
-        if situation.regimes is None:
-            return values.p_best(None)[0][situation.trial], active
-        return values.take(situation.trial).p_best(active)[0], active
+        trials, first, back = np.unique(situation.trial, return_index=True, return_inverse=True)
+        values = situation.posterior.regimes().take(trials)
+        active = np.ones(values.shape, dtype=bool) if situation.regimes is None else situation.regimes[first]
+        return values.p_best(active)[0][back.reshape(-1)], active[back.reshape(-1)]
 
     def _starting(self, situation: Situation) -> np.ndarray:
         p, _ = self._best_regimes(situation)
@@ -194,6 +202,13 @@ class Thompson(AllocationRule):
                                                 situation.feasible)
 
 
+def experimental(feasible: np.ndarray, control: int) -> np.ndarray:
+    """Feasible options without the control; with it where it stands alone, shape (m, option)."""
+    among = feasible.copy()
+    among[:, control] = False
+    return np.where(among.any(axis=1, keepdims=True), among, feasible)
+
+
 def power_of(power: Power, recruited: np.ndarray, size: int) -> np.ndarray:
     """The power in force for each patient, shape (m,).
 
@@ -209,10 +224,10 @@ def power_of(power: Power, recruited: np.ndarray, size: int) -> np.ndarray:
     TrialError
         Where a function returns what is no number of at least 0.
     """
-    if isinstance(power, float):
-        return np.full(len(recruited), power)
     if isinstance(power, str):
         return np.asarray(recruited) / (2 * size)
+    if not callable(power):
+        return np.full(len(recruited), float(power))
     counts, place = np.unique(recruited, return_inverse=True)
     found = [power(int(n), size) for n in counts]
     for n, value in zip(counts, found, strict=True):
@@ -227,7 +242,7 @@ def _is_power(value: Any) -> bool:
 
 def _power(value: Any) -> Power:
     if callable(value):
-        return value
+        return value  # what it returns is checked wherever it is asked
     if isinstance(value, str):
         if value.replace(" ", "") != GROWING:
             raise TrialError(f"Thompson: power is a number, 'n/2N' or a function of n and N, got {value!r}.")

@@ -54,8 +54,9 @@ class TopTwo(AllocationRule):
 
     def probabilities(self, situation: Situation) -> np.ndarray:
         """Probability of each option for each patient, shape (m, option)."""
-        share = top_two(situation.p_best(not self.contextual), self.beta, situation.feasible)
-        return bounded(share, self.floor, self.floor_rule, self.ceiling, situation.feasible)
+        here, place = situation.distinct()
+        share = top_two(here.p_best(not self.contextual), self.beta, here.feasible)
+        return bounded(share, self.floor, self.floor_rule, self.ceiling, here.feasible)[place]
 
     def text(self) -> str:
         """The rule in words."""
