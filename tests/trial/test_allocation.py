@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import betaln
 
 from bayesdtr.errors import TrialError
 from bayesdtr.study import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, when
@@ -465,3 +466,49 @@ def test_patients_who_are_alike_are_asked_about_once():
     got = Thompson(floor=0.1).probabilities(full)
     assert asked == [4]
     np.testing.assert_allclose(got, 0.1 + 0.7 * rows.posterior.p[trial], rtol=1e-12)
+
+
+# ---- a trial of 40, exactly -------------------------------------------------------------------------
+
+
+def later_better(a1, b1, a2, b2):
+    """P(second > first) of two Beta variables with whole parameters, in closed form."""
+    i = np.arange(a2.max())
+    terms = np.exp(betaln(a1[:, None] + i, (b1 + b2)[:, None]) - np.log(b2[:, None] + i) - betaln(1 + i, b2[:, None]) - betaln(a1, b1)[:, None])
+    return np.where(i < a2[:, None], terms, 0).sum(axis=1)
+
+
+def recursion(rule, truth, size=40, burn_in=10):
+    """Exact operating characteristics of a fully sequential trial between two arms, the first patients in alternation."""
+    law = {(0, 0, 0, 0): 1.0}
+    for n in range(size):
+        state = np.array(list(law))
+        p = later_better(*(state.T + 1))
+        pi = np.tile([1.0, 0.0] if n % 2 == 0 else [0.0, 1.0], (len(state), 1)) if n < burn_in else rule.from_best(
+            np.stack([1 - p, p], axis=1), np.ones((len(state), 2), dtype=bool), np.full(len(state), n), size)
+        grown: dict[tuple[int, ...], float] = {}
+        for (s1, f1, s2, f2), weight, (one, two) in zip(state.tolist(), law.values(), pi.tolist(), strict=True):
+            for new, chance in (((s1 + 1, f1, s2, f2), one * truth[0]), ((s1, f1 + 1, s2, f2), one * (1 - truth[0])),
+                                ((s1, f1, s2 + 1, f2), two * truth[1]), ((s1, f1, s2, f2 + 1), two * (1 - truth[1]))):
+                if chance:
+                    grown[new] = grown.get(new, 0.0) + weight * chance
+        law = grown
+    state, weight = np.array(list(law)), np.array(list(law.values()))
+    s1, f1, s2, f2 = state.T
+    p = later_better(*(state.T + 1))
+    return [weight @ (s2 + f2), weight @ (s1 + s2), weight[p > 0.975].sum(), weight[p < 0.025].sum(), weight[(s1 + f1) - (s2 + f2) >= 8].sum()]
+
+
+@pytest.mark.parametrize("power, floor_rule, truth, published", [
+    (1.0, "clip", (0.3, 0.3), [20, 12, 0.013727, 0.013727, 0.365017]),
+    (1.0, "clip", (0.3, 0.5), [26.846489, 17.369298, 0.166722, 0.000897, 0.084715]),
+    (0.5, "clip", (0.3, 0.5), [25.108989, 17.021798, 0.202745, 0.000959, 0.059878]),
+    ("n/2N", "clip", (0.3, 0.5), [23.700862, 16.740172, 0.214150, 0.000717, 0.044565]),
+    (1.0, "affine", (0.3, 0.5), [25.991514, 17.198303, 0.185562, 0.000938, 0.073748]),
+    (0.5, "affine", (0.3, 0.5), [24.170741, 16.834148, 0.209458, 0.000768, 0.052906]),
+    ("n/2N", "affine", (0.3, 0.5), [22.992598, 16.598520, 0.217261, 0.000613, 0.042501]),
+])
+def test_a_trial_of_forty_by_forward_recursion(power, floor_rule, truth, published):
+    got = recursion(Thompson(power, floor=0.1, floor_rule=floor_rule), truth)
+    np.testing.assert_allclose(got[:2], published[:2], atol=1e-6)
+    np.testing.assert_allclose(got[2:], published[2:], atol=6e-7)

@@ -165,7 +165,7 @@ def _log_evidence(prior: object, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
     else:
         assert isinstance(prior, Prior)
         weight, a, b = np.array([[1.0], [prior["concentration1"]], [prior["concentration0"]]])[:, :, None]
-    return logsumexp(np.log(weight) + betaln(a + yes, b + no) - betaln(a, b), axis=0)
+    return np.asarray(logsumexp(np.log(weight) + betaln(a + yes, b + no) - betaln(a, b), axis=0))
 
 
 def normal_factor(mean: np.ndarray, variance: np.ndarray, spread: np.ndarray, feasible: np.ndarray) -> np.ndarray:
