@@ -11,7 +11,20 @@ from scipy.special import betaln
 from bayesdtr.errors import TrialError
 from bayesdtr.study import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, when
 from bayesdtr.study.rules import embedded_regimes
-from bayesdtr.trial.allocation import Blocks, Equal, Fixed, PermutedBlock, Situation, Stratified, Thompson, sequences, shares
+from bayesdtr.trial.allocation import (
+    Blocks,
+    Equal,
+    Fixed,
+    NullStabilized,
+    PermutedBlock,
+    Situation,
+    SmartAR,
+    Stratified,
+    Thompson,
+    TopTwo,
+    sequences,
+    shares,
+)
 from bayesdtr.trial.allocation import blocks as block_lists
 from bayesdtr.trial.allocation.pieced import Pieced
 from bayesdtr.trial.analysis import Drawn
@@ -512,3 +525,50 @@ def test_a_trial_of_forty_by_forward_recursion(power, floor_rule, truth, publish
     got = recursion(Thompson(power, floor=0.1, floor_rule=floor_rule), truth)
     np.testing.assert_allclose(got[:2], published[:2], atol=1e-6)
     np.testing.assert_allclose(got[2:], published[2:], atol=6e-7)
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it():
+    """To the last bit, for many options, whatever the layout of the arrays in memory."""
+    rng = np.random.default_rng(6)
+    names = [f"o{i}" for i in range(12)]
+    study = Study(Decision("arm", names), Response("y", Normal(), model=Saturated()), utility="y")
+    raw = rng.dirichlet(np.ones(12), size=40)
+    feasible = rng.random((40, 12)) < 0.8
+    feasible[:, 0] = True
+    columns = {"arm": rng.integers(12, size=(40, 60)), "y": rng.normal(size=(40, 60))}
+
+    class Plain:
+        def __init__(self, p):
+            self.p = p
+
+        def options(self, decision, trial, columns, feasible):
+            inner = self.p
+
+            class Values:
+                def p_best(self, active):
+                    return np.asfortranarray(shares.normalized(inner[trial], active)), None
+
+                def mean(self):
+                    return np.asfortranarray(inner[trial])
+
+                def sd(self):
+                    return np.asfortranarray(0.1 + inner[trial] / 3)
+
+            return Values()
+
+        def regimes(self):
+            return one_hot(np.tile(np.full(12, 5 / 60), (len(self.p), 1)))
+
+    def made(rows):
+        data = Observed({n: c[rows] for n, c in columns.items()}, None, np.zeros((len(rows), 60), dtype=int), np.ones((len(rows), 60), dtype=bool))
+        return Situation(study, 0, np.arange(len(rows)), {}, np.asfortranarray(feasible[rows]), Plain(raw[rows]), data, np.full(len(rows), 40), 100,
+                         np.zeros((len(rows), 12), dtype=int))
+
+    rules = [Thompson(0.5, floor=0.02), Thompson("n/2N", floor=0.05, floor_rule="iterative", ceiling=0.2), TopTwo(floor=0.01), NullStabilized(),
+             SmartAR(), Thompson(control="o0", protect="matched"), Thompson(level="hierarchical"), Thompson(level="sequence")]
+    for rule in rules:
+        whole = rule.probabilities(made(np.arange(40)))
+        np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-12)
+        assert (whole[~feasible] == 0).all()
+        for rows in (np.array([3]), np.array([39, 0, 17]), np.arange(25)):
+            np.testing.assert_array_equal(rule.probabilities(made(rows)), whole[rows], err_msg=rule.text())
