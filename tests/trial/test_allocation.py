@@ -572,3 +572,33 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
         assert (whole[~feasible] == 0).all()
         for rows in (np.array([3]), np.array([39, 0, 17]), np.arange(25)):
             np.testing.assert_array_equal(rule.probabilities(made(rows)), whole[rows], err_msg=rule.text())
+
+
+def plain_iterative(p, floor):
+    """The iterative floor as one would write it for one row of feasible options."""
+    low: set[int] = set()
+    while True:
+        rest, others = 1 - floor * len(low), sum(p[i] for i in range(len(p)) if i not in low)
+        free = len(p) - len(low)
+        now = [floor if i in low else rest * p[i] / others if others else rest / free for i in range(len(p))]
+        fell = {i for i, x in enumerate(now) if i not in low and x < floor - 1e-12}
+        if not fell:
+            return now
+        low |= fell
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases())
+def test_floors_and_ceilings_are_what_plain_code_gives(case):
+    p, feasible, floor, ceiling, _, _ = case
+    here = feasible[0]
+    np.testing.assert_allclose(shares.iterative_floor(p, floor, feasible)[0, here], plain_iterative(p[0, here].tolist(), floor), atol=1e-12)
+    lifted = shares.affine_floor(p, floor, feasible)
+    excess = lifted[0, here] - floor
+    ceiling = max(ceiling, floor)
+    if (excess > 1e-9).all():  # otherwise what is poured is shared alike, which the worked examples cover
+        low, high = 1.0, 1e12
+        for _ in range(200):  # the t for which min(ceiling, floor + t excess) sums to 1
+            t = np.sqrt(low * high)
+            low, high = (t, high) if np.minimum(ceiling, floor + t * excess).sum() < 1 else (low, t)
+        np.testing.assert_allclose(shares.capped(lifted, ceiling, floor, feasible)[0, here], np.minimum(ceiling, floor + low * excess), atol=1e-7)
