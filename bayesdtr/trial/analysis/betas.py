@@ -192,7 +192,7 @@ def _within_together(table: np.ndarray) -> np.ndarray:
 
 def _below(host: np.ndarray, table: tuple[np.ndarray, ...], margins: tuple[np.ndarray, ...]) -> tuple[Sheet, np.ndarray, list[np.ndarray]]:
     """For one entry of each row: its density on a sheet of its own, and ``P(X_j <= X_host + margin)`` at the nodes for given margins."""
-    a, b, scale, offset, among = table
+    a, b, scale, offset, _ = table
     rows, every = np.arange(len(a)), landmarks(a, b)
     marks = every[rows, host]
     edges, maps = [marks], []
