@@ -247,8 +247,8 @@ def smallest_cut(path: np.ndarray, allowed: int, name: str) -> float:
     """The smallest number that no more than so many maxima exceed."""
     cut = float(np.sort(path)[::-1][allowed])
     if cut == -np.inf:
-        raise TrialError(f"Under {name!r} the rule applies in no more than {int((path > -np.inf).sum()):,} of {len(path):,} replicates, fewer than may "
-                         "err: any threshold keeps the error, so there is nothing to calibrate.")
+        raise TrialError(f"Under {name!r} the rule applies in no more than {int((path > -np.inf).sum()):,} of {len(path):,} replicates, fewer than "
+                         "may err: any threshold keeps the error, so there is nothing to calibrate.")
     if cut == np.inf:
         raise TrialError(f"Under {name!r} no threshold keeps the error: other rules declare superiority, or the statistic reaches its largest value, "
                          "in more replicates than may err.")
@@ -281,12 +281,14 @@ def checked_nulls(design: TrialDesign, nulls: Any, rule: int) -> dict[str, Any]:
         raise TrialError(f"calibrate: no stopping rule {rule!r}; the design's are {rules}.")
     levels = _levels(design.stopping[rule], design.looks.count)
     if _shaped(levels) and not ((levels > 0) & (levels < 1)).all():
-        raise TrialError(f"calibrate: thresholds that vary by look are shifted on the logit scale, so they lie between 0 and 1; got {levels.tolist()}.")
+        raise TrialError(f"calibrate: thresholds that vary by look are shifted on the logit scale, so they lie between 0 and 1; got "
+                         f"{levels.tolist()}.")
     for name, scenario in scenarios.items():
         truth = seam.truth_of(design, scenario)
         if not truth.null:
             told = ", ".join(f"{v:.4g}" for v in truth.values)
-            raise TrialError(f"calibrate: scenario {name!r} is no null, its regimes have the values {told}; give scenarios in which all are equally good.")
+            raise TrialError(f"calibrate: scenario {name!r} is no null, its regimes have the values {told}; give scenarios in which all are "
+                             "equally good.")
     return scenarios
 
 

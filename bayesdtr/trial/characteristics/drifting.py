@@ -55,7 +55,13 @@ class DriftInflation:
     replicates: int
 
     def frame(self) -> "DataFrame":
-        """One row per analysis and scenario: ``analysis``, ``scenario``, ``error``, ``error_mcse``, ``added``, ``added_mcse``, ``added_upper`` (95 %)."""
+        """One row per analysis and scenario.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``analysis``, ``scenario``, ``error``, ``error_mcse``, ``added``, ``added_mcse``, ``added_upper`` (95 %).
+        """
         import pandas as pd
 
         return pd.DataFrame([{"analysis": r.analysis, "scenario": r.scenario, "error": r.error.value, "error_mcse": r.error.error,
@@ -67,8 +73,8 @@ class DriftInflation:
         for r in self.rows:
             added = f"{r.added.value:>+9.4f}{r.added.error:>8.4f}" if np.isfinite(r.added.value) else ""
             lines.append(f"{r.analysis:<24}{r.scenario[:width]:<{width}}{r.error.value:>9.4f}{r.error.error:>8.4f}{added}")
-        lines.append(f"{self.replicates:,} replicates a row, on common random numbers. Each analysis has its own threshold, found without drift for an "
-                     f"error of at most {self.target:g} on other simulations; 'added' is what drift adds to the error.")
+        lines.append(f"{self.replicates:,} replicates a row, on common random numbers. Each analysis has its own threshold, found without drift for "
+                     f"an error of at most {self.target:g} on other simulations; 'added' is what drift adds to the error.")
         return fold("\n".join(lines))
 
 
