@@ -6,9 +6,10 @@ import two_arms
 from scipy import special, stats
 
 from bayesdtr.errors import TrialError
-from bayesdtr.trial.characteristics import calibrate, seam
+from bayesdtr.trial.characteristics import calibrate, drift_inflation, seam
 from bayesdtr.trial.characteristics.calibration import allowed_count, smallest_cut
 from bayesdtr.trial.characteristics.estimates import upper_bound
+from bayesdtr.trial.records import blank
 
 NULLS = [two_arms.Arms(f"event {p}", (p, p)) for p in (0.1, 0.3, 0.5)]
 
@@ -125,3 +126,31 @@ def test_bad_input_is_named(change, message):
     given = {"nulls": NULLS, "replicates": 100, "check": 10, "seed": 1} | change
     with pytest.raises(TrialError, match=message):
         calibrate(two_arms.design(40), given.pop("nulls"), **given)
+
+
+# ---- drift -------------------------------------------------------------------------------------------------------
+
+
+def test_inflation_by_drift_is_paired_and_per_analysis(monkeypatch):
+    """Maxima with a known law: drift moves them up by a fifth of the way to 1, unless the analysis has period effects."""
+    def simulated(design, scenario, replicates, *, seed, keep="summary", **_):
+        run = two_arms.Run(blank(design.layout, replicates, keep))
+        u = np.random.default_rng(seed).random(replicates)
+        run["path_max"][:, 0] = u if scenario.jump == 0 or design.analysis.period_effects else 1 - 0.8 * (1 - u)
+        return run
+
+    monkeypatch.setattr(seam, "simulated", simulated)
+    found = drift_inflation(two_arms.design(80), two_arms.Arms("none", (0.3, 0.3)), two_arms.Arms("step", (0.3, 0.3), jump=0.2), error=0.05,
+                            replicates=8000, seed=1)
+    plain, drifting, plain_period, drifting_period = found.rows
+    cut = dict(found.thresholds)["no period effects"]
+    assert abs(plain.error.value - (1 - cut)) < 4 * plain.error.error
+    assert abs(drifting.added.value - (1 - cut) / 4) < 4 * drifting.added.error
+    # Errors without drift stay errors with it, so the pairs know the difference far better than two separate runs would.
+    assert drifting.added.error < 0.5 * np.hypot(plain.error.error, drifting.error.error)
+    assert drifting_period.added.value == 0 and drifting_period.added.error > 0
+    assert not np.isfinite(plain.added.value) and plain_period.error.value == plain.error.value
+    text = str(found)
+    assert "with period effects" in text and max(map(len, text.splitlines())) <= 100
+    with pytest.raises(TrialError, match="both the scenario without drift"):
+        drift_inflation(two_arms.design(80), two_arms.Arms("none", (0.3, 0.3)), two_arms.Arms("none", (0.3, 0.3)), seed=1)
