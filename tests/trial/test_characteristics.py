@@ -11,11 +11,9 @@ from scipy import stats
 from bayesdtr.errors import TrialError
 from bayesdtr.study import Bernoulli, Decision, Response, Saturated, Study, Utility, when
 from bayesdtr.trial.characteristics import OperatingCharacteristics
-from bayesdtr.trial.characteristics.estimates import estimate, exact_interval, paired, probability, quantile, ratio, root_mean_square, spread
+from bayesdtr.trial.characteristics.estimates import NONE, estimate, exact_interval, paired, probability, quantile, ratio, root_mean_square, spread
 from bayesdtr.trial.design import TrialDesign
 from bayesdtr.trial.records import blank
-
-NONE = np.zeros(0)
 
 
 def characteristics(design, scenarios, replicates=4000, seed=1, equal_seed=None):
