@@ -196,6 +196,9 @@ def test_shares_are_ratios_of_sums(smart):
     assert oc.get("s", "future_utility").adaptive.value == pytest.approx((0.6 + 0.3 + 0.4 + 0.6) / 4)
     assert oc.get("s", "coverage").adaptive.value == pytest.approx(0.75)
     assert oc.get("s", "bias").adaptive.value == pytest.approx(0.5 - 0.475)
+    smart[1]["declared"][:] = [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 1]]
+    oc = seen(smart, [0.2, 0.3, 0.4, 0.6])
+    assert [oc.get("s", q).adaptive.value for q in ("declares", "power", "wrong_declaration", "reversed")] == [0.75, 0.5, 0.25, 0.25]
     # Two regimes that start alike may be followed by the same patients: the one more followed is counted.
     assert seen(smart, [0.2, 0.3, 0.6, 0.6]).get("s", "on_best").adaptive.value == pytest.approx((3 + 3 + 4 + 6) / 40)
 

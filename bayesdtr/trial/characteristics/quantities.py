@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...study.families import Labelled
 from ..design import TrialDesign
 from ..layout import Layout
 from .estimates import Measured, mean, probability, quantile, ratio, root_mean_square, spread
@@ -120,6 +121,11 @@ def declared_right(read: Reader, ask: Question) -> np.ndarray:
     return np.zeros(len(read["declared"]), bool) if ask.null else declared_any(read) & ~declared_wrong(read, ask)
 
 
+def declared_reversed(read: Reader) -> np.ndarray:
+    """Whether regimes are declared superior, and another is selected once all outcomes are known."""
+    return declared_any(read) & (_of_selected(read, read["declared"]) == 0)
+
+
 def selected_best(read: Reader, ask: Question, field: str = "selected_final") -> np.ndarray:
     """Whether the selected regime is a best one."""
     return _of_selected(read, np.broadcast_to(ask.truth.best, read["mean"].shape), field) == 1
@@ -143,6 +149,7 @@ def _conclusions(ask: Question) -> Iterator[Quantity]:
             within = ask.within
             yield Quantity("selects_near", "", lambda r, q: probability(selected_near(r, q, within)))
         yield Quantity("selects_best_at_decision", "", lambda r, q: probability(selected_best(r, q, "selected")))
+    yield Quantity("reversed", "", lambda r, q: probability(declared_reversed(r)))
     for i, label in enumerate(ask.layout.regime_labels):
         yield Quantity("selects", label, lambda r, q, i=i: probability(r["selected_final"] == i))
 
@@ -176,6 +183,8 @@ def _patients(ask: Question) -> Iterator[Quantity]:
         yield Quantity("wrong_imbalance", "", lambda r, q: probability(_wrong_imbalance(r, q)))
     yield Quantity("imbalance", "", lambda r, q: probability(_imbalance(r, q)))
     for k, response in enumerate(layout.responses):
+        if isinstance(getattr(ask.design.study[response], "family", None), Labelled):
+            continue  # codes of labels have no sum
         yield Quantity("total", response, lambda r, q, k=k: mean(r["total"][:, k]))
         yield Quantity("rate", response, lambda r, q, k=k: ratio(r["total"][:, k], r["observed"][:, k]))
     yield Quantity("utility", "", lambda r, q: ratio(r["utility"], r["completed"]))

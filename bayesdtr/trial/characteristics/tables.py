@@ -18,12 +18,14 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("wrong_declaration", "declares a regime that is not best"),
         ("selects_best", "selects a best regime at the end"),
         ("selects_near", "selects one within the mcid of the best"),
+        ("reversed", "declares one, later selects another"),
         ("ran_to_the_end", "runs to its last look"),
         ("stopped_by", "stopped by {}"),
     )),
     ("Patients of the trial", (
         ("size", "patients, mean"),
         ("size_sd", "patients, SD"),
+        ("size_quantile", "patients, 5% / 50% / 95% points"),
         ("duration", "duration, mean"),
         ("allocated", "patients on {}"),
         ("share", "share of patients on {}"),
@@ -44,7 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("rmse", "root mean square error"),
         ("coverage", "coverage of its 95% interval"),
     )),
-    ("Stopped by look", (("stopped_by_look", "look {}"),)),
+    ("Stopped at a look or before", (("stopped_by_look", "look {}, at {point}"),)),
 )
 """What is printed, in this order; the frame has more."""
 MOST_ROWS = 12
@@ -81,6 +83,9 @@ def _block(oc: "OperatingCharacteristics", scenario: str) -> str:
         body = []
         for name, words in parts:
             rows = [c for c in mine if c.quantity == name and math.isfinite(c.adaptive.value) and name not in silent]
+            if name.endswith("_quantile"):
+                body += [_points(rows, words, compared)] * bool(rows)
+                continue
             body += [_row(c, words, oc, compared) for c in rows[:MOST_ROWS]]
             if len(rows) > MOST_ROWS:
                 body.append(f"  ... and {len(rows) - MOST_ROWS} more in the frame")
@@ -109,6 +114,9 @@ def _head(oc: "OperatingCharacteristics", scenario: str) -> list[str]:
 
 
 def _row(c: "Characteristic", words: str, oc: "OperatingCharacteristics", compared: bool) -> str:
+    if "{point}" in words:
+        looks = oc.design.looks
+        words = words.replace("{point}", f"{looks.points[int(c.of) - 1]:g} {'time units' if looks.by == 'at' else looks.by}")
     text = words.replace("{imbalance}", f"{oc.imbalance:.0%}").replace("{}", c.of)
     label = f"  {text}"
     cells = [shown(c.adaptive, c.kind)]
@@ -119,6 +127,13 @@ def _row(c: "Characteristic", words: str, oc: "OperatingCharacteristics", compar
         return f"{label:<{LABEL}}{row}"
     # A long name stands on a line of its own, above its numbers.
     return f"{fold(label)}\n{'':<{LABEL}}{row}"
+
+
+def _points(rows: "list[Characteristic]", words: str, compared: bool) -> str:
+    """Three quantiles in one cell."""
+    some = [c for c in rows if c.of in ("5%", "50%", "95%")]
+    cells = [" / ".join(f"{e.value:.4g}" for e in found) for found in ([c.adaptive for c in some], [c.equal for c in some])]
+    return f"  {words:<{LABEL - 2}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells[: 1 + compared])
 
 
 def shown(e: Estimate, kind: str) -> str:
