@@ -4,6 +4,7 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class PiecewiseAccrual(Accrual):
         except (TypeError, ValueError):
             raise TrialError(f"PiecewiseAccrual takes pairs (until, rate), for example [(6, 2), (math.inf, 5)], got {pieces!r}.") from None
         ends = [0.0, *(until for until, _ in read)]
-        if not read or any(not b > a for a, b in zip(ends, ends[1:], strict=False)):
+        if not read or any(not b > a for a, b in pairwise(ends)):
             raise TrialError(f"PiecewiseAccrual: the times until which rates hold are above 0 and increase, got {[u for u, _ in read]!r}.")
         if any(not 0 <= rate < math.inf for _, rate in read) or not read[-1][1] > 0:
             raise TrialError(f"PiecewiseAccrual: rates are finite and not negative, the last one above 0, got {[r for _, r in read]!r}.")

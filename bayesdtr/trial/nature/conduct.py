@@ -8,7 +8,8 @@ import numpy as np
 
 from ...errors import TrialError, did_you_mean, listing
 from ...study import Study
-from .reading import not_negative, probability
+from .reading import not_negative
+from .reading import probability as probability_of
 
 OTHER = "other"
 
@@ -55,12 +56,13 @@ class Dropout:
     def __str__(self) -> str:
         if self.rate is not None:
             return f"{self.rate:g} per unit of time"
-        shown = [f"{p:g} after {d}" for d, p in self.probability] if isinstance(self.probability, tuple) else [f"{self.probability:g} after each decision"]
-        return ", ".join(shown)
+        if not isinstance(self.probability, tuple):
+            return f"{self.probability:g} after each decision"
+        return ", ".join(f"{p:g} after {d}" for d, p in self.probability)
 
 
 def _chance(value: Any, what: str) -> float:
-    if (p := probability(value, what)) == 1:
+    if (p := probability_of(value, what)) == 1:
         raise TrialError(f"{what} is 1, so that nobody would be left.")
     return p
 
@@ -91,9 +93,9 @@ class Adherence:
         read = []
         for name, given in probability.items():
             if isinstance(given, Mapping):
-                given = tuple((str(o), _probability(p, f"Adherence: that of {o!r}")) for o, p in given.items())
+                given = tuple((str(o), probability_of(p, f"Adherence: that of {o!r}")) for o, p in given.items())
             else:
-                given = _probability(given, f"Adherence: that at {name!r}")
+                given = probability_of(given, f"Adherence: that at {name!r}")
             read.append((str(name), given))
         object.__setattr__(self, "probability", tuple(read))
         object.__setattr__(self, "instead", instead)
@@ -106,9 +108,11 @@ class Adherence:
                 raise TrialError(f"Adherence: no decision {name!r}; decisions: {listing(names)}{did_you_mean(name, names)}")
             for option in (o for o, _ in given) if isinstance(given, tuple) else ():
                 if option not in names[name]:
-                    raise TrialError(f"Adherence: no option {option!r} at {name!r}; options: {listing(names[name])}{did_you_mean(option, names[name])}")
+                    raise TrialError(f"Adherence: no option {option!r} at {name!r}; options: {listing(names[name])}"
+                                     f"{did_you_mean(option, names[name])}")
             if self.instead != OTHER and self.instead not in names[name]:
-                raise TrialError(f"Adherence: instead={self.instead!r} is neither 'other' nor an option of {name!r}; options: {listing(names[name])}"
+                raise TrialError(f"Adherence: instead={self.instead!r} is neither 'other' nor an option of {name!r}; "
+                                 f"options: {listing(names[name])}"
                                  f"{did_you_mean(self.instead, names[name])}")
 
     def taken(self, study: Study) -> dict[str, np.ndarray]:
@@ -140,4 +144,4 @@ class Adherence:
         return f"{'; '.join(shown)}; the rest take {'another feasible option' if self.instead == OTHER else self.instead}"
 
 
-_probability = probability
+

@@ -154,7 +154,8 @@ class Joint:
             raise TrialError(f"Scenario: the function {self.function} of the baseline must return a mapping of names to arrays, got {given!r}.")
         for name in given:
             if name not in wanted:
-                raise TrialError(f"Scenario: the function of the baseline returns {name!r}; covariates: {listing(wanted)}{did_you_mean(name, wanted)}")
+                raise TrialError(f"Scenario: the function of the baseline returns {name!r}; covariates: {listing(wanted)}"
+                                 f"{did_you_mean(name, wanted)}")
         made = {}
         for b in study.baselines:
             if b.name not in given:

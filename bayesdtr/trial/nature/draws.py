@@ -22,7 +22,8 @@ def needs(family: Family, response: str) -> tuple[str, ...]:
     where = f"Scenario: {response!r}"
     if family.columns:
         role, column, _ = family.columns[0]
-        raise TrialError(f"{where} needs column {column!r} ({role}) beside it, which simulated patients do not have; declare {family.name} without {role}=.")
+        raise TrialError(f"{where} needs column {column!r} ({role}) beside it, which simulated patients do not have; "
+                         f"declare {family.name} without {role}=.")
     if isinstance(family, (ZeroInflated, Hurdle)):
         if isinstance(family, Hurdle) and not isinstance(family.base, f.LogNormal):
             raise TrialError(f"{where}: scenarios do not draw counts truncated at zero; declare ZeroInflated({family.base.name}()) instead.")
@@ -47,7 +48,8 @@ def check_extras(family: Family, given: tuple[str, ...], response: str) -> None:
             raise TrialError(f"Scenario: the truth of {response!r} ({family.name}) lacks {name}; write Law(mean, {name}=...).")
     for name in given:
         if name not in wanted:
-            raise TrialError(f"Scenario: the truth of {response!r} ({family.name}) has no {name}; beside the mean it takes {listing(wanted) or 'nothing'}"
+            raise TrialError(f"Scenario: the truth of {response!r} ({family.name}) has no {name}; beside the mean it takes "
+                             f"{listing(wanted) or 'nothing'}"
                              f"{did_you_mean(name, wanted)}")
 
 

@@ -21,7 +21,8 @@ LARGEST_GRID = 200_000
 Columns = Mapping[str, np.ndarray]
 
 
-def grid(study: Study, response: str, conditions: list[Condition], swaps: Mapping[str, np.ndarray]) -> tuple[tuple[Node, ...], dict[str, np.ndarray]] | None:
+def grid(study: Study, response: str, conditions: list[Condition],
+         swaps: Mapping[str, np.ndarray]) -> tuple[tuple[Node, ...], dict[str, np.ndarray]] | None:
     """Histories before a response, by the codes of finite variables and by representatives of what conditions tell apart of the others.
 
     Parameters

@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import TrialError, did_you_mean, listing
 from ...study import Study
 from ...study.families import Categorical
-from ...study.timeline import Decision, Response
+from ...study.timeline import Decision
 from .reading import finite, positive
 
 
@@ -48,7 +48,8 @@ class Drift(abc.ABC):
                 raise TrialError(f"{type(self).__name__}: no response {name!r}; responses: {listing(names)}{did_you_mean(name, names)}")
         for r in study.responses:
             if self.moves(study, r.name) and isinstance(r.family, Categorical):
-                raise TrialError(f"{type(self).__name__}: {r.name!r} is categorical and has no single linear predictor to move; name other responses.")
+                raise TrialError(f"{type(self).__name__}: {r.name!r} is categorical and has no single linear predictor to move; "
+                                 "name other responses.")
 
 
 @dataclass(frozen=True, init=False)
@@ -172,6 +173,3 @@ def latest(study: Study, response: str) -> Decision:
     return next(n for n in reversed(study.before(response)) if isinstance(n, Decision))
 
 
-def has_predictor(node: Response) -> bool:
-    """Whether a response has one linear predictor."""
-    return not isinstance(node.family, Categorical)
