@@ -6,6 +6,7 @@ integrated per draw by Gauss-Hermite nodes, between the thresholds that later co
 taken: a draw goes on by its own optimum, or by an embedded regime, whose later options do not depend on the draw.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -329,7 +330,7 @@ def _taken(values: jax.Array, chosen: Any, pair: np.ndarray, paths: int) -> jax.
         code = np.broadcast_to(chosen, (1, paths))[0]
         found = values[..., pair[np.arange(paths), np.maximum(code, 0)]]
         return found if (code >= 0).all() else jnp.where(code >= 0, found, 0.0)
-    code = jnp.broadcast_to(chosen, values.shape[:2] + (paths,)) if chosen.ndim == 3 else jnp.broadcast_to(chosen, (values.shape[1], paths))[None]
+    code = jnp.broadcast_to(chosen, (*values.shape[:2], paths)) if chosen.ndim == 3 else jnp.broadcast_to(chosen, (values.shape[1], paths))[None]
     index = jnp.asarray(pair)[jnp.arange(paths), jnp.maximum(code, 0)]
     found = jnp.take_along_axis(values, jnp.broadcast_to(index, (values.shape[0], values.shape[1], paths)), axis=2)
     return jnp.where(code >= 0, found, 0.0)
@@ -352,7 +353,7 @@ def _panels(cuts: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
     x, w = np.polynomial.legendre.leggauss(PANEL)
     edges = [jnp.full_like(cuts[0], -REACH), *cuts, jnp.full_like(cuts[0], REACH)]
     nodes, weights = [], []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         middle = low[..., None] + (high - low)[..., None] * (jnp.asarray(x) + 1) / 2
         nodes.append(middle)
         weights.append((high - low)[..., None] * jnp.asarray(w) / 2 * jnp.exp(-0.5 * middle**2))
