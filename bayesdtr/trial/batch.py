@@ -1,11 +1,18 @@
 """One batch of replicates: the seam between those who simulate and those who run, keep and read."""
 
+import functools
+
 import numpy as np
 
+from ..errors import TrialError, did_you_mean, listing
+from .analysis import Analyst, analyst
+from .course import Course
 from .design import TrialDesign
+from .nature import Nature, Scenario, bind
+from .records import KEEP
 
 
-def run_batch(design: TrialDesign, scenario: "object", replicates: np.ndarray, *, seed: int, keep: str = "summary") -> dict[str, np.ndarray]:
+def run_batch(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *, seed: int, keep: str = "summary") -> dict[str, np.ndarray]:
     """Simulate some replicates of a design under a scenario.
 
     A replicate's records depend on the design, the scenario, the seed and its own number alone, to the last bit.
@@ -22,5 +29,24 @@ def run_batch(design: TrialDesign, scenario: "object", replicates: np.ndarray, *
     -------
     dict of str to array, shape (trial, ...)
         As `records.FIELDS` says.
+
+    Raises
+    ------
+    TrialError
+        For an unknown `keep`, or a scenario that does not fit the study.
     """
-    raise NotImplementedError
+    if keep not in KEEP:
+        raise TrialError(f"keep={keep!r}: levels of detail are {listing(KEEP)}{did_you_mean(keep, KEEP)}")
+    nature, engine = _made(design, scenario)
+    return Course(design, nature, engine, np.asarray(replicates), seed=seed, keep=keep).run()
+
+
+@functools.lru_cache(maxsize=8)
+def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst]:
+    """What a design and a scenario need, made once for all batches of a process."""
+    return bind(design, scenario), _analyst(design)
+
+
+@functools.lru_cache(maxsize=4)
+def _analyst(design: TrialDesign) -> Analyst:
+    return analyst(design.study, design.analysis, design.size)

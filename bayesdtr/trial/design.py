@@ -6,8 +6,9 @@ from typing import Any
 
 from ..errors import TrialError, did_you_mean, listing
 from ..study import Study
-from .allocation import AllocationRule, Equal
+from .allocation import AllocationRule, Equal, check_together
 from .analysis import Analysis
+from .assignment import BurnIn
 from .layout import Layout
 from .looks import Looks
 from .nature import Calendar
@@ -30,9 +31,10 @@ class TrialDesign:
         One rule for all decisions or one for each; a decision not named is assigned with equal probabilities, which is also the default.
     stopping : sequence of StoppingRule or DroppingRule, optional
         In order of precedence: where several fire at a look, the first counts. Arms are dropped before the others are asked.
-    burn_in : int, optional
-        Patients who enter before assignments adapt: they are assigned with equal probabilities in permuted blocks at all decisions.
-        By default those who enter before the first look.
+    burn_in : int or BurnIn, optional
+        The first so many patients to enter are assigned with equal probabilities in permuted blocks, at all their decisions, whatever the rule
+        (0: none; before the first look assignments are then equal independent draws). By default all who are assigned before the first look, under
+        rules that adapt and under equal ones.
     calendar : Calendar, optional
         Accrual and delays; by default one patient a unit of time, responses known at once.
     analysis : Analysis, optional
@@ -52,13 +54,14 @@ class TrialDesign:
     allocation: tuple[tuple[str, AllocationRule], ...]
     stopping: tuple[StoppingRule, ...]
     dropping: tuple[DroppingRule, ...]
-    burn_in: int | None
+    burn_in: BurnIn | None
     calendar: Calendar
     analysis: Analysis
     minimum: int
 
-    def __init__(self, study: Study, *, size: int, looks: Looks | Sequence[int], allocation: AllocationRule | Mapping[str, AllocationRule] | None = None,
-                 stopping: Sequence[StoppingRule | DroppingRule] = (), burn_in: int | None = None, calendar: Calendar | None = None,
+    def __init__(self, study: Study, *, size: int, looks: Looks | Sequence[int],
+                 allocation: AllocationRule | Mapping[str, AllocationRule] | None = None,
+                 stopping: Sequence[StoppingRule | DroppingRule] = (), burn_in: int | BurnIn | None = None, calendar: Calendar | None = None,
                  analysis: Analysis | None = None, minimum: int = 0):
         if not isinstance(study, Study):
             raise TrialError(f"TrialDesign needs a Study first, got {study!r}.")
@@ -71,7 +74,7 @@ class TrialDesign:
             raise TrialError(f"stopping takes a list of rules, for example [Superiority(0.99)], got {stopping!r}.")
         put("stopping", tuple(r for r in stopping if isinstance(r, StoppingRule)))
         put("dropping", tuple(r for r in stopping if isinstance(r, DroppingRule)))
-        put("burn_in", None if burn_in is None else _count(burn_in, "burn_in", 0))
+        put("burn_in", burn_in if burn_in is None or isinstance(burn_in, BurnIn) else BurnIn(_count(burn_in, "burn_in", 0)))
         put("calendar", calendar or Calendar())
         put("analysis", analysis or Analysis())
         put("minimum", _count(minimum, "minimum", 0))
@@ -130,13 +133,13 @@ def _allocation(study: Study, given: Any) -> tuple[tuple[str, AllocationRule], .
 
 def _check(design: TrialDesign) -> None:
     design.looks.check(design.size)
-    for what in ("burn_in", "minimum"):
-        value = getattr(design, what)
-        if value is not None and value > design.size:
+    for what, value in (("burn_in", design.burn_in.patients if design.burn_in else 0), ("minimum", design.minimum)):
+        if value > design.size:
             raise TrialError(f"{what}={value} is more than the largest size, {design.size}.")
     design.calendar.check(design.study)
     for name, rule in design.allocation:
         rule.check(design.study, name)
+    check_together(dict(design.allocation))
     for rule in (*design.stopping, *design.dropping):
         rule.check(design.study, design.looks.count)
     design.analysis.check(design.study)

@@ -1,6 +1,9 @@
 """The axes of a simulated trial's records: which arms, regimes, rules and responses a design has, in which order."""
 
+import functools
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..study import Study
 from ..study.rules import Rules, embedded_regimes
@@ -37,6 +40,12 @@ class Layout:
         arms = tuple((d.name, option) for d in study.decisions for option in d.options)
         names = tuple(d.name for d in study.decisions), tuple(r.name for r in study.responses)
         return cls(*names, arms, embedded_regimes(study), rules, looks, size)
+
+    @functools.cached_property
+    def uses(self) -> np.ndarray:
+        """Arms that each regime may choose where there is a choice, shape (regime, arm)."""
+        named = [{(d, option) for d, branches in r.decisions for _, option in branches} for r in self.regimes]
+        return np.array([[arm in some for arm in self.arms] for some in named])
 
     @property
     def regime_labels(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """When a trial is looked at: by patients recruited, by patients whose follow-up is complete, or by the calendar."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class Looks:
             values = tuple(float(p) for p in points)
         except (TypeError, ValueError):
             raise TrialError(f"Looks({by}=...) takes a sequence of numbers, got {points!r}.") from None
-        if not values or not all(np.isfinite(values)) or values[0] <= 0 or any(b <= a for a, b in zip(values, values[1:], strict=False)):
+        if not values or not all(np.isfinite(values)) or values[0] <= 0 or any(b <= a for a, b in itertools.pairwise(values)):
             raise TrialError(f"Looks({by}=...) takes positive, strictly increasing numbers, got {points!r}.")
         if by != "at" and any(v != int(v) for v in values):
             raise TrialError(f"Looks({by}=...) counts patients, so it takes whole numbers, got {points!r}.")

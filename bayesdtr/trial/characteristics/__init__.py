@@ -1,1 +1,12 @@
-"""What the simulated trials say of a design."""
+"""What it all says of a design: operating characteristics, calibrated thresholds, sizes."""
+
+from .assured import Assurance, assurance
+from .calibration import Calibration, calibrate
+from .drifting import DriftInflation, drift_inflation
+from .operating import Characteristic, OperatingCharacteristics
+from .sizing import SizeCheck, Sizing, power_curve, size_for
+
+__all__ = [
+    "Assurance", "Calibration", "Characteristic", "DriftInflation", "OperatingCharacteristics", "SizeCheck", "Sizing", "assurance", "calibrate",
+    "drift_inflation", "power_curve", "size_for",
+]
