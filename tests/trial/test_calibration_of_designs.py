@@ -46,6 +46,8 @@ def test_the_calibrated_error_is_within_the_target_by_enumeration():
     assert found.largest_upper == max(upper_bound(k, 10_000) for k in found.checked.values())
     assert found.design.stopping[0].threshold == found.threshold
     assert found.design.stopping[0].binding
+    again = two_arms.run(found.design, NULLS[0], 10_000, seed=found.check_seed)
+    assert found.check_seed != found.seed == 3 and again["declared"].any(axis=1).sum() == found.checked[NULLS[0].name]
     # One scenario decides: at the next smaller value that its maxima take, more would err than may.
     allowed = allowed_count(4000, 0.05, 0.95)
     assert max(int((p > found.cut).sum()) for p in found.paths.values()) <= allowed < max(int((p >= found.cut).sum()) for p in found.paths.values())
@@ -133,7 +135,10 @@ def test_bad_input_is_named(change, message):
 
 def test_inflation_by_drift_is_paired_and_per_analysis(monkeypatch):
     """Maxima with a known law: drift moves them up by a fifth of the way to 1, unless the analysis has period effects."""
+    seeds = []
+
     def simulated(design, scenario, replicates, *, seed, keep="summary", **_):
+        seeds.append(seed)
         run = two_arms.Run(blank(design.layout, replicates, keep))
         u = np.random.default_rng(seed).random(replicates)
         run["path_max"][:, 0] = u if scenario.jump == 0 or design.analysis.period_effects else 1 - 0.8 * (1 - u)
@@ -142,6 +147,7 @@ def test_inflation_by_drift_is_paired_and_per_analysis(monkeypatch):
     monkeypatch.setattr(seam, "simulated", simulated)
     found = drift_inflation(two_arms.design(80), two_arms.Arms("none", (0.3, 0.3)), two_arms.Arms("step", (0.3, 0.3), jump=0.2), error=0.05,
                             replicates=8000, seed=1)
+    assert seeds[0] == seeds[3] == 1 and len({*seeds[1:3], *seeds[4:]}) == 1 and seeds[1] != 1
     plain, drifting, plain_period, drifting_period = found.rows
     cut = dict(found.thresholds)["no period effects"]
     assert abs(plain.error.value - (1 - cut)) < 4 * plain.error.error

@@ -31,9 +31,9 @@ def test_standard_errors_are_the_spread_of_estimates():
     n, times = 400, 1500
     made, claimed = {}, {}
     for _ in range(times):
-        size = rng.integers(20, 60, n)
-        share = rng.binomial(size, 0.3)
-        other = share + rng.binomial(size - share, 0.1)
+        size = rng.integers(5, 200, n)
+        share = np.round(0.8 * size) - rng.binomial(4, 0.5, n)
+        other = share - rng.binomial(5, 0.4, n)
         x, y = rng.gamma(3, 2, n), rng.normal(1, 2, n)
         both = {"ratio": (ratio(share, size), ratio(other, size)), "sd": (spread(x), spread(x + y)),
                 "rmse": (root_mean_square(y), root_mean_square(y + x)),
@@ -210,6 +210,13 @@ def test_imbalance_in_the_wrong_direction(smart):
     assert seen(smart, [0.6, 0.3, 0.4, 0.5], imbalance=0.3).get("s", "wrong_imbalance").adaptive.value == 0.25
     with pytest.raises(TrialError, match="wrong_imbalance"):
         seen(smart, [0.6, 0.3, 0.4, 0.6]).get("s", "wrong_imbalance")  # both options start a best regime
+    three = two_arms.design(30, options=("A", "B", "C"))
+    made = two_arms.Run(blank(three.layout, 2, "summary"))
+    made["allocated"][:], made["size"][:] = [[10, 2, 11], [10, 2, 18]], [23, 30]
+    made["selected"][:] = made["selected_final"][:] = 0
+    scenario = two_arms.Arms("s", (0.5, 0.5, 0.3))
+    oc = OperatingCharacteristics(three, {"s": scenario}, {"s": made}, {}, {"s": two_arms.truth(three, scenario)})
+    assert oc.get("s", "wrong_imbalance").adaptive.value == 0.5  # the more frequent of two equally good arms counts
 
 
 def test_a_selection_near_the_best(smart):
