@@ -1,8 +1,9 @@
 """Posteriors of a batch of trials at one look."""
 
+from .betas import Betas
 from .drawn import Drawn
 from .protocol import Analyst, LookPosterior
 from .spec import Analysis
 from .values import Values
 
-__all__ = ["Analysis", "Analyst", "Drawn", "LookPosterior", "Values"]
+__all__ = ["Analysis", "Analyst", "Betas", "Drawn", "LookPosterior", "Values"]
