@@ -1,5 +1,6 @@
 """When a trial ends or drops an option: rules as declarations, and their statistics."""
 
 from .rule import DroppingRule, LookState, StoppingRule
+from .rules import DropWorst, Equivalence, Superiority
 
-__all__ = ["DroppingRule", "LookState", "StoppingRule"]
+__all__ = ["DropWorst", "DroppingRule", "Equivalence", "LookState", "StoppingRule", "Superiority"]
