@@ -19,7 +19,8 @@ SMART = dtr.Study(
     utility="y",
 )
 TRUTH = dtr.Scenario("truth", {"y": {"A": 0.3, "B": 0.5, "C": 0.4}})
-SMART_TRUTH = dtr.Scenario("truth", {"r": {"a": 0.4, "b": 0.5}, "y": {dtr.when(r=1): 0.7, dtr.when(r=0, second="c"): 0.3, dtr.when(r=0, second="d"): 0.5}})
+SMART_TRUTH = dtr.Scenario("truth", {"r": {"a": 0.4, "b": 0.5},
+                                     "y": {dtr.when(r=1): 0.7, dtr.when(r=0, second="c"): 0.3, dtr.when(r=0, second="d"): 0.5}})
 DELAYED = dtr.Calendar(dtr.PoissonAccrual(2.0), delays={"y": 3.0})
 IDS = np.arange(12)
 
@@ -62,7 +63,7 @@ def test_every_probability_is_that_of_the_data_known_at_its_look(delayed):
 
 
 def test_recruitment_ends_with_the_look_that_decides(delayed):
-    design, out = delayed
+    _, out = delayed
     stopped = out["stopped_by"] >= 0
     assert stopped.any()
     assert not stopped.all()
