@@ -20,7 +20,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("selects_near", "selects one within the mcid of the best"),
         ("reversed", "declares one, later selects another"),
         ("ran_to_the_end", "runs to its last look"),
-        ("stopped_by", "stopped by {}"),
+        ("stopped_by", "stops: {}"),
     )),
     ("Patients of the trial", (
         ("size", "patients, mean"),
@@ -144,7 +144,7 @@ def shown(e: Estimate, kind: str) -> str:
         return f"0 (<{_up(e.upper)})" if e.value == 0 else f"1 (>{1 - float(_up(1 - e.lower)):.4g})"
     if not e.error > 1e-12 * abs(e.value):
         return f"{e.value + 0.0:.4g}"
-    digits = int(min(max(1 - math.floor(math.log10(e.error)), 0), 6))
+    digits = int(min(max(1 - math.floor(math.log10(e.error)), 0), 5))
     sign = "+" if kind == "difference" else ""
     return f"{round(e.value, digits) + 0.0:{sign}.{digits}f} ({e.error:.{digits}f})"
 
