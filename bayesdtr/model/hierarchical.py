@@ -245,8 +245,8 @@ def build(study: Study, response: Response, history: History) -> Outcome:
     Every coefficient is written centred, Normal given its scale, so that draws are effects on the
     natural scale: ``intercept``, ``beta``, ``treatment`` (scale ``tau``), ``interaction`` (scale
     ``tau_interaction``, or one scale each), ``combination`` (of decisions, ``tau_combination``), ``smooth`` and
-    ``interaction_smooth`` (basis functions), ``drift`` (steps between periods, ``tau_drift``), ``sequence_effect`` (``tau_sequence``), ``cluster_effect``,
-    ``cluster_treatment``; those of a family's part for zeros begin with ``zero_``. Engines choose their own coordinates.
+    ``interaction_smooth`` (basis functions), ``drift`` (steps between periods, ``tau_drift``), ``sequence_effect`` (``tau_sequence``),
+    ``cluster_effect``, ``cluster_treatment``; those of a family's part for zeros begin with ``zero_``. Engines choose their own coordinates.
     """
     family = response.family
     assert family is not None

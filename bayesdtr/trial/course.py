@@ -162,7 +162,7 @@ class Course:
     def decide(self, k: int, force: Force, trial: np.ndarray, patient: np.ndarray) -> None:
         """Assign some patients at one decision and draw the responses that follow it."""
         state, node = self.state, self.study.decisions[k]
-        history = state.history(node.name, trial, patient)
+        history = state.history(node.name, trial, patient, periods=self.design.analysis.period_effects)
         feasible = np.broadcast_to(self.study.feasible(node.name, history), (len(trial), len(node.options))).copy()
         feasible &= self.active[trial, self.layout.arms_of(k)]
         going = feasible.any(axis=1)
