@@ -6,10 +6,12 @@ import two_arms
 from scipy import special, stats
 
 from bayesdtr.errors import TrialError
-from bayesdtr.trial.characteristics import calibrate, drift_inflation, seam
-from bayesdtr.trial.characteristics.calibration import allowed_count, smallest_cut
+from bayesdtr.trial.characteristics import calibrate, drift_inflation, null_grid, seam
+from bayesdtr.trial.characteristics.calibration import allowed_count, checked_nulls, smallest_cut
 from bayesdtr.trial.characteristics.estimates import upper_bound
+from bayesdtr.trial.nature import Dropout, Scenario, StepDrift
 from bayesdtr.trial.records import blank
+from bayesdtr.trial.stopping import Superiority
 
 NULLS = [two_arms.Arms(f"event {p}", (p, p)) for p in (0.1, 0.3, 0.5)]
 
@@ -128,6 +130,35 @@ def test_bad_input_is_named(change, message):
     given = {"nulls": NULLS, "replicates": 100, "check": 10, "seed": 1} | change
     with pytest.raises(TrialError, match=message):
         calibrate(two_arms.design(40), given.pop("nulls"), **given)
+
+
+def test_null_scenarios_of_a_comparison_may_have_a_worse_arm():
+    """Against A, an arm that is worse than A is no reason to refuse a scenario; one that is better is."""
+    ours = [Superiority(0.95, against="A")]
+    design = two_arms.design(40, options=("A", "B", "C"), rules=ours)
+    assert set(checked_nulls(design, two_arms.Arms("worse", (0.3, 0.3, 0.1)), 0)) == {"worse"}
+    with pytest.raises(TrialError, match="is no null"):
+        checked_nulls(design, two_arms.Arms("better", (0.3, 0.4, 0.1)), 0)
+    with pytest.raises(TrialError, match="is no null"):
+        checked_nulls(two_arms.design(40, options=("A", "B", "C")), two_arms.Arms("worse", (0.3, 0.3, 0.1)), 0)
+
+
+def test_grids_of_null_scenarios():
+    study = two_arms.study()
+    late = StepDrift(0.5)
+    made = null_grid(study, {"event": [0.1, 0.3]}, drifts={"late step": late})
+    assert list(made) == ["event 0.1", "event 0.1, late step", "event 0.3", "event 0.3, late step"]
+    assert made["event 0.3, late step"].drift == (late,) and made["event 0.3"].drift == ()
+    assert all(s.name == n for n, s in made.items())
+    like = Scenario("like", {"event": 0.2}, dropout=Dropout(rate=0.1))
+    grown = null_grid(study, {"event": [0.1, 0.3]}, drifts={"late step": late}, like=like)
+    assert list(grown) == list(made) and all(s.dropout == like.dropout for s in grown.values())
+    assert grown["event 0.3, late step"].responses == made["event 0.3"].responses and grown["event 0.3"].drift == ()
+    assert list(null_grid(study, {"event": 0.25})) == ["event 0.25"]
+    for levels, message in (({"evnt": [0.1]}, "no response 'evnt'.*did you mean 'event'"), ({}, "'event' has no levels"),
+                            ({"event": []}, "no levels"), ({"event": [0.1, 0.1]}, "give each level once"), ([0.1], "a mapping of responses")):
+        with pytest.raises(TrialError, match=message):
+            null_grid(study, levels)
 
 
 # ---- drift -------------------------------------------------------------------------------------------------------

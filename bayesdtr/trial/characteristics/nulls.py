@@ -11,7 +11,7 @@ MOST = 1000
 """Scenarios of a grid at most."""
 
 
-def null_grid(study: Study, levels: Mapping[str, Any], *, drifts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def null_grid(study: Study, levels: Mapping[str, Any], *, drifts: Mapping[str, Any] | None = None, like: Any = None) -> dict[str, Any]:
     """Sharp null scenarios: every response has one law whatever the options.
 
     Parameters
@@ -22,6 +22,8 @@ def null_grid(study: Study, levels: Mapping[str, Any], *, drifts: Mapping[str, A
         mean); one that is not in question may have a single value.
     drifts : mapping of str to drift, optional
         Each scenario is added once more with each drift over calendar time, by name.
+    like : Scenario, optional
+        Baseline covariates, clusters, dropout, adherence and calendar are as in this scenario.
 
     Returns
     -------
@@ -61,8 +63,15 @@ def null_grid(study: Study, levels: Mapping[str, Any], *, drifts: Mapping[str, A
             name = f"{title}, {label}" if label else title
             if name in made:
                 raise TrialError(f"null_grid: two scenarios would be called {name!r}; give each level once.")
-            made[name] = Scenario(name, dict(zip(names, values, strict=True)), drift=drift)
+            laws = dict(zip(names, values, strict=True))
+            made[name] = Scenario(name, laws, drift=drift) if like is None else _like(like, name, laws, drift)
     return made
+
+
+def _like(like: Any, name: str, laws: dict[str, Any], drift: Any) -> Any:
+    """Another scenario's conduct under these laws."""
+    drifts = () if drift is None else (drift,) if not isinstance(drift, (list, tuple)) else tuple(drift)
+    return like.with_responses(laws, name).with_drift(*drifts, name=name)
 
 
 def _several(given: Any, name: str) -> list[Any]:
