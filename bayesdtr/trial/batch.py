@@ -49,4 +49,4 @@ def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst]:
 
 @functools.lru_cache(maxsize=4)
 def _analyst(design: TrialDesign) -> Analyst:
-    return analyst(design.study, design.analysis, design.size)
+    return analyst(design.study, design.analysis, design.size, design.looks.count)

@@ -185,7 +185,7 @@ def test_the_same_records_give_the_same_posterior_under_any_allocation(smart):
     from bayesdtr.trial.observed import Observed
 
     shuffled = np.random.default_rng(1).permutation(50)
-    for engine in (analyst(SMART, design.analysis, 50), analyst(SMART, design.equal.analysis, 50)):
+    for engine in (analyst(SMART, design.analysis, 50, 4), analyst(SMART, design.equal.analysis, 50, 4)):
         data = Observed({n: v[:, shuffled] for n, v in columns.items()}, None, np.zeros((12, 50), dtype=int), np.ones((12, 50), dtype=bool))
         values = engine.look(data, IDS, design.looks.count).regimes()
         assert np.array_equal(values.mean(), out["mean"])

@@ -1,0 +1,44 @@
+"""Which engine analyses the looks of a design."""
+
+from ...study import Study
+from .periods import PeriodAnalyst, with_periods
+from .protocol import Analyst
+from .spec import Analysis
+
+
+def analyst(study: Study, analysis: Analysis, size: int, looks: int) -> Analyst:
+    """Make the engine of a design's looks.
+
+    Parameters
+    ----------
+    study : Study
+    analysis : Analysis
+    size : int
+        Largest number of patients.
+    looks : int
+        Number of looks: one less than the blocks of enrolment.
+
+    Raises
+    ------
+    TrialError
+        When the engine cannot analyse the study.
+    """
+    if analysis.period_effects:
+        return PeriodAnalyst(_plain(with_periods(study, looks + 1), analysis, size))
+    return _plain(study, analysis, size)
+
+
+def _plain(study: Study, analysis: Analysis, size: int) -> Analyst:
+    # Engines that need PyMC are imported when they are first used.
+    engine = analysis.chosen(study)
+    if engine == "exact":
+        from .cells import CellsAnalyst
+
+        return CellsAnalyst(study, analysis)
+    if engine == "laplace":
+        from .laplace import LaplaceAnalyst
+
+        return LaplaceAnalyst(study, analysis, size)
+    from .nuts import NutsAnalyst
+
+    return NutsAnalyst(study, analysis, size)
