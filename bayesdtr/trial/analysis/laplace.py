@@ -17,9 +17,9 @@ from ...runtime import double_precision
 from ...schema import NOT_YET
 from ...study import Study
 from ..observed import Observed
+from .compiled_tree import check_study
 from .looked import LANES, DrawnLook, TreePrograms, padded
 from .spec import Analysis
-from .compiled_tree import check_study
 
 CLUSTERS = 16
 """Clusters that a study with clusters may have in a simulation."""
