@@ -1,5 +1,6 @@
 """Stopping and dropping rules on posteriors with known probabilities: statistics, orientation, declarations, and what is refused."""
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 
@@ -208,6 +209,10 @@ def test_embedded_regimes_are_named_by_label_parts_or_reference():
     (lambda: DropWorst(0.02, at="leg").check(STUDY, 3), "decisions: 'arm'"),
     (lambda: DropWorst(0.02, keep="Z").check(STUDY, 3), "options"),
     (lambda: DropWorst(0.4).check(STUDY, 3), "1/3"),
+    (lambda: DropWorst(0.1, looks=[9]).check(STUDY, 3), "look 9"),
+    (lambda: DropWorst(0.1, keep=1), "name of an option"),
+    (lambda: SuccessProbability(0.1, success=0.9, margin=0.1), "against"),
+    (lambda: SafetyStop("y", above=0.3, probability=0.9, binding="no"), "True or False"),
     (lambda: SafetyStop("z", above=0.3, probability=0.9).check(STUDY, 3), "no response 'z'"),
     (lambda: SafetyStop("y", above=0.3, probability=0.9).check(SMART, 3), "a rate is watched"),
 ])
@@ -216,7 +221,39 @@ def test_what_cannot_be_meant_is_refused(make, words):
         make()
 
 
+RULES = [
+    Superiority(0.9, regime={"first": "b"}), Superiority([0.99, 0.95], against="A", margin=0.1), Inferiority(0.9, against={"first": "a"}),
+    Futility(0.9, margin=0.1, looks=[2]), Equivalence(0.9, margin=0.1), SuccessProbability(0.9, success=0.95, against="A", margin=0.05),
+    SafetyStop("y", above=0.3, probability=0.9, prior=(1, 3)),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: type(r).__name__)
+def test_another_threshold_or_no_force_changes_nothing_else(rule):
+    """Calibration moves the threshold on the statistic's scale and opens the rule; whatever else was declared stays."""
+    moved = rule.at(0.7)
+    assert moved.level(0) == pytest.approx(0.7)
+    assert moved.at((0.7, 0.6)).level(1) == pytest.approx(0.6)
+    others = [f.name for f in dataclasses.fields(rule) if f.name != "threshold"]
+    assert [getattr(moved, n) for n in others] == [getattr(rule, n) for n in others]
+    opened = rule.changed(binding=False)
+    assert not opened.binding
+    assert opened.text().endswith("not binding")
+    assert opened.changed(binding=True) == rule
+    with pytest.raises(TypeError, match="thresholds"):
+        rule.changed(thresholds=0.5)
+
+
+def test_rules_that_differ_in_anything_are_different():
+    assert SuccessProbability(0.1, success=0.9) != SuccessProbability(0.1, success=0.95)
+    assert "success" in [f.name for f in dataclasses.fields(SuccessProbability)]
+    assert Superiority(0.9) != Futility(0.9)
+
+
 def test_rules_are_said_in_words():
+    assert Superiority(0.99, looks=[2, 3], binding=False).text() == "superiority: P(best) > 0.99, at looks 2, 3, not binding"
+    ppos = SuccessProbability(0.1, success=0.95, against="A", margin=0.05)
+    assert ppos.text() == "predictive probability of success (0.95 against A by 0.05) < 0.1"
     assert Superiority(0.99).text() == "superiority: P(best) > 0.99"
     assert Superiority(0.99, against="A", margin=0.1).text() == "superiority: P(better by 0.1) against A > 0.99"
     assert Futility(0.05, margin=0.1).text() == "futility: P(better by 0.1) against reference < 0.05 for all"
