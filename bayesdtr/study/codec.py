@@ -27,13 +27,16 @@ CLASSES: dict[str, type] = {
 UNSAVED = {("UserModel", "function")}
 LATER: dict[tuple[str, str], Any] = {("Baseline", "sensitive"): False, ("Baseline", "drift"): False, ("Study", "audited"): ()}
 """Parts that earlier files lack, and what they then are."""
+UNSAID = {("Baseline", "drift")}
+"""Of these, parts that are written only where they are something else: what a study is saved as, and its digest, are those of earlier releases."""
 
 
 def encode(value: Any) -> Any:
     """Turn a declaration into plain lists, dicts, texts and numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value).__name__
-        fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if (kind, f.name) not in UNSAVED}
+        parts = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if (kind, f.name) not in UNSAVED}
+        fields = {n: encode(v) for n, v in parts.items() if (kind, n) not in UNSAID or v != LATER[kind, n]}
         return {KIND: kind, **fields}
     if isinstance(value, (tuple, list)):
         return [encode(v) for v in value]
