@@ -226,7 +226,7 @@ def test_reference_numbers_of_the_binary_smart():
 
 
 def test_the_public_analysis_says_the_same():
-    frame = smart_frame().groupby(["a1", "responded", "a2"], sort=False).sample(frac=0.2, random_state=5).reset_index(drop=True)
+    frame = smart_frame().groupby(["a1", "responded", "a2"], sort=False).sample(frac=0.06, random_state=5).reset_index(drop=True)
     posterior = dtr.fit(SMART, frame, engine="exact", seed=3, draws=4000, chains=2)
     size = posterior.size
     table = dtr.compare(posterior).frame().set_index("rules").loc[[r.label for r in embedded_regimes(SMART)]]
