@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .errors import BayesDTRError, DataError, DecisionError, FileError, InferenceError, ModelError, StudyError, VerdictWarning
+from .errors import BayesDTRError, DataError, DecisionError, FileError, InferenceError, ModelError, StudyError, TrialError, VerdictWarning
 from .study import (
     Baseline,
     Bernoulli,
@@ -97,6 +97,46 @@ if TYPE_CHECKING:
     from .evaluate import HonestValue, honest_value
     from .inference import Fits, Posterior, PowerPrior, PriorTable, StackedPosterior, Verdict, check, fit, fit_many, priors
     from .reporting import report
+    from .trial import (
+        Adherence,
+        Analysis,
+        ArmDrift,
+        BurnIn,
+        Calendar,
+        Dropout,
+        DropUnsafe,
+        DropWorst,
+        Equal,
+        Equivalence,
+        ExponentialDelay,
+        Fixed,
+        Futility,
+        Gaussian,
+        Inferiority,
+        Joint,
+        Law,
+        Levels,
+        LinearDrift,
+        Looks,
+        NullStabilized,
+        PermutedBlock,
+        PiecewiseAccrual,
+        PoissonAccrual,
+        SafetyStop,
+        Scenario,
+        Sites,
+        SmartAR,
+        Steady,
+        StepDrift,
+        Stratified,
+        SuccessProbability,
+        Superiority,
+        Thompson,
+        TopTwo,
+        TrialDesign,
+        Uniform,
+        UniformDelay,
+    )
 
 __version__ = "0.1.0"
 
@@ -115,20 +155,31 @@ _LATER = {
     "Fits": "inference", "Posterior": "inference", "PowerPrior": "inference", "PriorTable": "inference", "StackedPosterior": "inference",
     "Verdict": "inference", "check": "inference", "fit": "inference", "fit_many": "inference", "priors": "inference",
     "report": "reporting",
+    "Adherence": "trial", "Analysis": "trial", "ArmDrift": "trial", "BurnIn": "trial", "Calendar": "trial", "DropUnsafe": "trial",
+    "DropWorst": "trial", "Dropout": "trial", "Equal": "trial", "Equivalence": "trial", "ExponentialDelay": "trial", "Fixed": "trial",
+    "Futility": "trial", "Gaussian": "trial", "Inferiority": "trial", "Joint": "trial", "Law": "trial", "Levels": "trial", "LinearDrift": "trial",
+    "Looks": "trial", "NullStabilized": "trial", "PermutedBlock": "trial", "PiecewiseAccrual": "trial", "PoissonAccrual": "trial",
+    "SafetyStop": "trial", "Scenario": "trial", "SmartAR": "trial", "Sites": "trial", "Steady": "trial", "StepDrift": "trial",
+    "Stratified": "trial", "SuccessProbability": "trial", "Superiority": "trial", "Thompson": "trial", "TopTwo": "trial", "TrialDesign": "trial",
+    "Uniform": "trial", "UniformDelay": "trial",
 }
 
 __all__ = [
-    "Acceptability", "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "Categorical", "Commensurate", "Comparison", "Condition",
-    "DataError", "Decision", "DecisionError", "Explanation", "Exponential", "Extrapolation", "Fair", "FileError", "Fits", "Hierarchical",
-    "HonestValue", "Hurdle", "InferenceError", "InformationValue", "LogNormal", "Lottery", "ModelComparison", "ModelError", "NegativeBinomial",
-    "Normal", "NormalInverseGamma", "Ordinal", "ParameterInformation", "PiecewiseLinear", "Poisson", "PolicyTree", "Posterior", "Power",
-    "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response", "RestrictedMean", "RiskProfile", "RobustMAP",
-    "Rules", "SafetyGate", "SampleInformation", "Saturated", "Scale", "Shift", "StackedPosterior", "StagewiseRegime", "StudentT", "Study",
-    "StudyError", "Subgroups", "Survival", "SurvivalAt", "ThresholdSearch", "Trajectories", "Utility", "Verdict", "VerdictWarning", "ZeroInflated",
-    "acceptability", "as_assigned", "at_least", "at_random", "below", "best_set", "between", "by_group", "check", "compare", "compare_models",
-    "evppi", "evsi", "exchange_bands", "fair", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "otherwise",
-    "plot", "policy_tree", "prior_predictive", "priors", "q_learn", "report", "risk_profile", "search_thresholds", "stakeholders", "tipping",
-    "value_of_information", "when", "with_utility", "within_budget",
+    "Acceptability", "Adherence", "Analysis", "ArmDrift", "Baseline", "BayesDTRError", "Bernoulli", "BetaBinomial", "Budgeted", "BurnIn",
+    "Calendar", "Categorical", "Commensurate", "Comparison", "Condition", "DataError", "Decision", "DecisionError", "DropUnsafe", "DropWorst",
+    "Dropout", "Equal", "Equivalence", "Explanation", "Exponential", "ExponentialDelay", "Extrapolation", "Fair", "FileError", "Fits", "Fixed",
+    "Futility", "Gaussian", "Hierarchical", "HonestValue", "Hurdle", "InferenceError", "Inferiority", "InformationValue", "Joint", "Law", "Levels",
+    "LinearDrift", "LogNormal", "Looks", "Lottery", "ModelComparison", "ModelError", "NegativeBinomial", "Normal", "NormalInverseGamma",
+    "NullStabilized", "Ordinal", "ParameterInformation", "PermutedBlock", "PiecewiseAccrual", "PiecewiseLinear", "Poisson", "PoissonAccrual",
+    "PolicyTree", "Posterior", "Power", "PowerPrior", "Prior", "PriorPredictive", "PriorTable", "QualityAdjusted", "Regime", "Response",
+    "RestrictedMean", "RiskProfile", "RobustMAP", "Rules", "SafetyGate", "SafetyStop", "SampleInformation", "Saturated", "Scale", "Scenario",
+    "Shift", "Sites", "SmartAR", "StackedPosterior", "StagewiseRegime", "Steady", "StepDrift", "Stratified", "StudentT", "Study", "StudyError",
+    "Subgroups", "SuccessProbability", "Superiority", "Survival", "SurvivalAt", "Thompson", "ThresholdSearch", "TopTwo", "Trajectories",
+    "TrialDesign", "TrialError", "Uniform", "UniformDelay", "Utility", "Verdict", "VerdictWarning", "ZeroInflated", "acceptability", "as_assigned",
+    "at_least", "at_random", "below", "best_set", "between", "by_group", "check", "compare", "compare_models", "evppi", "evsi", "exchange_bands",
+    "fair", "fit", "fit_many", "honest_value", "load", "missing_shift", "one_of", "optimize", "otherwise", "plot", "policy_tree",
+    "prior_predictive", "priors", "q_learn", "report", "risk_profile", "search_thresholds", "stakeholders", "tipping", "value_of_information",
+    "when", "with_utility", "within_budget",
 ]
 
 

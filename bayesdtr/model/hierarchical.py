@@ -15,7 +15,7 @@ from ..schema import CLUSTER
 from ..study.conditions import Interval, Test
 from ..study.families import Family
 from ..study.models import Hierarchical
-from ..study.predictor import Column, Contrast, Factor, Numeric, Stratum, contrast_matrix, default_predictor, sequence_variables
+from ..study.predictor import Column, Contrast, Factor, Numeric, Step, Stratum, contrast_matrix, default_predictor, sequence_variables
 from ..study.priors import PriorInForce
 from ..study.saturated import cells_over
 from ..study.structures import interactions_of, pseudo_sd
@@ -45,6 +45,8 @@ def _factor(factor: Factor, study: Study, history: History) -> pt.TensorVariable
         if isinstance(node, Decision) and _shares_options(node, factor.options):
             value = value * _applies(study, node, factor.options, history)
         return value
+    if isinstance(factor, Step):
+        return pt.cast(pt.ge(history.code(factor.name), factor.index), "float64")
     assert isinstance(factor, Stratum)
     node = study[factor.decision]
     assert isinstance(node, Decision)
@@ -138,7 +140,8 @@ class _Design:
     def of(cls, study: Study, response: Response, history: History) -> "_Design":
         predictor = default_predictor(study, response)
         tables = {"beta": predictor.main, "treatment": predictor.treatment, "interaction": predictor.interaction,
-                  "combination": predictor.combination, "smooth": predictor.smooth, "interaction_smooth": predictor.interaction_smooth}
+                  "combination": predictor.combination, "smooth": predictor.smooth, "interaction_smooth": predictor.interaction_smooth,
+                  "drift": predictor.drift}
         if study.cluster:
             tables["cluster_treatment"] = predictor.latest
         tables = {name: columns for name, columns in tables.items() if columns}
@@ -158,8 +161,9 @@ class _Design:
 
 
 _DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "combination": "combination_contrast",
-         "cluster_treatment": "cluster_contrast", "smooth": "smooth_basis", "interaction_smooth": "interaction_smooth_basis"}
-_SCALES = {"treatment": "tau", "interaction": "tau_interaction", "combination": "tau_combination", "cluster_treatment": "cluster_treatment_sd"}
+         "cluster_treatment": "cluster_contrast", "drift": "drift_step", "smooth": "smooth_basis", "interaction_smooth": "interaction_smooth_basis"}
+_SCALES = {"treatment": "tau", "interaction": "tau_interaction", "combination": "tau_combination", "cluster_treatment": "cluster_treatment_sd",
+           "drift": "tau_drift"}
 
 
 def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -> list[tuple[str, Tensor]]:
@@ -180,7 +184,7 @@ def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -
         own = rows_of(part.prefix + "beta", design.labels["beta"], priors)
         dims = (_DIMS["beta"], *across)
         found.append(("beta", place_vector(part.prefix + "beta", own, part.sd, dims=dims, across=part.width) if own else of("beta", dims=dims[:1])))
-    for name in (n for n in ("treatment", "interaction", "combination", "smooth", "interaction_smooth") if n in design.matrices):
+    for name in (n for n in ("treatment", "interaction", "combination", "smooth", "interaction_smooth", "drift") if n in design.matrices):
         columns = design.columns[name]
         if name in ("smooth", "interaction_smooth"):
             scale: Tensor | str = smooth_scales(part.prefix + name, columns, priors, part.sd)
@@ -241,8 +245,8 @@ def build(study: Study, response: Response, history: History) -> Outcome:
     Every coefficient is written centred, Normal given its scale, so that draws are effects on the
     natural scale: ``intercept``, ``beta``, ``treatment`` (scale ``tau``), ``interaction`` (scale
     ``tau_interaction``, or one scale each), ``combination`` (of decisions, ``tau_combination``), ``smooth`` and
-    ``interaction_smooth`` (basis functions), ``sequence_effect`` (``tau_sequence``), ``cluster_effect``,
-    ``cluster_treatment``; those of a family's part for zeros begin with ``zero_``. Engines choose their own coordinates.
+    ``interaction_smooth`` (basis functions), ``drift`` (steps between periods, ``tau_drift``), ``sequence_effect`` (``tau_sequence``),
+    ``cluster_effect``, ``cluster_treatment``; those of a family's part for zeros begin with ``zero_``. Engines choose their own coordinates.
     """
     family = response.family
     assert family is not None

@@ -94,6 +94,15 @@ def dress(axes: "Axes", *, grid: Literal["x", "y"] | None = "x") -> None:
         axes.grid(axis=grid, color=LINE, linewidth=0.6)
 
 
+def apart(heights: list[float], distance: float) -> list[float]:
+    """Heights of labels that stand at least so far from each other, each as near to its own as the order allows."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    moved, at = list(heights), float("-inf")
+    for i in order:
+        at = moved[i] = max(heights[i], at + distance)
+    return moved
+
+
 def fixed(value: float, digits: int) -> str:
     """A number with fixed decimals, never a negative zero."""
     return f"{round(value, digits) + 0.0:.{digits}f}"

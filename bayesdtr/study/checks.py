@@ -104,7 +104,12 @@ def check_response(study: "Study", response: Response) -> None:
                 f"Response {response.name!r}: Saturated() cells are for Bernoulli() and Normal() responses, got {response.family!r}; "
                 "leave model= out for the hierarchical model."
             )
-        saturated_variables(study, response)  # raises on a continuous cell variable
+        names = saturated_variables(study, response)  # raises on a continuous cell variable
+        if periods := [b.name for b in study.baselines if b.drift and b.name in names]:
+            raise StudyError(
+                f"Response {response.name!r}: Saturated() cells would cut every cell by {periods[0]!r}, whose levels drift; leave model= out, or "
+                "name the variables of the cells: Saturated(over=[...])."
+            )
         if response.model.conjugate is not None and response.family is not None and response.family.link != "identity":
             raise StudyError(f"Response {response.name!r}: conjugate= belongs to a Normal response; a Bernoulli one uses its Beta prior.")
     elif isinstance(response.model, UserModel) and isinstance(response.family, Survival):

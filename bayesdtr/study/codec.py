@@ -25,7 +25,7 @@ CLASSES: dict[str, type] = {
     )
 }
 UNSAVED = {("UserModel", "function")}
-LATER: dict[tuple[str, str], Any] = {("Baseline", "sensitive"): False, ("Study", "audited"): ()}
+LATER: dict[tuple[str, str], Any] = {("Baseline", "sensitive"): False, ("Baseline", "drift"): False, ("Study", "audited"): ()}
 """Parts that earlier files lack, and what they then are."""
 
 

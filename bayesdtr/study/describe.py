@@ -32,6 +32,7 @@ def timeline_lines(study: Study) -> list[str]:
         if isinstance(node, Baseline):
             what = kinds[node.name] + ("; sensitive, and models and rules see it because the study asks for it" if node.sensitive else "")
             what += "; missing values are drawn from its model" if node.missing else ""
+            what += "; periods in time order, over which levels drift" if node.drift else ""
             lines.append(f"{number}. baseline  {node.name}: {what}")
         elif isinstance(node, Decision):
             stage = study.stage(node.name)
@@ -81,6 +82,9 @@ def equation(study: Study, response: Response) -> list[str]:
         for column in columns:
             grouped.setdefault(column.factors[0].label, {})[_shown(column.factors[1:])] = None
         lines += [f"+ {name}: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
+    if p.drift:
+        periods = dict.fromkeys(c.group for c in p.drift)
+        lines.append("+ tau_drift: " + " + ".join(f"a random walk over {name}" for name in periods))
     if p.smooth:
         lines.insert(3, "+ smooth: " + " + ".join(dict.fromkeys(_shown(c.factors) for c in p.smooth)))
     if response.name in study.pool_stages:

@@ -18,7 +18,7 @@ from .formula import Term, parse
 from .models import Hierarchical
 from .rules import tailoring_variables
 from .sensitive import refuse_sensitive
-from .timeline import Decision, Node, Options, Response, finite_values, labels_of
+from .timeline import Baseline, Decision, Node, Options, Response, finite_values, labels_of
 
 if TYPE_CHECKING:
     from .study import Study
@@ -84,6 +84,25 @@ class Stratum:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Indicator that a period, number `index` (from 1) of a covariate that drifts, has begun."""
+
+    name: str
+    index: int
+    period: str
+
+    @property
+    def label(self) -> str:
+        """``block from 3 on``."""
+        return f"{self.name} from {self.period} on"
+
+    @property
+    def source(self) -> str:
+        """The variable."""
+        return self.name
+
+
+@dataclass(frozen=True)
 class Basis:
     """One function of a smooth curve's basis: number `index` (from 1) of `SMOOTH_SIZE`, of a standardised variable."""
 
@@ -101,7 +120,7 @@ class Basis:
         return f"s({self.name})"
 
 
-Factor = Numeric | Contrast | Stratum | Basis
+Factor = Numeric | Contrast | Stratum | Basis | Step
 
 SMOOTH_RANGE = 3.0
 """A smooth curve is resolved up to this many SDs from the mean, and level beyond."""
@@ -141,6 +160,8 @@ class Predictor:
         Contrasts of the latest decision, which vary over clusters.
     smooth, interaction_smooth : tuple of Column
         Basis functions of smooth main effects, and of smooth treatment-by-covariate interactions.
+    drift : tuple of Column
+        Beginnings of the periods over which the level walks; prior ``tau_drift``.
     """
 
     main: tuple[Column, ...]
@@ -150,6 +171,7 @@ class Predictor:
     smooth: tuple[Column, ...] = ()
     interaction_smooth: tuple[Column, ...] = ()
     combination: tuple[Column, ...] = ()
+    drift: tuple[Column, ...] = ()
 
 
 def groups(columns: Sequence[Column]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -250,6 +272,8 @@ def _written(study: "Study", response: Response, term: Term, where: str) -> _Ite
                 f"{where} names {piece.name!r}; observed before {response.name!r}: {listing(known) or 'nothing'}{did_you_mean(piece.name, known)}"
             )
         node = known[piece.name]
+        if isinstance(node, Baseline) and node.drift:
+            raise StudyError(f"{where} names {piece.name!r}, whose periods enter by themselves (drift=True); leave it out.")
         if piece.function == "C" and labels_of(node) is None:
             raise StudyError(f"{where}: {piece} needs a variable with labels; declare {piece.name!r} with levels=[...], or write it without C().")
         if piece.function == "s" and finite_values(node) is not None:
@@ -305,7 +329,8 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
     decisions = [node for node in history if isinstance(node, Decision)]
     # What an earlier response of the same patient effect says is said by the effect already: as a covariate too it could not be told apart.
     linked = set(study.patient_effects) if response.name in study.patient_effects else set()
-    observed = [node for node in history if not isinstance(node, Decision) and node.name not in linked]
+    periods = [node for node in history if isinstance(node, Baseline) and node.drift]
+    observed = [node for node in history if not isinstance(node, Decision) and node.name not in linked and node not in periods]
     items = _items(study, response, model.covariates, "covariates", observed)
     carried = {i.names[0] for i in items if len(i.names) == 1}
     main = [c for i in items for c in i.linear] + [Column((s,)) for d in decisions for s in _strata(study, d, carried)]
@@ -329,6 +354,7 @@ def default_predictor(study: "Study", response: Response) -> Predictor:
     return Predictor(
         tuple(dict.fromkeys(main)), tuple(treatment), tuple(dict.fromkeys(interaction)), latest, smooth, tuple(dict.fromkeys(curves)),
         tuple(dict.fromkeys(combination)),
+        tuple(Column((Step(p.name, j, label),)) for p in periods for j, label in enumerate(p.levels or ()) if j),
     )
 
 

@@ -193,6 +193,9 @@ def structured(study: "Study", response: Response, table: dict[str, Address]) ->
             added += _smooth(prefix, sd, "smooth")
         if predictor.interaction_smooth:
             added += _smooth(prefix, sd, "interaction_smooth")
+        if predictor.drift:
+            added.append(Address(prefix + "tau_drift", POSITIVE, Prior("HalfNormal", scale=0.15),
+                                 "spread of a step of the level from one period to the next, alike for all options", sd))
         if model.sequences:
             sequence_variables(study, response)
             added.append(Address(prefix + "tau_sequence", POSITIVE, Prior("HalfNormal", scale=0.25),

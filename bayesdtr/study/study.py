@@ -314,6 +314,10 @@ class Study:
             object.__setattr__(made, name, changes.get(name, getattr(self, name)))
         return made
 
+    def preceded_by(self, covariate: Baseline) -> "Study":
+        """The same study with one more covariate before everything else."""
+        return self._with(timeline=(covariate, *self.timeline))
+
     # ---- feasible sets ---------------------------------------------------------------------
 
     def stratum(self, decision: str, history: History) -> np.ndarray:

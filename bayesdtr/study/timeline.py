@@ -59,6 +59,9 @@ class Baseline:
         True keeps the column for the audit alone (:func:`bayesdtr.by_group`, :func:`bayesdtr.fair`): no model and no rule sees it, the data
         may lack it for any patient, and patients to come need not bring it. "use" asks for it in models and rules all the same, like any
         other covariate, and printouts say so.
+    drift : bool, default False
+        The levels are periods in time order (blocks of enrolment): the level of every response walks at random from one to the next, on the
+        scale of its linear predictor and alike for all options. Nothing interacts with it and no tailored rule comes of it.
 
     Notes
     -----
@@ -75,8 +78,10 @@ class Baseline:
     levels: Options | None
     missing: Family | None
     sensitive: bool | str
+    drift: bool
 
-    def __init__(self, name: str, *, levels: Sequence[str] | None = None, missing: str | Family = "refuse", sensitive: bool | str = False):
+    def __init__(self, name: str, *, levels: Sequence[str] | None = None, missing: str | Family = "refuse", sensitive: bool | str = False,
+                 drift: bool = False):
         object.__setattr__(self, "name", _name(name, "Baseline"))
         object.__setattr__(self, "levels", None if levels is None else _labels(levels, f"Baseline {name!r}: levels", 2))
         object.__setattr__(self, "missing", self._family_of(missing))
@@ -88,6 +93,12 @@ class Baseline:
             raise StudyError(f"Baseline {name!r}: missing= does not apply to a covariate kept for the audit only; its missing values stop nothing, "
                              "and patients without one are a subgroup of their own. Leave missing= out, or declare sensitive='use'.")
         object.__setattr__(self, "sensitive", sensitive)
+        if not isinstance(drift, bool):
+            raise StudyError(f"Baseline {name!r}: drift is True or False, got {drift!r}.")
+        if drift and (self.levels is None or self.missing is not None or sensitive):
+            what = "levels=[...], the periods in time order" if self.levels is None else "neither missing= nor sensitive="
+            raise StudyError(f"Baseline {name!r}: drift=True takes {what}.")
+        object.__setattr__(self, "drift", drift)
 
     def _family_of(self, missing: object) -> Family | None:
         """The family under which values not recorded are drawn; None where they are refused."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import TrialError, did_you_mean, listing
 from ..study import Study
-from .allocation import AllocationRule, Equal
+from .allocation import AllocationRule, Equal, check_together
 from .analysis import Analysis
 from .assignment import BurnIn
 from .layout import Layout
@@ -139,6 +139,7 @@ def _check(design: TrialDesign) -> None:
     design.calendar.check(design.study)
     for name, rule in design.allocation:
         rule.check(design.study, name)
+    check_together(dict(design.allocation))
     for rule in (*design.stopping, *design.dropping):
         rule.check(design.study, design.looks.count)
     design.analysis.check(design.study)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..study import Study
+from .analysis.periods import PERIOD
 from .layout import Layout
 from .looks import Looks
 from .nature import Patients
@@ -90,14 +91,14 @@ class State:
         """Number of trials."""
         return len(self.patients.enrolled)
 
-    def history(self, name: str, trial: np.ndarray, patient: np.ndarray, *, received: bool = False) -> dict[str, np.ndarray]:
-        """Columns before a variable for some patients, shape (m,): by assignment, or with the options in fact taken."""
+    def history(self, name: str, trial: np.ndarray, patient: np.ndarray, *, received: bool = False, periods: bool = False) -> dict[str, np.ndarray]:
+        """Columns before a variable for some patients, shape (m,): by assignment, or with the options in fact taken; with periods of enrolment."""
         before = [n.name for n in self.study.before(name)]
         source = {**self.columns, **self.received} if received else self.columns
         found = {n: source[n][trial, patient] for n in before}
         if self.study.cluster is not None and self.patients.cluster is not None:
             found[self.study.cluster] = self.patients.cluster[trial, patient]
-        return found
+        return found | {PERIOD: self.clock.in_force[trial, patient, 0].astype(np.int64) + 1} if periods else found
 
     def observed(self, at: np.ndarray, trials: np.ndarray, recruited_by: np.ndarray) -> Observed:
         """What is known of some trials.

@@ -6,11 +6,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import betaln
 
 from bayesdtr.errors import TrialError
 from bayesdtr.study import Baseline, Bernoulli, Decision, Normal, Response, Saturated, Study, when
 from bayesdtr.study.rules import embedded_regimes
-from bayesdtr.trial.allocation import Blocks, Equal, Fixed, PermutedBlock, Situation, Stratified, Thompson, sequences, shares
+from bayesdtr.trial.allocation import (
+    Blocks,
+    Equal,
+    Fixed,
+    NullStabilized,
+    PermutedBlock,
+    Situation,
+    SmartAR,
+    Stratified,
+    Thompson,
+    TopTwo,
+    sequences,
+    shares,
+)
 from bayesdtr.trial.allocation import blocks as block_lists
 from bayesdtr.trial.allocation.pieced import Pieced
 from bayesdtr.trial.analysis import Drawn
@@ -465,3 +479,126 @@ def test_patients_who_are_alike_are_asked_about_once():
     got = Thompson(floor=0.1).probabilities(full)
     assert asked == [4]
     np.testing.assert_allclose(got, 0.1 + 0.7 * rows.posterior.p[trial], rtol=1e-12)
+
+
+# ---- a trial of 40, exactly -------------------------------------------------------------------------
+
+
+def later_better(a1, b1, a2, b2):
+    """P(second > first) of two Beta variables with whole parameters, in closed form."""
+    i = np.arange(a2.max())
+    terms = np.exp(betaln(a1[:, None] + i, (b1 + b2)[:, None]) - np.log(b2[:, None] + i) - betaln(1 + i, b2[:, None]) - betaln(a1, b1)[:, None])
+    return np.where(i < a2[:, None], terms, 0).sum(axis=1)
+
+
+def recursion(rule, truth, size=40, burn_in=10):
+    """Exact operating characteristics of a fully sequential trial between two arms, the first patients in alternation."""
+    law = {(0, 0, 0, 0): 1.0}
+    for n in range(size):
+        state = np.array(list(law))
+        p = later_better(*(state.T + 1))
+        pi = np.tile([1.0, 0.0] if n % 2 == 0 else [0.0, 1.0], (len(state), 1)) if n < burn_in else rule.from_best(
+            np.stack([1 - p, p], axis=1), np.ones((len(state), 2), dtype=bool), np.full(len(state), n), size)
+        grown: dict[tuple[int, ...], float] = {}
+        for (s1, f1, s2, f2), weight, (one, two) in zip(state.tolist(), law.values(), pi.tolist(), strict=True):
+            for new, chance in (((s1 + 1, f1, s2, f2), one * truth[0]), ((s1, f1 + 1, s2, f2), one * (1 - truth[0])),
+                                ((s1, f1, s2 + 1, f2), two * truth[1]), ((s1, f1, s2, f2 + 1), two * (1 - truth[1]))):
+                if chance:
+                    grown[new] = grown.get(new, 0.0) + weight * chance
+        law = grown
+    state, weight = np.array(list(law)), np.array(list(law.values()))
+    s1, f1, s2, f2 = state.T
+    p = later_better(*(state.T + 1))
+    return [weight @ (s2 + f2), weight @ (s1 + s2), weight[p > 0.975].sum(), weight[p < 0.025].sum(), weight[(s1 + f1) - (s2 + f2) >= 8].sum()]
+
+
+@pytest.mark.parametrize("power, floor_rule, truth, published", [
+    (1.0, "clip", (0.3, 0.3), [20, 12, 0.013727, 0.013727, 0.365017]),
+    (1.0, "clip", (0.3, 0.5), [26.846489, 17.369298, 0.166722, 0.000897, 0.084715]),
+    (0.5, "clip", (0.3, 0.5), [25.108989, 17.021798, 0.202745, 0.000959, 0.059878]),
+    ("n/2N", "clip", (0.3, 0.5), [23.700862, 16.740172, 0.214150, 0.000717, 0.044565]),
+    (1.0, "affine", (0.3, 0.5), [25.991514, 17.198303, 0.185562, 0.000938, 0.073748]),
+    (0.5, "affine", (0.3, 0.5), [24.170741, 16.834148, 0.209458, 0.000768, 0.052906]),
+    ("n/2N", "affine", (0.3, 0.5), [22.992598, 16.598520, 0.217261, 0.000613, 0.042501]),
+])
+def test_a_trial_of_forty_by_forward_recursion(power, floor_rule, truth, published):
+    got = recursion(Thompson(power, floor=0.1, floor_rule=floor_rule), truth)
+    np.testing.assert_allclose(got[:2], published[:2], atol=1e-6)
+    np.testing.assert_allclose(got[2:], published[2:], atol=6e-7)
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it():
+    """To the last bit, for many options, whatever the layout of the arrays in memory."""
+    rng = np.random.default_rng(6)
+    names = [f"o{i}" for i in range(12)]
+    study = Study(Decision("arm", names), Response("y", Normal(), model=Saturated()), utility="y")
+    raw = rng.dirichlet(np.ones(12), size=40)
+    feasible = rng.random((40, 12)) < 0.8
+    feasible[:, 0] = True
+    columns = {"arm": rng.integers(12, size=(40, 60)), "y": rng.normal(size=(40, 60))}
+
+    class Plain:
+        def __init__(self, p):
+            self.p = p
+
+        def options(self, decision, trial, columns, feasible):
+            inner = self.p
+
+            class Values:
+                def p_best(self, active):
+                    return np.asfortranarray(shares.normalized(inner[trial], active)), None
+
+                def mean(self):
+                    return np.asfortranarray(inner[trial])
+
+                def sd(self):
+                    return np.asfortranarray(0.1 + inner[trial] / 3)
+
+            return Values()
+
+        def regimes(self):
+            return one_hot(np.tile(np.full(12, 5 / 60), (len(self.p), 1)))
+
+    def made(rows):
+        data = Observed({n: c[rows] for n, c in columns.items()}, None, np.zeros((len(rows), 60), dtype=int), np.ones((len(rows), 60), dtype=bool))
+        return Situation(study, 0, np.arange(len(rows)), {}, np.asfortranarray(feasible[rows]), Plain(raw[rows]), data, np.full(len(rows), 40), 100,
+                         np.zeros((len(rows), 12), dtype=int))
+
+    rules = [Thompson(0.5, floor=0.02), Thompson("n/2N", floor=0.05, floor_rule="iterative", ceiling=0.2), TopTwo(floor=0.01), NullStabilized(),
+             SmartAR(), Thompson(control="o0", protect="matched"), Thompson(level="hierarchical"), Thompson(level="sequence")]
+    for rule in rules:
+        whole = rule.probabilities(made(np.arange(40)))
+        np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-12)
+        assert (whole[~feasible] == 0).all()
+        for rows in (np.array([3]), np.array([39, 0, 17]), np.arange(25)):
+            np.testing.assert_array_equal(rule.probabilities(made(rows)), whole[rows], err_msg=rule.text())
+
+
+def plain_iterative(p, floor):
+    """The iterative floor as one would write it for one row of feasible options."""
+    low: set[int] = set()
+    while True:
+        rest, others = 1 - floor * len(low), sum(p[i] for i in range(len(p)) if i not in low)
+        free = len(p) - len(low)
+        now = [floor if i in low else rest * p[i] / others if others else rest / free for i in range(len(p))]
+        fell = {i for i, x in enumerate(now) if i not in low and x < floor - 1e-12}
+        if not fell:
+            return now
+        low |= fell
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases())
+def test_floors_and_ceilings_are_what_plain_code_gives(case):
+    p, feasible, floor, ceiling, _, _ = case
+    here = feasible[0]
+    np.testing.assert_allclose(shares.iterative_floor(p, floor, feasible)[0, here], plain_iterative(p[0, here].tolist(), floor), atol=1e-12)
+    lifted = shares.affine_floor(p, floor, feasible)
+    excess = lifted[0, here] - floor
+    ceiling = max(ceiling, floor)
+    if (excess > 1e-9).all():  # otherwise what is poured is shared alike, which the worked examples cover
+        low, high = 1.0, 1e12
+        for _ in range(200):  # the t for which min(ceiling, floor + t excess) sums to 1
+            t = np.sqrt(low * high)
+            low, high = (t, high) if np.minimum(ceiling, floor + t * excess).sum() < 1 else (low, t)
+        np.testing.assert_allclose(shares.capped(lifted, ceiling, floor, feasible)[0, here], np.minimum(ceiling, floor + low * excess), atol=1e-7)

@@ -224,3 +224,53 @@ def test_covariates_are_not_looked_at():
 def test_it_says_what_it_does():
     assert SmartAR().text() == "SMART-AR, base 10, tau 0.75, after 20 completed"
     assert SmartAR(2, 0.5, 10, model="published").text() == "SMART-AR, base 2, tau 0.5, after 10 completed, published model"
+
+
+# ---- published operating characteristics -------------------------------------------------------------
+
+THETA = {"S1": (2.206, 5.594, 8.294, 7.745, -12.102, 6.455, -13.045, 6.59), "S3": (2.206, 5.594, 8.294, 7.745, -12.102, -6.455, -13.045, 19.5),
+         "S5": (1.320, 6.480, 9.180, 9.555, -11.822, 4.645, -14.855, 6.382)}
+
+
+def mean_outcome(theta, a1, r, a2):
+    return sum(t * x for t, x in zip(theta, (1, a1, a2, r, a1 * a2, a1 * r, a2 * r, a1 * a2 * r), strict=True))
+
+
+def cheung_trials(rule, theta, count, seed, size=100):
+    """The authors' simulation: 4 patients a month, outcomes after 6 months, probabilities anew for every patient; what each trial learned."""
+    rng = np.random.default_rng(seed)
+    arrival = np.cumsum(rng.exponential(1 / 4, (count, size)), axis=1)
+    luck = rng.random((3, count, size))
+    noise = rng.normal(0, 6.7, (count, size))
+    a1, r, a2, y = np.full((count, size), -1), np.full((count, size), np.nan), np.full((count, size), -1), np.full((count, size), np.nan)
+    for i in range(size):
+        done = arrival < arrival[:, [i]] - 6
+        columns = {"a1": np.where(done, a1, -1), "r": np.where(done, r, np.nan), "a2": np.where(done, a2, -1), "y": np.where(done, y, np.nan)}
+        data = Observed(columns, None, np.zeros((count, size), dtype=int), done)
+        a1[:, i] = luck[0, :, i] >= rule.probabilities(ask(rule, data))[:, 0]
+        r[:, i] = luck[1, :, i] < np.where(a1[:, i] == 1, 28 / 52, 29 / 56)
+        a2[:, i] = luck[2, :, i] >= rule.probabilities(ask(rule, data, decision=1, columns={"a1": a1[:, i], "r": r[:, i]}))[:, 0]
+        y[:, i] = mean_outcome(theta, a1[:, i], r[:, i], a2[:, i]) + noise[:, i]
+    cell = np.stack([(a1 == i) & (r == j) & (a2 == k) for i, j, k in itertools.product((0, 1), repeat=3)])
+    q2 = np.where(cell.any(axis=2), (cell * y).sum(axis=2) / np.maximum(cell.sum(axis=2), 1), -np.inf).T.reshape(count, 2, 2, 2)
+    best = q2.max(axis=3)
+    pseudo = np.where(r == 1, np.where(a1 == 1, best[:, 1, [1]], best[:, 0, [1]]), np.where(a1 == 1, best[:, 1, [0]], best[:, 0, [0]]))
+    first = np.stack([np.where(a1 == a, pseudo, 0).sum(axis=1) / (a1 == a).sum(axis=1) for a in (0, 1)], axis=1).argmax(axis=1)
+    second = q2.argmax(axis=3)[np.arange(count), first]
+    return first, second, y.mean(axis=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario, regime, balanced, adaptive", [("S1", (1, 0, 0), 0.90, 0.93), ("S3", (0, 1, 0), 0.51, 0.50),
+                                                                  ("S5", (1, 0, 0), 0.82, 0.85)])
+def test_published_chances_of_the_right_regime(scenario, regime, balanced, adaptive):
+    """Cheung et al. 2015, read from a figure to within .02; patients do better than under equal allocation."""
+    count = 1500
+    means = []
+    for rule, published in ((SmartAR(minimum=101), balanced), (SmartAR(model="published"), adaptive)):
+        first, second, outcome = cheung_trials(rule, THETA[scenario], count, 7)
+        right = ((first == regime[0]) & (second[:, 0] == regime[1]) & (second[:, 1] == regime[2])).mean()
+        assert abs(right - published) < 0.02 + 4 * math.sqrt(right * (1 - right) / count)
+        means.append(outcome)
+    gain = means[1] - means[0]
+    assert gain.mean() > 4 * gain.std() / math.sqrt(count)

@@ -90,6 +90,7 @@ def run(design, scenario, replicates, *, seed, keep="summary", **_) -> Run:
             made["path_max"][:, i] = np.where(going, np.maximum(made["path_max"][:, i], statistic), made["path_max"][:, i])
             if "statistic" in made:
                 made["statistic"][going, look, i] = statistic[going]
+                made["p_best_look"][going, look], made["probability_look"][going, look] = best[going], 1 / arms
         for i, rule in enumerate(design.stopping):
             fires = going & (statistic > rule.level(look)) & rule.binding
             made["stopped_by"][fires], made["stopped_at"][fires] = i, look

@@ -1,5 +1,6 @@
 """What adaptive rules have in common: floors and ceilings as declared, checked and applied."""
 
+import math
 import numbers
 from typing import Any
 
@@ -13,11 +14,12 @@ from .simple import choices_of
 
 def number(value: Any, what: str, low: float, high: float, above: bool = False) -> float:
     """A number in [low, high], or (low, high] with `above`; raises `TrialError`."""
-    sound = not isinstance(value, bool) and isinstance(value, numbers.Real) and np.isfinite(value)
-    if not sound or value < low or value > high or (above and value == low):
+    sound = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+    given = float(value) if sound else math.nan
+    if not low <= given <= high or (above and given == low):
         upper = "" if np.isinf(high) else f" and at most {high:g}"
         raise TrialError(f"{what} takes a number {'above' if above else 'of at least'} {low:g}{upper}, got {value!r}.")
-    return float(value)
+    return given
 
 
 def one_of(value: Any, allowed: tuple[str, ...], what: str) -> str:

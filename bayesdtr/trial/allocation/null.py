@@ -13,6 +13,7 @@ from ...study.saturated import saturated_cells, saturated_variables
 from .bounds import bounded, bounds_text, check_bounds, check_fields, number
 from .cells import Grid, tally
 from .rule import AllocationRule, Situation
+from .shares import summed
 
 
 @dataclass(frozen=True, init=False)
@@ -104,7 +105,7 @@ class NullStabilized(AllocationRule):
             spread = np.full(len(mean), self.effect**2)
         else:
             informed = _informed(situation)[situation.trial]
-            spread = (informed * variance * feasible).sum(axis=1) / np.maximum(feasible.sum(axis=1), 1)
+            spread = summed(informed * variance * feasible)[:, 0] / np.maximum(feasible.sum(axis=1), 1)
         return normal_factor(mean, variance, spread, feasible)
 
 
@@ -148,7 +149,7 @@ def bernoulli_factor(situation: Situation, response: Response) -> np.ndarray:
         evidence[here] = _log_evidence(common if row is None else row.prior, yes[here], (count - yes)[here])
     feasible = situation.feasible
     pooled = _log_evidence(common, np.where(feasible, yes, 0).sum(axis=1), np.where(feasible, count - yes, 0).sum(axis=1))
-    return np.where(feasible.sum(axis=1) > 1, pooled - np.where(feasible, evidence, 0.0).sum(axis=1), 0.0)
+    return np.where(feasible.sum(axis=1) > 1, pooled - summed(np.where(feasible, evidence, 0.0))[:, 0], 0.0)
 
 
 def _grid_cells(study: Study, grid: Grid, lookup: np.ndarray) -> np.ndarray:
@@ -165,7 +166,7 @@ def _log_evidence(prior: object, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
     else:
         assert isinstance(prior, Prior)
         weight, a, b = np.array([[1.0], [prior["concentration1"]], [prior["concentration0"]]])[:, :, None]
-    return logsumexp(np.log(weight) + betaln(a + yes, b + no) - betaln(a, b), axis=0)
+    return np.asarray(logsumexp(np.log(weight) + betaln(a + yes, b + no) - betaln(a, b), axis=0))
 
 
 def normal_factor(mean: np.ndarray, variance: np.ndarray, spread: np.ndarray, feasible: np.ndarray) -> np.ndarray:
@@ -181,10 +182,10 @@ def normal_factor(mean: np.ndarray, variance: np.ndarray, spread: np.ndarray, fe
     """
     def log_marginal(total: np.ndarray) -> np.ndarray:
         precision = np.where(feasible, 1 / total, 0.0)
-        whole = np.maximum(precision.sum(axis=1), np.finfo(float).tiny)
-        centre = (precision * mean).sum(axis=1) / whole
-        return 0.5 * (np.where(feasible, np.log(precision, where=feasible, out=np.zeros_like(precision)), 0.0).sum(axis=1) - np.log(whole)
-                      - (precision * (mean - centre[:, None]) ** 2).sum(axis=1))
+        whole = np.maximum(summed(precision), np.finfo(float).tiny)
+        centre = summed(precision * mean) / whole
+        logs = np.log(precision, where=feasible, out=np.zeros(precision.shape))
+        return 0.5 * (summed(logs) - np.log(whole) - summed(precision * (mean - centre) ** 2))[:, 0]
 
     sound = np.where(feasible, np.maximum(variance, np.finfo(float).tiny), 1.0)
     return np.where(feasible.sum(axis=1) > 1, log_marginal(sound) - log_marginal(sound + spread[:, None]), 0.0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...study import Rules, Study
-from .shares import normalized
+from .shares import normalized, summed
 
 
 def named(study: Study, decision: int, regimes: Sequence[Rules], columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def starting(p: np.ndarray, names: np.ndarray, options: int) -> np.ndarray:
     options : int
         Number of options.
     """
-    return np.stack([np.where(names == a, p, 0.0).sum(axis=1) for a in range(options)], axis=1)
+    return np.concatenate([summed(np.where(names == a, p, 0.0)) for a in range(options)], axis=1)
 
 
 def consistent(study: Study, decision: int, regimes: Sequence[Rules], columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:

@@ -11,6 +11,11 @@ SLACK = 1e-12
 """Rounding that a comparison with a floor or ceiling overlooks."""
 
 
+def summed(table: np.ndarray) -> np.ndarray:
+    """Sums over the last axis, which is kept; laid out row by row first, so that a row's last bits do not depend on how many rows there are."""
+    return np.ascontiguousarray(table).sum(axis=-1, keepdims=True)
+
+
 def normalized(weights: np.ndarray, feasible: np.ndarray) -> np.ndarray:
     """Weights made to sum to 1 among the feasible; equal where all weights are 0, all 0 where nothing is feasible.
 
@@ -24,9 +29,8 @@ def normalized(weights: np.ndarray, feasible: np.ndarray) -> np.ndarray:
     array, shape (m, option)
     """
     kept = np.where(feasible, weights, 0.0)
-    total = kept.sum(axis=1, keepdims=True)
-    kept = np.where(total > 0, kept, feasible)
-    total = kept.sum(axis=1, keepdims=True)
+    kept = np.where(summed(kept) > 0, kept, feasible)
+    total = summed(kept)
     return np.divide(kept, total, out=np.zeros_like(kept), where=total > 0)
 
 

@@ -9,7 +9,7 @@ from ...study import Bernoulli, Decision, Response, Study
 from .bounds import number, one_of
 from .cells import Grid, Tally, discrete_history, tally
 from .rule import AllocationRule, Situation
-from .shares import normalized
+from .shares import normalized, summed
 from .simple import Equal
 
 MODELS = ("saturated", "published")
@@ -139,7 +139,7 @@ class QFunction:
         columns = {n: np.asarray(situation.columns[n]) for n in self.grid.names[:-1]}
         value, known = self.at(situation.trial, columns, feasible.shape[1])
         known = known & feasible
-        average = np.where(known, value, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+        average = summed(np.where(known, value, 0.0)) / np.maximum(known.sum(axis=1, keepdims=True), 1)
         filled = np.where(known, value, average)
         worst = np.where(feasible, filled, np.inf).min(axis=1, keepdims=True, initial=np.inf)
         gap = np.where(feasible, filled - np.where(np.isfinite(worst), worst, 0.0), 0.0)
@@ -246,7 +246,7 @@ def swept(system: np.ndarray, terms: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _residual(counts: Tally, fitted: np.ndarray, dimension: np.ndarray) -> np.ndarray:
     """Residual SD, shape (trial,); 0 without degrees of freedom."""
-    squares = (counts.within + counts.count * (counts.mean - fitted) ** 2).sum(axis=1)
+    squares = summed(counts.within + counts.count * (counts.mean - fitted) ** 2)[:, 0]
     freedom = counts.count.sum(axis=1) - dimension
     return np.where(freedom > 0, np.sqrt(squares / np.maximum(freedom, 1)), 0.0)
 

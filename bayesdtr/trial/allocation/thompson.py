@@ -1,5 +1,6 @@
 """Thompson randomization: each option with the probability that it is best."""
 
+import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -237,12 +238,13 @@ def power_of(power: Power, recruited: np.ndarray, size: int) -> np.ndarray:
 
 
 def _is_power(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (numbers.Real, np.number)) and bool(np.isfinite(value)) and value >= 0
+    sound = not isinstance(value, bool) and isinstance(value, numbers.Real)
+    return sound and math.isfinite(value) and float(value) >= 0
 
 
 def _power(value: Any) -> Power:
     if callable(value):
-        return value  # what it returns is checked wherever it is asked
+        return value  # type: ignore[return-value]  # what it returns is checked wherever it is asked
     if isinstance(value, str):
         if value.replace(" ", "") != GROWING:
             raise TrialError(f"Thompson: power is a number, 'n/2N' or a function of n and N, got {value!r}.")

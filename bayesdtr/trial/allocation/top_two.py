@@ -8,6 +8,7 @@ from ...errors import TrialError
 from ...study import Study
 from .bounds import bounded, bounds_text, check_bounds, check_fields, number
 from .rule import AllocationRule, Situation
+from .shares import summed
 
 
 @dataclass(frozen=True, init=False)
@@ -79,7 +80,7 @@ def top_two(p: np.ndarray, beta: float, feasible: np.ndarray) -> np.ndarray:
         others = feasible.copy()
         others[:, first] = False
         left = np.where(others, p, 0.0)
-        total = left.sum(axis=1, keepdims=True)
+        total = summed(left)
         # Summing the others' is exact where 1 - p is not; where they have nothing, they share alike.
         second = np.where(total > 0, left / np.where(total > 0, total, 1.0), others / np.maximum(others.sum(axis=1, keepdims=True), 1))
         result = result + (1 - beta) * p[:, [first]] * second

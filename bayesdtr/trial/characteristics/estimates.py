@@ -27,6 +27,8 @@ class Estimate:
 
 
 MISSING = Estimate(np.nan, np.nan, np.nan, np.nan)
+NONE = np.zeros(0)
+"""Errors of truths where none enters."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,148 @@
+"""`assurance`: the probability that a trial succeeds, averaged over what is believed before it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import TrialError
+from ...text import fold
+from ..design import TrialDesign
+from . import seam
+from .estimates import NONE, WIDTH, estimate, probability
+from .success import Criterion, check_criterion, succeeded, words
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Assurance:
+    """Probability of success averaged over scenarios.
+
+    Attributes
+    ----------
+    value, error : float
+        With its Monte Carlo standard error, that of drawing scenarios included.
+    criterion : str
+    scenarios : tuple of str
+    weights, success : array, shape (scenario,)
+        Weight of each scenario, and the probability of success under it.
+    errors : array, shape (scenario,)
+        Monte Carlo standard errors of `success`.
+    replicates : int
+        Per scenario.
+    drawn : bool
+        Whether scenarios were drawn.
+    """
+
+    value: float
+    error: float
+    criterion: str
+    scenarios: tuple[str, ...]
+    weights: np.ndarray
+    success: np.ndarray
+    errors: np.ndarray
+    replicates: int
+    drawn: bool
+
+    def frame(self) -> "DataFrame":
+        """One row per scenario: ``scenario``, ``weight``, ``success``, ``mcse``."""
+        import pandas as pd
+
+        return pd.DataFrame({"scenario": self.scenarios, "weight": self.weights, "success": self.success, "mcse": self.errors})
+
+    def __str__(self) -> str:
+        low, high = self.value - WIDTH * self.error, self.value + WIDTH * self.error
+        lines = [f"Assurance {self.value:.4f} (Monte Carlo SE {self.error:.4f}, 95% {max(low, 0):.4f} to {min(high, 1):.4f})",
+                 f"Success: {self.criterion}"]
+        if self.drawn:
+            lines.append(f"Average over {len(self.scenarios):,} scenarios drawn from the design prior, {self.replicates:,} replicates each.")
+        else:
+            width = min(max(map(len, self.scenarios)), 50) + 2
+            lines.append(f"{'scenario':<{width}}{'weight':>8}{'success':>10}{'MCSE':>9}")
+            lines += [f"{n[:width - 2]:<{width}}{w:>8.3f}{s:>10.4f}{e:>9.4f}" for n, w, s, e
+                      in zip(self.scenarios, self.weights, self.success, self.errors, strict=True)]
+            lines.append(f"{self.replicates:,} replicates per scenario, on common random numbers.")
+        return fold("\n".join(lines))
+
+
+def assurance(design: TrialDesign, prior: Callable[[np.random.Generator], Any] | Sequence[tuple[float, Any]], *, draws: int = 200,
+              replicates: int = 100, criterion: Criterion = "power", margin: float | None = None, seed: int, scheduler: Any = None) -> Assurance:
+    """Probability that a trial succeeds, averaged over a design prior.
+
+    Parameters
+    ----------
+    design : TrialDesign
+    prior : callable, or sequence of (weight, Scenario)
+        A function that draws a scenario with the random generator it is given; or scenarios with weights, which are normalised.
+    draws : int
+        Scenarios drawn, of a function.
+    replicates : int
+        Per scenario.
+    criterion, margin
+        As :func:`power_curve`.
+    seed : int
+    scheduler : optional
+
+    Returns
+    -------
+    Assurance
+
+    Raises
+    ------
+    TrialError
+
+    Notes
+    -----
+    With drawn scenarios the error is the spread of the scenarios' shares of successes over the root of their number, which counts both sources of
+    chance. A scenario in which all regimes are equally good has no success by the criterion "power", so assurance is at most P(a best one exists).
+    """
+    check_criterion(criterion, margin)
+    replicates = seam.at_least(replicates, 1, "replicates")
+    if callable(prior):
+        return _drawn(design, prior, seam.at_least(draws, 2, "draws"), replicates, criterion, margin, seed, scheduler)
+    weights, scenarios = _weighted(prior)
+    found = np.stack([_success(design, s, replicates, criterion, margin, seed, scheduler) for s in scenarios.values()], axis=1)
+    mixed = found @ weights
+    return Assurance(float(mixed.mean()), _error(mixed), words(criterion, margin), tuple(scenarios), weights, found.mean(axis=0),
+                     np.array([estimate(probability(f), NONE).error for f in found.T]), replicates, drawn=False)
+
+
+def _drawn(design: TrialDesign, prior: Callable[[np.random.Generator], Any], draws: int, replicates: int, criterion: Criterion, margin: float | None,
+           seed: int, scheduler: Any) -> Assurance:
+    names, shares, errors = [], [], []
+    for i in range(draws):
+        scenario = prior(np.random.default_rng([seed, 5, i]))
+        if not hasattr(scenario, "name"):
+            raise TrialError(f"assurance: the prior must return a Scenario, it returned {type(scenario).__name__}.")
+        names.append(f"{i + 1}: {scenario.name}")
+        one = estimate(probability(_success(design, scenario, replicates, criterion, margin, seam.stream(seed, 6, i), scheduler)), NONE)
+        shares.append(one.value)
+        errors.append(one.error)
+    return Assurance(float(np.mean(shares)), _error(np.array(shares)), words(criterion, margin), tuple(names), np.full(draws, 1 / draws),
+                     np.array(shares), np.array(errors), replicates, drawn=True)
+
+
+def _success(design: TrialDesign, scenario: Any, replicates: int, criterion: Criterion, margin: float | None, seed: int,
+             scheduler: Any) -> np.ndarray:
+    run = seam.simulated(design, scenario, replicates, seed=seed, scheduler=scheduler)
+    return succeeded(design, run, seam.truth_of(design, scenario), criterion, margin).astype(float)
+
+
+def _weighted(prior: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    try:
+        weights = np.array([float(w) for w, _ in prior])
+        scenarios = seam.by_name([s for _, s in prior], "assurance(prior=...)")
+    except (TypeError, ValueError) as error:
+        if isinstance(error, TrialError):
+            raise
+        raise TrialError(f"assurance: prior is a function that draws a Scenario, or a sequence of (weight, Scenario), got {prior!r}.") from None
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise TrialError(f"assurance: weights are numbers of at least 0, not all 0, got {weights.tolist()}.")
+    return weights / weights.sum(), scenarios
+
+
+def _error(x: np.ndarray) -> float:
+    return float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else float("nan")
