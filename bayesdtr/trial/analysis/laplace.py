@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...errors import TrialError
-from ...inference import many
 from ...inference.coordinates import latent
 from ...kept import Kept
 from ...model import CompiledResponse, compile_response
@@ -17,9 +16,10 @@ from ...runtime import double_precision
 from ...schema import NOT_YET
 from ...study import Study
 from ..observed import Observed
-from .compiled_tree import check_study
+from . import quick
 from .looked import LANES, DrawnLook, TreePrograms, padded
 from .spec import Analysis
+from .compiled_tree import check_study
 
 CLUSTERS = 16
 """Clusters that a study with clusters may have in a simulation."""
@@ -115,7 +115,7 @@ def _approximated(
     data = scaled(study, inputs, compiled), y, weight
     if latent(compiled, data[0]) is None:
         raise TrialError(f"Response {compiled.name!r} has too many coefficients for looks; use Analysis(engine='nuts').")
-    found, _ = many.approximate(compiled, data, jax.random.key(0), draws, 0)
+    found = quick.approximate(compiled, data, draws)
     return {n: found[n] for n in compiled.parameters}
 
 
