@@ -1,1 +1,6 @@
-"""Trials of exchangeable patients, simulated by counts."""
+"""The engine for trials of exchangeable patients: the patients of the patient-level course, counted instead of followed."""
+
+from .engine import run
+from .plan import applies
+
+__all__ = ["applies", "run"]
