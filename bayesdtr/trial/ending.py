@@ -85,7 +85,8 @@ class Ledger:
         self._patients(recruited)
         if self._chance is not None:
             assert self._used is not None
-            out["probability_look"][:] = np.where(self._used > 0, self._chance / np.maximum(self._used, 1), np.nan)
+            # Rounded, so that the average of equal numbers is that number in every engine.
+            out["probability_look"][:] = np.where(self._used > 0, np.round(self._chance / np.maximum(self._used, 1), 12), np.nan)
         return out
 
     def _undecided(self, p: np.ndarray, recruited: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """The engine for trials of exchangeable patients: the patients of the patient-level course, counted instead of followed."""
 
+from .analyst import CountedAnalyst
 from .engine import run
 from .plan import applies
 
-__all__ = ["applies", "run"]
+__all__ = ["CountedAnalyst", "applies", "run"]
