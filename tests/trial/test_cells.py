@@ -10,6 +10,7 @@ from bayesdtr.errors import TrialError
 from bayesdtr.study import Baseline, Bernoulli, Decision, Hierarchical, Normal, NormalInverseGamma, Prior, Response, Saturated, Study, Utility, when
 from bayesdtr.study.rules import embedded_regimes
 from bayesdtr.trial.analysis import Analysis, Betas, CellsAnalyst, Matched, Students
+from bayesdtr.trial.design import TrialDesign
 from bayesdtr.trial.observed import Observed
 
 NIG = NormalInverseGamma(1.0, 0.5, 2.0, 3.0)
@@ -349,6 +350,8 @@ def one(response, utility="y"):
 def test_what_is_not_conjugate_or_not_proper_is_refused(study, words):
     with pytest.raises(TrialError, match=words):
         CellsAnalyst(study, Analysis())
+    with pytest.raises(TrialError, match=words):
+        TrialDesign(study, size=40, looks=[20], analysis=Analysis(engine="exact"))
 
 
 def test_matched_draws_keep_what_is_impossible():
