@@ -91,18 +91,18 @@ class Cluster:
 
     def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
         """Simulate batches wherever a worker is free, in any order; a few more tasks are in flight than there are threads."""
-        asked: dict[str, Span] = {}
+        asked: dict[str, tuple[Any, Span]] = {}
 
         def ask(span: Span) -> Any:
             future = self.client.submit(_perform, job, span, pure=False)
-            asked[future.key] = span
+            asked[future.key] = future, span
             return future
 
         width = 2 * max(sum(self.client.nthreads().values()), 2)
         pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, width)])
         try:
             for future in pending:
-                span = asked.pop(future.key)
+                _, span = asked.pop(future.key)
                 found, records = self._result(future)
                 _check_worker(found)
                 yield span, records
@@ -112,7 +112,7 @@ class Cluster:
                     pending.add(ask(following))
         finally:
             pending.clear()
-            self.client.cancel([self.dask.Future(key, self.client) for key in asked], reason="stopped")
+            self.client.cancel([future for future, _ in asked.values()])
 
     def _result(self, future: Any) -> Any:
         try:
