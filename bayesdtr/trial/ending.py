@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .analysis.audit import Audit, Audited
 from .records import blank
 from .state import FOREVER, earned
 from .stopping import LookState
@@ -51,6 +52,14 @@ class Ledger:
         for i, rule in enumerate(self.course.design.stopping):
             if (mine := decided & (fired == i)).any() and rule.declares:
                 out["declared"][trials[mine]] = rule.declared(seen)[mine]
+
+    def audited(self, trials: np.ndarray, found: Audited) -> None:
+        """Add what the refit of some trials' look found."""
+        out, one = self.records, [Audit.of([found.take(i)]) for i in range(len(trials))]
+        out["audited"][trials] += 1
+        out["audit_difference"][trials] = np.fmax(out["audit_difference"][trials], [a.largest for a in one])
+        out["audit_noise"][trials] = np.fmax(out["audit_noise"][trials], [a.noise for a in one])
+        out["audit_disagreements"][trials] += np.array([a.beyond for a in one], dtype=np.int16)
 
     def used(self, decision: int, look: int, trial: np.ndarray, pi: np.ndarray) -> None:
         """Note probabilities that patients ``(m,)`` were assigned with, shape (m, option)."""

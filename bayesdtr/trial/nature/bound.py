@@ -26,15 +26,15 @@ class Drawn(Patients):
 
     Attributes
     ----------
-    chance : array, shape (response, trial, patient)
-        Uniform number of each response.
+    chance : tuple of array, shape (trial, patient)
+        Uniform numbers of each response.
     obedience : mapping of decision to array, shape (trial, patient)
         Uniform number of each decision at which patients may not adhere.
     site : array of int, shape (trial, patient), or None
     site_effects : mapping of response to array, shape (trial, site)
     """
 
-    chance: np.ndarray
+    chance: tuple[np.ndarray, ...]
     obedience: Mapping[str, np.ndarray]
     site: np.ndarray | None
     site_effects: Mapping[str, np.ndarray]
@@ -153,7 +153,7 @@ class Bound:
         if (sites := self.scenario.clusters) is not None:
             site = np.searchsorted(np.cumsum(sites.weights)[:-1], draw("site", size), side="right")
             effects = {n: sd * ndtri(draw(f"site:{n}", len(sites.labels))) for n, sd in sites.sd if sd > 0}
-        chance = np.stack([draw(f"response:{r.name}", size) for r in study.responses])
+        chance = tuple(draw(f"response:{r.name}", size) for r in study.responses)
         obedience = {name: draw(f"adherence:{name}", size) for name in self.taken}
         return Drawn(np.asarray(replicates), times.enrolled, decided, answered, complete, self._covariates(draw), site if study.cluster else None,
                      draw("assignment", size, len(study.decisions)), chance, obedience, site, effects)
