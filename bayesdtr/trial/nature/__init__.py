@@ -10,7 +10,8 @@ from .laws import Law
 from .patients import Nature, Patients
 from .scenario import Scenario
 from .shifts import ArmDrift, Drift, LinearDrift, StepDrift
+from .truths import ScenarioTruth, truth
 
 __all__ = ["Accrual", "Adherence", "ArmDrift", "Bound", "Calendar", "Covariate", "Delay", "Drift", "Dropout", "ExponentialDelay", "FixedDelay",
            "Gaussian", "Joint", "Law", "Levels", "LinearDrift", "Nature", "Patients", "PiecewiseAccrual", "PoissonAccrual", "QuantileDelay",
-           "Scenario", "Sites", "Steady", "StepDrift", "Uniform", "UniformDelay", "bind"]
+           "Scenario", "ScenarioTruth", "Sites", "Steady", "StepDrift", "Uniform", "UniformDelay", "bind", "truth"]

@@ -110,7 +110,7 @@ class Levels(Covariate):
 
     def support(self, baseline: Baseline) -> tuple[np.ndarray, np.ndarray]:
         """Values or codes, and their probabilities."""
-        values = [float(baseline.levels.index(v)) if baseline.levels else float(v) for v, _ in self.probabilities]  # type: ignore[arg-type]
+        values = [baseline.levels.index(v) if baseline.levels else float(v) for v, _ in self.probabilities]  # type: ignore[arg-type]
         return np.array(values), np.array([p for _, p in self.probabilities])
 
     def drawn(self, u: np.ndarray, baseline: Baseline) -> np.ndarray:
@@ -164,13 +164,12 @@ class Joint:
             if values.shape != u.shape[:1]:
                 raise TrialError(f"Scenario: baseline {b.name!r} must have shape {u.shape[:1]}, the function returned {values.shape}.")
             if b.levels is not None:
-                codes = np.full(len(values), -1.0)
+                codes = np.full(len(values), -1)
                 for code, label in enumerate(b.levels):
                     codes[values == label] = code
                 if (bad := np.flatnonzero(codes < 0)).size:
                     raise TrialError(f"Scenario: baseline {b.name!r} has no level {values[bad[0]]!r}; levels: {listing(b.levels)}.")
-                values = codes
-            made[b.name] = values.astype(float)
+            made[b.name] = values.astype(float) if b.levels is None else codes
         return made
 
     def __str__(self) -> str:
