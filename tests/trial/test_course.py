@@ -1,6 +1,6 @@
 """The course of trials: what is assigned when, on which data, and what is written down; replayed here patient by patient in plain Python."""
 
-from dataclasses import replace
+
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def best(a, b):
 @pytest.fixture(scope="module")
 def delayed():
     design = dtr.TrialDesign(STUDY, size=60, looks=range(20, 60, 10), allocation=dtr.Thompson(power=0.5, floor=0.1), calendar=DELAYED,
-                             stopping=[dtr.Superiority(0.97)])
+                             stopping=[dtr.Superiority(0.8)])
     return design, run_batch(design, TRUTH, IDS, seed=3, keep="patients")
 
 
@@ -72,13 +72,13 @@ def test_recruitment_ends_with_the_look_that_decides(delayed):
         entered = np.isfinite(out["enrolled_at"][trial])
         if stopped[trial]:
             at = out["time"][trial, look]
-            assert out["statistic"][trial, look, 0] > 0.97
+            assert out["statistic"][trial, look, 0] > 0.8
             assert (out["enrolled_at"][trial, entered] <= at).all()
             assert out["duration"][trial] == at
             assert np.isnan(out["time"][trial, look + 1 :]).all()
             assert out["known"][trial] < out["size"][trial]
         else:
-            assert (np.nan_to_num(out["statistic"][trial, :, 0]) <= 0.97).all()
+            assert (np.nan_to_num(out["statistic"][trial, :, 0]) <= 0.8).all()
             assert out["size"][trial] == 60
             assert out["duration"][trial] == out["follow_up"][trial]
         assert out["size"][trial] == entered.sum()
@@ -208,8 +208,9 @@ def test_whole_regimes_are_drawn_at_baseline():
 
 
 def test_who_drops_out_makes_no_later_decision():
-    scenario = replace(SMART_TRUTH, dropout=dtr.Dropout(0.3)) if hasattr(SMART_TRUTH, "dropout") else SMART_TRUTH
-    design = dtr.TrialDesign(SMART, size=50, looks=[20, 35], allocation=dtr.Thompson(), calendar=DELAYED)
+    scenario = SMART_TRUTH.with_dropout(dtr.Dropout(0.3))
+    calendar = dtr.Calendar(dtr.PoissonAccrual(4.0), delays={"r": 1.0, "y": 2.0})
+    design = dtr.TrialDesign(SMART, size=50, looks=[20, 35], allocation=dtr.Thompson(), calendar=calendar)
     out = run_batch(design, scenario, IDS, seed=5, keep="patients")
     lost = np.isnan(out["outcome"][:, :, 0])
     assert lost.any()

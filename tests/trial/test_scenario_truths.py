@@ -90,9 +90,10 @@ def test_discrete_covariates_and_levels_are_enumerated():
 
 
 def test_continuous_histories_come_with_an_error_that_holds():
-    study = Study(Baseline("x"), Decision("arm", ["a", "b"]), Response("z", Normal()), Decision("next", ["c", "d"]), Response("y", Normal()), utility="y")
-    scenario = Scenario("s", {"z": Law(lambda h: h["x"] + (h["arm"] == "b"), sd=2.0), "y": Law(lambda h: h["z"] ** 2 - 3 * (h["next"] == "d"), sd=1.0)},
-                        baseline={"x": Gaussian(1, 0.5)})
+    study = Study(Baseline("x"), Decision("arm", ["a", "b"]), Response("z", Normal()), Decision("next", ["c", "d"]), Response("y", Normal()),
+                  utility="y")
+    laws = {"z": Law(lambda h: h["x"] + (h["arm"] == "b"), sd=2.0), "y": Law(lambda h: h["z"] ** 2 - 3 * (h["next"] == "d"), sd=1.0)}
+    scenario = Scenario("s", laws, baseline={"x": Gaussian(1, 0.5)})
     found = truth(study, scenario)
     exact = np.array([1 + 0.25 + 4, 1 + 0.25 + 4 - 3, 4 + 0.25 + 4, 4 + 0.25 + 4 - 3])
     assert not found.exact and (found.errors < 0.01).all() and (np.abs(found.values - exact) < 4 * found.errors).all()
@@ -121,7 +122,8 @@ def test_a_count_that_only_weighs_counts_by_its_mean():
 
 
 def test_courses_that_end_keep_what_they_earned():
-    study = Study(Decision("first", ["a", "b"]), Response("improved", Bernoulli()), Decision("second", {when(improved=1): [], when(improved=0): ["c", "d"]}),
+    study = Study(Decision("first", ["a", "b"]), Response("improved", Bernoulli()),
+                  Decision("second", {when(improved=1): [], when(improved=0): ["c", "d"]}),
                   Response("y", Bernoulli()), utility=Utility({"improved": 1.0, "y": 1.0}))
     found = truth(study, Scenario("s", {"improved": {"a": 0.5, "b": 0.25}, "y": {"c": 0.2, "d": 0.4}}))
     assert np.allclose(found.values, [0.5 + 0.5 * 0.2, 0.5 + 0.5 * 0.4, 0.25 + 0.75 * 0.2, 0.25 + 0.75 * 0.4])

@@ -1,10 +1,13 @@
 """Posteriors of a batch of trials at one look."""
 
 from .betas import Betas
+from .cells import CellsAnalyst
 from .drawn import Drawn
 from .engines import analyst
+from .matched import Matched
 from .protocol import Analyst, LookPosterior
 from .spec import Analysis
+from .students import Students
 from .values import Values
 
-__all__ = ["Analysis", "Analyst", "Betas", "Drawn", "LookPosterior", "Values", "analyst"]
+__all__ = ["Analysis", "Analyst", "Betas", "CellsAnalyst", "Drawn", "LookPosterior", "Matched", "Students", "Values", "analyst"]
