@@ -92,7 +92,7 @@ class _Share:
             if plan.until[look] > plan.recruited[look]:
                 pi = self._probabilities(look, values, going)
                 if self.detailed:
-                    self.records["probability_look"][going, look] = np.round(pi, 12)
+                    self.records["probability_look"][going, look] = pi
                 self._recruit(going, pi, int(plan.recruited[look]), int(plan.until[look]))
         self._close()
         return self.records
