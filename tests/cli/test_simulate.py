@@ -1,6 +1,7 @@
 """`bayesdtr simulate`: a design's file from any path, the table, the files beside the store, one-line errors."""
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -17,10 +18,14 @@ scenarios = [dtr.Scenario("alike", {"y": 0.4}), dtr.Scenario("b better", {"y": {
 
 
 def call(*arguments: str):
+    """As in a process of its own, which has imported no file of that name before."""
+    for name in ("my design", "odd_design_file"):
+        sys.modules.pop(name, None)
     return CliRunner().invoke(app, ["simulate", *arguments])
 
 
-def test_a_users_design_is_simulated_grown_and_written(tmp_path):
+def test_a_users_design_is_simulated_grown_and_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
     file, out = tmp_path / "my design.py", tmp_path / "o"
     file.write_text(DESIGN)
     done = call(str(file), "--replicates", "20", "--seed", "4", "--out", str(out))
@@ -35,7 +40,8 @@ def test_a_users_design_is_simulated_grown_and_written(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "said"), [("design = 3\n", "defines no design"), ("import nothing_at_all\n", "failed: ModuleNotFoundError")])
-def test_a_file_without_a_design_is_refused(tmp_path, text, said):
+def test_a_file_without_a_design_is_refused(tmp_path, monkeypatch, text, said):
+    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "odd_design_file.py").write_text(text)
     done = call(str(tmp_path / "odd_design_file.py"), "--out", str(tmp_path / "o"))
     assert done.exit_code == 2 and said in done.output and not (tmp_path / "o").exists()
