@@ -86,7 +86,7 @@ kills = 0
 while True:
     child = os.fork()
     if not child:
-        carry_out(Request.of(design(), [Weather("dry")], 3000, seed=5, progress=False, out=sys.argv[1]), cheap)
+        carry_out(Request.of(design(), [Weather("dry")], 1500, seed=5, progress=False, out=sys.argv[1]), cheap)
         os._exit(0)
     if kills < 8:
         time.sleep(random.uniform(0.05, 0.5))
@@ -101,17 +101,17 @@ print(kills)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_random_moments_and_taken_up_again_to_the_last_bit(tmp_path):
-    whole = carry_out(Request.of(design(), [Weather("dry")], 3000, seed=5, progress=False, out=tmp_path / "whole"), cheap)
+    whole = carry_out(Request.of(design(), [Weather("dry")], 1500, seed=5, progress=False, out=tmp_path / "whole"), cheap)
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "o"), "1"], cwd=HERE, check=True, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(HERE / "tests" / "trial")})
     assert int(done.stdout) >= 3
     there = reopen(tmp_path / "o", design(), {"dry": Weather("dry")})
     for one, other in zip(whole, there, strict=True):
-        assert all_arrays(one["dry"]) == all_arrays(other["dry"]) and other["dry"].replicates == 3000
+        assert all_arrays(one["dry"]) == all_arrays(other["dry"]) and other["dry"].replicates == 1500
     for variant in ("adaptive", "equal"):
         lines = (tmp_path / "o" / "commits" / f"dry-{variant}.log").read_text().splitlines()
         spans = sorted(tuple(json.loads(line)["batch"]) for line in lines if "batch" in line)
-        assert [a for a, _ in spans] == [0, *(b for _, b in spans[:-1])] and spans[-1][1] == 3000  # each replicate counted once, none twice
+        assert [a for a, _ in spans] == [0, *(b for _, b in spans[:-1])] and spans[-1][1] == 1500  # each replicate counted once, none twice
 
 
 def test_a_torn_line_and_a_damaged_chunk_do_not_count(tmp_path, monkeypatch):
