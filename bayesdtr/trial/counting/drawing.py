@@ -62,7 +62,7 @@ def _counted(member: list[jax.Array], word: jax.Array, bad: jax.Array, used: jax
     """Patients and successes of each arm, shape (2 arm, trial), from who is in it ``(patient, trial)``; counts are packed into few integers."""
     yes = [m & (word >= bad[:, k][:, None]) for k, m in enumerate(member)]
     flags = [m & used[:, None] for m in (*member, *(y for y in yes))]
-    bits = int(len(used)).bit_length()
+    bits = len(used).bit_length()
     per = 62 // bits
     counts = []
     for begin in range(0, len(flags), per):
