@@ -73,7 +73,8 @@ class LaplaceAnalyst:
             draws[name] = self._drawn(program, self.compiled[name], data)
         for name, c in self.compiled.items():
             draws.setdefault(name, {"": np.zeros((data.size, self.analysis.draws))} if not c.parameters else {})
-        return DrawnLook(self.programs, draws, data)
+        khat = {n: d.pop(quick.KHAT) for n, d in draws.items() if quick.KHAT in d}
+        return DrawnLook(self.programs, draws, data, khat)
 
     def _drawn(self, program: Kept, compiled: CompiledResponse, data: Observed) -> dict[str, np.ndarray]:
         """Draws of one response's parameters, ``[trial, draw, ...]``."""
@@ -116,7 +117,7 @@ def _approximated(
     if latent(compiled, data[0]) is None:
         raise TrialError(f"Response {compiled.name!r} has too many coefficients for looks; use Analysis(engine='nuts').")
     found = quick.approximate(compiled, data, draws)
-    return {n: found[n] for n in compiled.parameters}
+    return {n: found[n] for n in (*compiled.parameters, *([quick.KHAT] if quick.KHAT in found else []))}
 
 
 def data_of(compiled: CompiledResponse, columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> tuple[dict[str, Any], jax.Array, jax.Array]:

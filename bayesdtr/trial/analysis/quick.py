@@ -18,6 +18,7 @@ from ...inference import many
 from ...inference.coordinates import latent
 from ...inference.laplace import halves, skewness, students_t
 from ...inference.latent import Curvature, Data, Latent, mode, reads
+from ...inference.pareto import smooth
 from ...inference.pilot import LONGEST, SD_LIMITS, Pilot, marginal
 from ...inference.transport import factor
 from ...model import CompiledResponse
@@ -43,14 +44,33 @@ def approximate(compiled: CompiledResponse, data: Data, draws: int) -> dict[str,
     """
     model = latent(compiled, data[0])
     assert model is not None
-    seed = jax.random.key(0)
+    for_design, for_draws, for_picks = jax.random.split(jax.random.key(0), 3)
     if not scales_only(model, data):
-        return many.approximate(compiled, data, seed, draws, 0)[0]
-    for_design, for_draws = jax.random.split(seed)
+        return many.approximate(compiled, data, for_draws, draws, 0)[0]
     table = many.tables(model.d, model.p, draws)
     mixture = _mixture(model, table.design + jax.random.uniform(for_design, (model.d,)), data)
-    point, x, _ = mixture.draw((table.draws + jax.random.uniform(for_draws, (1 + model.p,))) % 1.0)
-    return jax.vmap(lambda other, x: compiled.constrain({**model.other(other), **model.named(x)}, data[0]))(mixture.others[point], x)
+    point, x, z = mixture.draw((table.draws + jax.random.uniform(for_draws, (1 + model.p,))) % 1.0, WIDER)
+    log_ratios = _exact(model, mixture, point, x, data) + 0.5 * jnp.sum((z / WIDER) ** 2, axis=1)
+    weights, khat = smooth(log_ratios)
+    picked = many._systematic(weights, draws, jax.random.uniform(for_picks))
+    found = jax.vmap(lambda other, x: compiled.constrain({**model.other(other), **model.named(x)}, data[0]))(mixture.others[point], x)
+    return {**{n: v[picked] for n, v in found.items()}, KHAT: khat}
+
+
+KHAT = "(k-hat)"
+"""Among a trial's draws: the shape of the importance weights' tail; no parameter is called so."""
+WIDER = 1.1
+"""Scale of the proposals' coordinates, so that the largest weights are not in their tails."""
+
+
+def _exact(model: Latent, mixture: many.Mixture, point: jax.Array, x: jax.Array, data: Data) -> jax.Array:
+    """Log posterior density of draws over the mixture's, but for the standard coordinates' part: all predictors in one product."""
+    inputs = data[0]
+    eta = jnp.einsum("rmp,dp->drm", model.design(inputs), x) + model.eta(jnp.zeros(model.p), inputs)
+    psi = model.other(jnp.zeros(model.d))  # the rows do not look at it
+    rows = jax.vmap(lambda e: model.likelihood(e, psi, data))(eta)
+    prior = jax.vmap(lambda other, x: model.log_prior(x, model.other(other), data))(mixture.others[point], x)
+    return rows + prior - mixture.log_density[point]
 
 
 def scales_only(model: Latent, data: Data) -> bool:
@@ -75,7 +95,8 @@ def _mixture(model: Latent, design: jax.Array, data: Data) -> many.Mixture:
     density = log_density - jnp.sum(jnp.log(sides_scale), axis=1)
     log_weights = marginals - density
     log_weights = jax.nn.log_softmax(jnp.where(jnp.isfinite(log_weights), log_weights, -jnp.inf))
-    return many.Mixture(others, centres, roots, log_weights, log_weights + density - jacobians, 1.0 / jnp.sum(jnp.exp(2 * log_weights)))
+    share = many._spread(log_weights, many.SPREAD)
+    return many.Mixture(others, centres, roots, share, share + density - jacobians, 1.0 / jnp.sum(jnp.exp(2 * log_weights)))
 
 
 def _pilot(model: Latent, data: Data) -> Pilot:
