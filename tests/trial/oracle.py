@@ -12,7 +12,7 @@ from scipy.special import betaln
 from scipy.stats import binom
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def second_better(n1: int, n2: int) -> np.ndarray:
     """P(p2 > p1) for all successes, shape (n1 + 1, n2 + 1).
 
