@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import TrialError, did_you_mean, listing
 from ..study import Study
+from . import counting
 from .analysis import Analysis, Analyst, analyst, auditor
 from .course import Course
 from .design import TrialDesign
@@ -38,6 +39,8 @@ def run_batch(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *
     """
     if keep not in KEEP:
         raise TrialError(f"keep={keep!r}: levels of detail are {listing(KEEP)}{did_you_mean(keep, KEEP)}")
+    if counting.applies(design, scenario, keep):
+        return counting.run(design, scenario, np.asarray(replicates), seed=seed, keep=keep)
     nature, engine, audits = _made(design, scenario)
     return Course(design, nature, engine, np.asarray(replicates), seed=seed, keep=keep, auditor=audits).run()
 
@@ -45,6 +48,9 @@ def run_batch(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *
 @functools.lru_cache(maxsize=8)
 def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst, Analyst | None]:
     """What a design and a scenario need, made once for all batches of a process."""
+    if counting.applies(design, scenario):
+        # What was counted is followed patient by patient by the same posteriors, so that a replay agrees to the last bit.
+        return bind(design, scenario), counting.CountedAnalyst(design.study), None
     return bind(design, scenario), *_engines(design.study, design.analysis, design.size, design.looks.count)
 
 

@@ -47,13 +47,14 @@ def _codes(study, frame):
 
 
 def test_the_gallery_holds_these_studies():
-    assert NAMES == ["activity_smart", "adhd_smart", "codiacs", "leukemia_survival", "small_n_smart", "stepped_care_hypertension", "three_arm_adaptive"]
+    assert NAMES == [
+        "activity_smart", "adhd_smart", "codiacs", "leukemia_survival", "small_n_smart", "stepped_care_hypertension", "three_arm_adaptive"]
 
 
 @pytest.mark.parametrize("design", [activity_smart, small_n_smart, three_arm_adaptive], ids=lambda m: m.__name__.rpartition(".")[2])
 def test_designs_fit_their_studies_and_scenarios(design):
     assert design.design.study is design.study
-    assert [s.name for s in design.scenarios][0] == "no difference"
+    assert design.scenarios[0].name == "no difference"
     for scenario in design.scenarios:
         scenario.check(design.study)
     nothing, something = (truth(design.design, s) for s in design.scenarios)

@@ -234,3 +234,16 @@ def test_a_share_of_the_looks_is_refitted_with_nuts():
     again = run_batch(design, scenario, np.arange(3, 8), seed=1)
     assert (again["audited"] == out["audited"][3:]).all()
     assert np.array_equal(again["audit_difference"], out["audit_difference"][3:], equal_nan=True)
+
+
+@pytest.mark.parametrize("equal", [False, True], ids=["adaptive", "equal"])
+def test_trials_that_are_counted_are_those_followed_patient_by_patient(equal):
+    """Two engines, one set of patients: every record agrees to the last bit."""
+    from bayesdtr.gallery import three_arm_adaptive as gallery
+    from bayesdtr.trial import counting
+
+    design = gallery.design.equal if equal else gallery.design
+    assert counting.applies(design, gallery.scenarios[1], "looks")
+    assert not counting.applies(design, gallery.scenarios[1], "patients")
+    counted, followed = (run_batch(design, gallery.scenarios[1], np.arange(24), seed=1, keep=keep) for keep in ("looks", "patients"))
+    assert all(np.array_equal(counted[name], followed[name], equal_nan=True) for name in counted)

@@ -40,7 +40,9 @@ def test_three_entries_agree_with_another_quadrature():
     assert values.within(0.6)[0] == pytest.approx(literal(values, 0.6), abs=1e-8)
 
 
-@pytest.mark.parametrize(("shape", "rate"), [(0.5, 1.0), (1.5, 2.0), (3.9, 4.0), (4.0, 4.0), (9.0, 4.0), (24.9, 20.0), (25.0, 20.0), (40.0, 90.0), (900.0, 900.0)])
+@pytest.mark.parametrize(("shape", "rate"), [
+    (0.5, 1.0), (1.5, 2.0), (3.9, 4.0), (4.0, 4.0), (9.0, 4.0), (24.9, 20.0), (25.0, 20.0), (40.0, 90.0), (900.0, 900.0),
+])
 def test_more_entries_agree_with_two(shape, rate):
     """An entry far below the others changes nothing: the quadrature must then give the exact probabilities of two."""
     two = students([0.3, 0.0], [0.4, 0.15], shape, rate)

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...errors import TrialError, did_you_mean, listing
 from ...study import Study
-from ...study.sensitive import refuse_sensitive
 from ...study.timeline import Decision
+from ...text import fold
 from .calendar import Calendar, plain
 from .conduct import Adherence, Dropout
 from .covariates import Covariate, Joint, Sites
@@ -153,7 +153,6 @@ class Scenario:
         given = dict(self.responses)
         for name in given:
             if name not in names:
-                refuse_sensitive(study, [name], where)
                 raise TrialError(f"{where} names {name!r}, which is no response; responses: {listing(names)}{did_you_mean(name, names)}")
         if lacking := [n for n in names if n not in given]:
             raise TrialError(f"{where} misses {listing(lacking)}; say what is true of every response of the study.")
@@ -227,7 +226,7 @@ class Scenario:
         return made + [f"drift: {d}" for d in self.drift] + [f"{what}: {part}" for what, part in parts if part is not None]
 
     def __str__(self) -> str:
-        return "\n".join([f"Scenario {self.name}", *(f"  {line}" for line in self.lines())])
+        return fold("\n".join([f"Scenario {self.name}", *(f"  {line}" for line in self.lines())]))
 
 
 def _kind(given: Any, kind: type, what: str, example: str) -> Any:

@@ -91,18 +91,18 @@ class Cluster:
 
     def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
         """Simulate batches wherever a worker is free, in any order; a few more tasks are in flight than there are threads."""
-        asked: dict[str, Span] = {}
+        asked: dict[str, tuple[Any, Span]] = {}
 
         def ask(span: Span) -> Any:
             future = self.client.submit(_perform, job, span, pure=False)
-            asked[future.key] = span
+            asked[future.key] = future, span
             return future
 
         width = 2 * max(sum(self.client.nthreads().values()), 2)
-        pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, width)])
+        pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, width)], loop=self.client.loop)
         try:
             for future in pending:
-                span = asked.pop(future.key)
+                _, span = asked.pop(future.key)
                 found, records = self._result(future)
                 _check_worker(found)
                 yield span, records
@@ -112,7 +112,7 @@ class Cluster:
                     pending.add(ask(following))
         finally:
             pending.clear()
-            self.client.cancel([self.dask.Future(key, self.client) for key in asked], reason="stopped")
+            self.client.cancel([future for future, _ in asked.values()])
 
     def _result(self, future: Any) -> Any:
         try:
@@ -185,6 +185,17 @@ def crew(scheduler: Any) -> Iterator[Here | Cluster]:
     if isinstance(scheduler, dask.Client):
         yield Cluster(scheduler)
         return
+    with connected(scheduler) as client:
+        yield Cluster(client)
+
+
+@contextmanager
+def connected(scheduler: Any, file: str | None = None) -> Iterator[Any]:
+    """A client of a scheduler, for the time of the context; its workers get a file of the user's, if there is one, to import from."""
+    try:
+        dask = importlib.import_module("distributed")
+    except ImportError as error:
+        raise TrialError("scheduler= needs Dask: `pip install bayesdtr[cluster]`.") from error
     if not isinstance(scheduler, str):
         raise TrialError(f"scheduler takes an address such as 'tcp://10.0.0.1:8786' or a distributed.Client, got {scheduler!r}.")
     with _quiet():
@@ -194,7 +205,9 @@ def crew(scheduler: Any) -> Iterator[Here | Cluster]:
             raise TrialError(f"No scheduler answers at {scheduler!r} within {PATIENCE:.0f} seconds ({type(error).__name__}); start one with "
                              "`dask scheduler`, and give the address that it prints.") from error
     with client:
-        yield Cluster(client)
+        if file is not None:
+            client.upload_file(file)
+        yield client
 
 
 @contextmanager
