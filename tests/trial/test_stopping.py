@@ -186,6 +186,34 @@ def test_predictive_success_elsewhere_is_that_of_a_growing_sample():
     assert 1 - rule.statistic(state) == pytest.approx([wanted], abs=0.01)
 
 
+NORMAL = dtr.Study(dtr.Decision("arm", ["A", "B", "C"]), dtr.Response("y", dtr.Normal()), utility="y")
+
+
+@pytest.mark.parametrize("against", [None, "A"])
+def test_any_of_several_regimes_may_yet_succeed(against):
+    """Three means with a known SD and a flat prior: final means are drawn, and their final probabilities worked out in full."""
+    rng = np.random.default_rng(5)
+    n, total, centers = 20, 100, np.array([0.0, 0.02, 0.04])
+    draws = centers + rng.standard_normal((24, 512, 3)) / np.sqrt(n)
+    state = _state(Drawn(draws), NORMAL, known=n, remaining=total - n)
+    future = centers + rng.standard_normal((8000, 3)) * np.sqrt(1 / n - 1 / total)
+    x = np.linspace(-6, 6, 121)[:, None, None]  # of the host's standardised value
+    if against is None:
+        host = future[None] + x / np.sqrt(total)
+        below = [np.prod([stats.norm.cdf((host[:, :, i] - future[:, j]) * np.sqrt(total)) for j in range(3) if j != i], axis=0) for i in (1, 2, 0)]
+        p = np.array([(b * stats.norm.pdf(x[:, :, 0])).sum(axis=0) * 0.1 for b in below]).max(axis=0)
+    else:
+        p = stats.norm.cdf((future[:, 1:] - future[:, :1]) * np.sqrt(total / 2)).max(axis=1)
+    wanted = (p > 0.9).mean()
+    found = 1 - SuccessProbability(0.1, success=0.9, against=against).statistic(state)
+    assert 0.3 < wanted < 0.7  # more than the chance of today's best alone
+    assert found.mean() == pytest.approx(wanted, abs=4 * np.sqrt(0.25 / (24 * 128)))
+    two = dataclasses.replace(state, active=np.tile([True, True, False], (24, 1)), regimes=np.tile([True, True, False], (24, 1)))
+    pair = stats.norm.cdf((future[:, 1] - future[:, 0]) * np.sqrt(total / 2))
+    pair = (pair > 0.9).mean() + ((pair < 0.1).mean() if against is None else 0)
+    assert (1 - SuccessProbability(0.1, success=0.9, against=against).statistic(two)).mean() == pytest.approx(pair, abs=0.03)
+
+
 def test_the_worst_are_dropped_until_none_is_below():
     values = Betas(np.array([[10.0, 30, 31], [30, 41, 35]]), np.array([[50.0, 30, 29], [30, 20, 27]]))
     state = _state(values)

@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 from ...errors import TrialError
 from ...study import Study
 from .naming import Named, check_looks, check_thresholds, complement, meant, one, probability, shown, shown_threshold, stored, which_looks, yes_or_no
-from .predictive import success_of_arms
+from .predictive import success_by_growth, success_of_arms
 from .rule import LookState, StoppingRule, Threshold, at_look
 
 Regime = str | Mapping[str, str]
@@ -269,7 +269,8 @@ class SuccessProbability(Contrast):
     decision and one response; those not yet enrolled are divided equally among the active arms. Elsewhere
     information is taken to grow with the number of outcomes: with ``z`` the Normal quantile of today's probability, ``f`` the share of outcomes
     known and ``c`` that of `success`, the predictive probability is ``Phi((z - c sqrt(f)) / sqrt(1 - f))`` (predictive power under a flat
-    prior; Spiegelhalter, Freedman and Blackburn 1986, Controlled Clinical Trials 7:8).
+    prior, and with more than two regimes the same law for all of them jointly, from 128 futures;
+    Spiegelhalter, Freedman and Blackburn 1986, Controlled Clinical Trials 7:8).
     """
 
     success: float
@@ -301,10 +302,23 @@ class SuccessProbability(Contrast):
         return p.max(axis=1)
 
     def _by_information(self, state: LookState) -> np.ndarray:
-        p = np.clip(self._likely(state.values, state.regimes, state.study), 1e-12, 1 - 1e-12)
+        """In closed form where a single contrast decides, by draws where the best of several may win."""
+        if self.against is None:
+            p, several = state.values.p_best(state.regimes)[0], state.regimes.sum(axis=1) > 2
+            mask = state.regimes
+        else:
+            mask = self.contenders(state)
+            p, several = self.beyond(state, self.margin), mask.sum(axis=1) > 1
         known, all_ = state.known, state.known + state.remaining
-        f = np.clip(known / np.maximum(all_, 1), 1e-9, 1 - 1e-9)
-        return np.where(state.remaining > 0, ndtr((ndtri(p) - ndtri(self.success) * np.sqrt(f)) / np.sqrt(1 - f)), p > self.success)
+        f = np.clip(known / np.maximum(all_, 1), 1e-9, 1 - 1e-9)[:, None]
+        likely = np.clip(p, 1e-12, 1 - 1e-12)
+        won = ndtr((ndtri(likely) - ndtri(self.success) * np.sqrt(f)) / np.sqrt(1 - f))
+        found = np.minimum(np.where(mask, np.where(state.remaining[:, None] > 0, won, p > self.success), 0.0).sum(axis=1), 1.0)
+        some = np.flatnonzero(several & (state.remaining > 0))
+        if len(some):
+            found[some] = success_by_growth(state.take(some), self._likely, self.success)
+        over = several & (state.remaining <= 0)
+        return np.where(over, np.where(mask, p, 0.0).max(axis=1) > self.success, found)
 
     def level(self, look: int) -> float:
         """1 less the threshold."""

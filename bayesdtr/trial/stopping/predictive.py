@@ -1,4 +1,4 @@
-"""Predictive probability of success of trials of Bernoulli arms: outcomes to come from their beta-binomial law."""
+"""Predictive probability of success: outcomes to come of Bernoulli arms from their beta-binomial law, elsewhere posteriors that shrink."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,15 @@ from scipy import special, stats
 
 from ...study import Study
 from ..analysis.betas import Betas
+from ..analysis.drawn import Drawn
 from .rule import LookState
 
 POINTS = 256
 """Quasi-random completions of each trial that has too many to be enumerated."""
 ENUMERATED = 512
 """Completions are enumerated where there are no more than so many."""
+FUTURES, INNER = 128, 256
+"""Futures of each trial, and draws of the posterior in each, where values are no independent Betas."""
 ROWS = 1 << 17
 """Completed trials whose posteriors are held at once."""
 
@@ -52,6 +55,33 @@ def success_of_arms(state: LookState, likely: Likely, success: float) -> np.ndar
         p = special.betaincinv(values.a[some][:, None], values.b[some][:, None], uniform[None, :, : extra.shape[1]])
         yes = np.where(n > 0, stats.binom.ppf(uniform[None, :, extra.shape[1] :], n, p), 0.0)
         found[some] = _reached(state, some, extra[some], yes, likely, success).mean(axis=1)
+    return found
+
+
+def success_by_growth(state: LookState, likely: Likely, success: float) -> np.ndarray:
+    """As :func:`success_of_arms` for any posterior, taken to shrink about a mean that moves as a growing sample's does; shape (trial,).
+
+    With the share ``f`` of outcomes known, the final mean is ``m + sqrt(1 - f) (v' - m)`` for a draw ``v'`` of the values with mean ``m``, and
+    the final posterior is that of ``final mean + sqrt(f) (v - m)``: exact for a jointly Normal posterior under a flat prior and known SDs.
+    """
+    values = state.values
+    mean, sd = values.mean(), values.sd()
+    possible = np.isfinite(mean)
+    mean, sd = np.where(possible, mean, 0.0), np.where(possible, sd, 0.0)
+    around = stats.norm.ppf(stats.qmc.Sobol(mean.shape[1], seed=0).random(INNER))
+    known = np.clip(state.known / np.maximum(state.known + state.remaining, 1), 1e-9, 1.0)
+    found, step = np.empty(len(mean)), max(ROWS // (FUTURES * mean.shape[1]), 1)
+    for some in (np.arange(i, min(i + step, len(mean))) for i in range(0, len(mean), step)):
+        if isinstance(values, Drawn):
+            away = np.where(possible[some, None], values.draws[some, :INNER], 0.0) - mean[some, None]
+        else:
+            away = around[None] * sd[some, None]
+        f, futures = known[some, None, None], away[:, :FUTURES]
+        ends = mean[some, None] + np.sqrt(1 - f) * futures
+        final = ends[:, :, None] + np.sqrt(f)[..., None] * away[:, None]
+        final = np.where(possible[some, None, None], final, -np.inf).reshape(-1, *away.shape[1:])
+        every = np.repeat(state.regimes[some], futures.shape[1], axis=0)
+        found[some] = (likely(Drawn(final), every, state.study).reshape(futures.shape[:2]) > success).mean(axis=1)
     return found
 
 

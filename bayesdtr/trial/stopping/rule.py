@@ -53,6 +53,13 @@ class LookState:
     remaining: np.ndarray
     replicates: np.ndarray
 
+    def take(self, trials: np.ndarray) -> "LookState":
+        """Some of the trials, by index; the posterior stays that of all."""
+        numbers = (self.recruited[trials], self.known[trials], self.remaining[trials], self.replicates[trials])
+        data = self.data if self.data is None else self.data.take(trials)
+        return LookState(self.study, self.layout, self.look, self.values.take(trials), self.active[trials], self.regimes[trials], self.posterior,
+                         data, *numbers)
+
 
 @dataclass(frozen=True)
 class StoppingRule:
