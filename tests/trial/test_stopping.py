@@ -106,14 +106,11 @@ def test_thresholds_may_vary_and_rules_may_rest():
     assert SuccessProbability(0.2, success=0.9).at(0.7).level(0) == pytest.approx(0.7)
 
 
-def _by_enumeration(a, b, extra, success, active=None):
+def _by_enumeration(a, b, extra, success):
     """All outcomes to come, each with its beta-binomial probability."""
-    total = 0.0
-    for yes in itertools.product(*(range(n + 1) for n in extra)):
-        weight = np.prod([stats.betabinom.pmf(y, n, *ab) for y, n, ab in zip(yes, extra, zip(a, b, strict=True), strict=True)])
-        end = Betas(a[None] + yes, b[None] + np.array(extra) - np.array(yes))
-        total += weight * (end.p_best(active)[0].max() > success)
-    return total
+    yes = np.array(list(itertools.product(*(range(n + 1) for n in extra))))
+    weight = np.prod([stats.betabinom.pmf(yes[:, j], n, a[j], b[j]) for j, n in enumerate(extra)], axis=0)
+    return float(weight @ (Betas(a + yes, b + np.array(extra) - yes).p_best()[0].max(axis=1) > success))
 
 
 TWO = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
