@@ -32,10 +32,16 @@ SMOOTH = 12.0
 
 
 @functools.cache
-def _sinc(points: int) -> np.ndarray:
-    """Weights of the indefinite integral, shape (point, point)."""
-    apart = np.arange(points)[:, None] - np.arange(points)[None, :]
-    return 0.5 + sici(np.pi * apart)[0] / np.pi
+def _sinc(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the indefinite integral less 1/2, halved by symmetry, each of shape (point / 2, point / 2).
+
+    The table ``t(i - k)`` with ``t(m) = Si(pi m) / pi`` is odd, so that turned upside down and round it is its own negative; on sums and differences
+    of values at mirrored points it falls into two tables of half the size.
+    """
+    half = points // 2
+    near = sici(np.pi * (np.arange(half)[:, None] - np.arange(half)[None, :]))[0] / np.pi
+    far = sici(np.pi * (np.arange(half)[:, None] - np.arange(points - 1, half - 1, -1)[None, :]))[0] / np.pi
+    return near + far, near - far
 
 
 def _reach(rise: jax.Array, fall: jax.Array) -> jax.Array:
@@ -83,8 +89,15 @@ def _peak(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _cumulated(density: jax.Array, points: int) -> jax.Array:
-    flat = density.reshape(points, -1)
-    return jnp.einsum("im,mx->ix", jnp.asarray(_sinc(points)), flat, precision="highest").reshape(density.shape)
+    """Integral up to each point, in steps of the grid, of (point, arm, trial)."""
+    flat, half = density.reshape(points, -1), points // 2
+    even, odd = (jnp.asarray(t) for t in _sinc(points))
+    left, right = flat[:half], flat[: half - 1 : -1]
+    difference = jnp.matmul(even, left + right, precision="highest")
+    total = jnp.matmul(odd, left - right, precision="highest")
+    summed = flat.sum(axis=0) / 2
+    low, high = summed + (total + difference) / 2, summed + (total - difference) / 2
+    return jnp.concatenate([low, high[::-1]]).reshape(density.shape)
 
 
 def _others(below: jax.Array) -> list[jax.Array]:
@@ -119,7 +132,7 @@ def _within(a: jax.Array, b: jax.Array, active: jax.Array, extent: jax.Array, ma
     log_low, log_high = jnp.log(lower)[:, None], jnp.log1p(-lower)[:, None]
     moved = jnp.exp((a - 1) * log_low + (b - 1) * log_high + (log_p + log_q)[:, None] - peak)
     moved = jnp.where(active & inside[:, None], moved, 0.0)
-    near = jnp.where(active, (_cumulated(density, points) - _cumulated(moved, points)) / total, 1.0)
+    near = jnp.where(active, _cumulated(density - moved, points) / total, 1.0)
     highest = sum((density[:, k] * rest).sum(axis=0) / total[k] for k, rest in enumerate(_others(near)))
     return jnp.clip(highest, 0.0, 1.0)
 
@@ -173,6 +186,9 @@ def _far(a: np.ndarray, b: np.ndarray, active: np.ndarray) -> np.ndarray:
 def within(a: np.ndarray, b: np.ndarray, active: np.ndarray, margin: float) -> np.ndarray:
     """``P(largest rate - smallest rate < margin)`` among the active, shape (trial,); parameters as of :func:`best`."""
     out = np.empty(a.shape[1])
+    # The range is that of the complements too; near 0 a margin takes up less of the grid than near 1.
+    high = np.where(active, a, 0.0).sum(axis=0) > np.where(active, b, 0.0).sum(axis=0)
+    a, b = np.where(high, b, a), np.where(high, a, b)
     extent, length = _lengths(a, b, active, margin)
     length = np.where((np.where(active, a, np.inf) < SMOOTH).any(axis=0), -1, length)
     for points in np.unique(length):

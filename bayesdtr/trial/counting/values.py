@@ -63,5 +63,8 @@ class CountedValues:
         return grid.within(self._a, self._b, among.T, step) if 0 < step < 1 else self.plain.within(margin, among)
 
     def take(self, index: np.ndarray) -> "CountedValues":
-        """Some of the trials, by index."""
-        return CountedValues(self.plain.a[index], self.plain.b[index], float(self.plain.scale.flat[0]))
+        """Some of the trials, by index; what is remembered of them comes along."""
+        made = CountedValues(self.plain.a[index], self.plain.b[index], float(self.plain.scale.flat[0]))
+        if self._asked is not None:
+            made._asked = self._asked[0][index], self._asked[1][index]
+        return made
