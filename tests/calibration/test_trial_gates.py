@@ -9,7 +9,7 @@ import pytest
 from bayesdtr.trial.analysis import Analysis, LaplaceAnalyst, NutsAnalyst
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trial"))
-import laplace_designs as designs  # noqa: E402
+import laplace_designs as designs
 
 KNOWN = np.repeat(np.arange(40, 201, 20), 23)[:200]
 DRAWS = 4096
