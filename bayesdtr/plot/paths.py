@@ -1,5 +1,6 @@
 """How simulated trials go, look by look: P(best) of each regime and the allocation to each arm, mean and bands."""
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,8 @@ def paths_data(run: Any) -> "DataFrame":
 
     Parameters
     ----------
-    run : Run
-        Kept look by look, of any number of replicates.
+    run : Run or Replay
+        Replicates kept look by look, or one trial as `replay` tells it.
 
     Returns
     -------
@@ -42,9 +43,10 @@ def paths_data(run: Any) -> "DataFrame":
     """
     import pandas as pd
 
+    design, read = _source(run)
     try:
-        layout, points = run.layout, run.design.looks.points
-        fields = {BELIEF: np.asarray(run["p_best_look"]), ALLOCATION: np.asarray(run["probability_look"])}
+        layout, points = design.layout, design.looks.points
+        fields = {BELIEF: np.asarray(read("p_best_look")), ALLOCATION: np.asarray(read("probability_look"))}
     except (AttributeError, KeyError, TypeError):
         raise DecisionError("plot.paths draws a run that was kept look by look: simulate with keep='looks'.") from None
     names = {BELIEF: layout.regime_labels, ALLOCATION: layout.arm_labels}
@@ -67,8 +69,8 @@ def paths(run: Any) -> "Figure":
 
     Parameters
     ----------
-    run : Run
-        Kept look by look.
+    run : Run or Replay
+        Replicates kept look by look, or one trial as `replay` tells it.
 
     Returns
     -------
@@ -77,8 +79,9 @@ def paths(run: Any) -> "Figure":
     data: Any = paths_data(run)
     figure = new_figure(9.2, 3.8)
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
-    count = len(np.asarray(run["size"]))
-    by = {"recruited": "patients recruited", "known": "patients with follow-up complete", "at": "time of the look"}[run.design.looks.by]
+    design, read = _source(run)
+    count = len(np.asarray(read("p_best_look")))
+    by = {"recruited": "patients recruited", "known": "patients with follow-up complete", "at": "time of the look"}[design.looks.by]
     for panel, one in zip((BELIEF, ALLOCATION), axes, strict=True):
         dress(one, grid="y")
         one.set_title(panel if count == 1 else f"{panel}: mean and {BAND[0]:.0%} to {BAND[1]:.0%} of trials", size=SMALL, color=INK, loc="left")
@@ -90,6 +93,14 @@ def paths(run: Any) -> "Figure":
     told = "One simulated trial." if count == 1 else f"{count:,} simulated trials; one that has stopped keeps its last numbers."
     figure.supxlabel(told, size=SMALL, color=MUTED, x=0.01, ha="left")
     return figure
+
+
+def _source(given: Any) -> tuple[Any, Callable[[str], np.ndarray]]:
+    """The design of a run or of one trial, and how to read its arrays with a leading axis of replicates."""
+    records = getattr(given, "records", None)
+    if isinstance(records, Mapping):
+        return given.run.design, lambda name: np.asarray(records[name])[None]
+    return getattr(given, "design", None), lambda name: given[name]
 
 
 def _carried(values: np.ndarray) -> np.ndarray:

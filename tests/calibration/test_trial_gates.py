@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bayesdtr.trial.analysis import Analysis, LaplaceAnalyst, NutsAnalyst
+from bayesdtr.trial.analysis import Analysis
+from bayesdtr.trial.analysis.laplace import LaplaceAnalyst
+from bayesdtr.trial.analysis.nuts import NutsAnalyst
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trial"))
 import laplace_designs as designs

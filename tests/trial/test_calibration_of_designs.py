@@ -1,15 +1,19 @@
 """Thresholds from path maxima: exact bounds, errors against enumeration, rules that act, thresholds that vary by look."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import two_arms
 from scipy import special, stats
 
 from bayesdtr.errors import TrialError
-from bayesdtr.trial.characteristics import calibrate, drift_inflation, seam
-from bayesdtr.trial.characteristics.calibration import allowed_count, smallest_cut
+from bayesdtr.trial.characteristics import calibrate, drift_inflation, null_grid, seam
+from bayesdtr.trial.characteristics.calibration import allowed_count, checked_nulls, smallest_cut
 from bayesdtr.trial.characteristics.estimates import upper_bound
+from bayesdtr.trial.nature import Dropout, Scenario, StepDrift
 from bayesdtr.trial.records import blank
+from bayesdtr.trial.stopping import Superiority
 
 NULLS = [two_arms.Arms(f"event {p}", (p, p)) for p in (0.1, 0.3, 0.5)]
 
@@ -46,6 +50,8 @@ def test_the_calibrated_error_is_within_the_target_by_enumeration():
     assert found.largest_upper == max(upper_bound(k, 10_000) for k in found.checked.values())
     assert found.design.stopping[0].threshold == found.threshold
     assert found.design.stopping[0].binding
+    again = two_arms.run(found.design, NULLS[0], 10_000, seed=found.check_seed)
+    assert found.check_seed != found.seed == 3 and again["declared"].any(axis=1).sum() == found.checked[NULLS[0].name]
     # One scenario decides: at the next smaller value that its maxima take, more would err than may.
     allowed = allowed_count(4000, 0.05, 0.95)
     assert max(int((p > found.cut).sum()) for p in found.paths.values()) <= allowed < max(int((p >= found.cut).sum()) for p in found.paths.values())
@@ -105,6 +111,14 @@ def test_thresholds_that_vary_by_look_keep_their_shape():
     np.testing.assert_allclose(again.threshold, found.threshold, rtol=1e-9)
 
 
+def test_a_coarse_statistic_is_told():
+    found = calibrate(two_arms.design(40), NULLS[1], replicates=4000, seed=3, check=100)
+    exceeding = int((found.paths[NULLS[1].name] > found.cut).sum())
+    assert found.coarse == (exceeding < 0.9 * allowed_count(4000, 0.05, 0.95)) == ("takes few values" in str(found))
+    steps = replace(found, paths={n: np.round(p * 8) / 8 for n, p in found.paths.items()}, cut=1.0)
+    assert steps.coarse and "takes few values" in str(steps)
+
+
 def test_drift_counts_among_the_nulls():
     drift = two_arms.Arms("drift", (0.2, 0.2), jump=0.3)
     found = calibrate(two_arms.design(120, looks=[60, 120]), [*NULLS, drift], replicates=2000, seed=1, check=1000)
@@ -128,12 +142,44 @@ def test_bad_input_is_named(change, message):
         calibrate(two_arms.design(40), given.pop("nulls"), **given)
 
 
+def test_null_scenarios_of_a_comparison_may_have_a_worse_arm():
+    """Against A, an arm that is worse than A is no reason to refuse a scenario; one that is better is."""
+    ours = [Superiority(0.95, against="A")]
+    design = two_arms.design(40, options=("A", "B", "C"), rules=ours)
+    assert set(checked_nulls(design, two_arms.Arms("worse", (0.3, 0.3, 0.1)), 0)) == {"worse"}
+    with pytest.raises(TrialError, match="is no null"):
+        checked_nulls(design, two_arms.Arms("better", (0.3, 0.4, 0.1)), 0)
+    with pytest.raises(TrialError, match="is no null"):
+        checked_nulls(two_arms.design(40, options=("A", "B", "C")), two_arms.Arms("worse", (0.3, 0.3, 0.1)), 0)
+
+
+def test_grids_of_null_scenarios():
+    study = two_arms.study()
+    late = StepDrift(0.5)
+    made = null_grid(study, {"event": [0.1, 0.3]}, drifts={"late step": late})
+    assert list(made) == ["event 0.1", "event 0.1, late step", "event 0.3", "event 0.3, late step"]
+    assert made["event 0.3, late step"].drift == (late,) and made["event 0.3"].drift == ()
+    assert all(s.name == n for n, s in made.items())
+    like = Scenario("like", {"event": 0.2}, dropout=Dropout(rate=0.1))
+    grown = null_grid(study, {"event": [0.1, 0.3]}, drifts={"late step": late}, like=like)
+    assert list(grown) == list(made) and all(s.dropout == like.dropout for s in grown.values())
+    assert grown["event 0.3, late step"].responses == made["event 0.3"].responses and grown["event 0.3"].drift == ()
+    assert list(null_grid(study, {"event": 0.25})) == ["event 0.25"]
+    for levels, message in (({"evnt": [0.1]}, "no response 'evnt'.*did you mean 'event'"), ({}, "'event' has no levels"),
+                            ({"event": []}, "no levels"), ({"event": [0.1, 0.1]}, "give each level once"), ([0.1], "a mapping of responses")):
+        with pytest.raises(TrialError, match=message):
+            null_grid(study, levels)
+
+
 # ---- drift -------------------------------------------------------------------------------------------------------
 
 
 def test_inflation_by_drift_is_paired_and_per_analysis(monkeypatch):
     """Maxima with a known law: drift moves them up by a fifth of the way to 1, unless the analysis has period effects."""
+    seeds = []
+
     def simulated(design, scenario, replicates, *, seed, keep="summary", **_):
+        seeds.append(seed)
         run = two_arms.Run(blank(design.layout, replicates, keep))
         u = np.random.default_rng(seed).random(replicates)
         run["path_max"][:, 0] = u if scenario.jump == 0 or design.analysis.period_effects else 1 - 0.8 * (1 - u)
@@ -142,6 +188,7 @@ def test_inflation_by_drift_is_paired_and_per_analysis(monkeypatch):
     monkeypatch.setattr(seam, "simulated", simulated)
     found = drift_inflation(two_arms.design(80), two_arms.Arms("none", (0.3, 0.3)), two_arms.Arms("step", (0.3, 0.3), jump=0.2), error=0.05,
                             replicates=8000, seed=1)
+    assert seeds[0] == seeds[3] == 1 and len({*seeds[1:3], *seeds[4:]}) == 1 and seeds[1] != 1
     plain, drifting, plain_period, drifting_period = found.rows
     cut = dict(found.thresholds)["no period effects"]
     assert abs(plain.error.value - (1 - cut)) < 4 * plain.error.error

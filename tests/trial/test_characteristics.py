@@ -14,6 +14,7 @@ from bayesdtr.trial.characteristics import OperatingCharacteristics
 from bayesdtr.trial.characteristics.estimates import NONE, estimate, exact_interval, paired, probability, quantile, ratio, root_mean_square, spread
 from bayesdtr.trial.design import TrialDesign
 from bayesdtr.trial.records import blank
+from bayesdtr.trial.stopping import Superiority
 
 
 def characteristics(design, scenarios, replicates=4000, seed=1, equal_seed=None):
@@ -31,9 +32,9 @@ def test_standard_errors_are_the_spread_of_estimates():
     n, times = 400, 1500
     made, claimed = {}, {}
     for _ in range(times):
-        size = rng.integers(20, 60, n)
-        share = rng.binomial(size, 0.3)
-        other = share + rng.binomial(size - share, 0.1)
+        size = rng.integers(5, 200, n)
+        share = np.round(0.8 * size) - rng.binomial(4, 0.5, n)
+        other = share - rng.binomial(5, 0.4, n)
         x, y = rng.gamma(3, 2, n), rng.normal(1, 2, n)
         both = {"ratio": (ratio(share, size), ratio(other, size)), "sd": (spread(x), spread(x + y)),
                 "rmse": (root_mean_square(y), root_mean_square(y + x)),
@@ -166,7 +167,7 @@ def smart():
     study = Study(Decision("first", ["a", "b"]), Response("improved", Bernoulli(), model=Saturated()),
                   Decision("second", {when(improved=0): ["c", "d"], when(improved=1): ["stay"]}),
                   Response("well", Bernoulli(), model=Saturated()), utility=Utility("well"))
-    design = TrialDesign(study, size=10, looks=[5, 10])
+    design = TrialDesign(study, size=10, looks=[5, 10], stopping=[Superiority(0.9)])
     made = two_arms.Run(blank(design.layout, 4, "summary"))
     made["stopped_at"][:] = 1
     made["size"][:] = 10
@@ -196,6 +197,7 @@ def test_shares_are_ratios_of_sums(smart):
     assert oc.get("s", "future_utility").adaptive.value == pytest.approx((0.6 + 0.3 + 0.4 + 0.6) / 4)
     assert oc.get("s", "coverage").adaptive.value == pytest.approx(0.75)
     assert oc.get("s", "bias").adaptive.value == pytest.approx(0.5 - 0.475)
+    smart[1]["stopped_by"][:] = [0, 0, -1, 0]
     smart[1]["declared"][:] = [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 1, 1]]
     oc = seen(smart, [0.2, 0.3, 0.4, 0.6])
     assert [oc.get("s", q).adaptive.value for q in ("declares", "power", "wrong_declaration", "reversed")] == [0.75, 0.5, 0.25, 0.25]
@@ -210,10 +212,35 @@ def test_imbalance_in_the_wrong_direction(smart):
     assert seen(smart, [0.6, 0.3, 0.4, 0.5], imbalance=0.3).get("s", "wrong_imbalance").adaptive.value == 0.25
     with pytest.raises(TrialError, match="wrong_imbalance"):
         seen(smart, [0.6, 0.3, 0.4, 0.6]).get("s", "wrong_imbalance")  # both options start a best regime
+    three = two_arms.design(30, options=("A", "B", "C"))
+    made = two_arms.Run(blank(three.layout, 2, "summary"))
+    made["allocated"][:], made["size"][:] = [[10, 2, 11], [10, 2, 18]], [23, 30]
+    made["selected"][:] = made["selected_final"][:] = 0
+    scenario = two_arms.Arms("s", (0.5, 0.5, 0.3))
+    oc = OperatingCharacteristics(three, {"s": scenario}, {"s": made}, {}, {"s": two_arms.truth(three, scenario)})
+    assert oc.get("s", "wrong_imbalance").adaptive.value == 0.5  # the more frequent of two equally good arms counts
 
 
 def test_a_selection_near_the_best(smart):
     assert seen(smart, [0.2, 0.5, 0.4, 0.6], within=0.1).get("s", "selects_near").adaptive.value == 0.75
+
+
+def test_a_rule_that_compares_with_a_regime_is_right_where_it_is_beaten():
+    """Three arms of value .3, .5, .4; one rule asks for the best, the other for what beats A by .15."""
+    rules = [Superiority(0.99), Superiority(0.95, against="A", margin=0.15)]
+    design = two_arms.design(30, options=("A", "B", "C"), rules=rules)
+    made = two_arms.Run(blank(design.layout, 5, "summary"))
+    made["selected_final"][:] = 0
+    made["declared"][:] = [[0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1], [0, 0, 0]]
+    made["stopped_by"][:] = [0, 0, 1, 1, -1]
+    for p, right, wrong in (((0.3, 0.5, 0.4), 2, 2), ((0.3, 0.5, 0.5), 4, 0), ((0.3, 0.4, 0.4), 2, 2)):
+        scenario = two_arms.Arms("s", p)
+        oc = OperatingCharacteristics(design, {"s": scenario}, {"s": made}, {}, {"s": two_arms.truth(design, scenario)})
+        assert oc.get("s", "power").adaptive.value == right / 5
+        assert oc.get("s", "wrong_declaration").adaptive.value == wrong / 5
+    scenario = two_arms.Arms("s", (0.4, 0.4, 0.4))
+    oc = OperatingCharacteristics(design, {"s": scenario}, {"s": made}, {}, {"s": two_arms.truth(design, scenario)})
+    assert oc.get("s", "type_1_error").adaptive.value == 4 / 5
 
 
 # ---- what is shown -----------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The course of trials: what is assigned when, on which data, and what is written down; replayed here patient by patient in plain Python."""
 
-from dataclasses import replace
+
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def best(a, b):
 @pytest.fixture(scope="module")
 def delayed():
     design = dtr.TrialDesign(STUDY, size=60, looks=range(20, 60, 10), allocation=dtr.Thompson(power=0.5, floor=0.1), calendar=DELAYED,
-                             stopping=[dtr.Superiority(0.97)])
+                             stopping=[dtr.Superiority(0.8)])
     return design, run_batch(design, TRUTH, IDS, seed=3, keep="patients")
 
 
@@ -72,13 +72,13 @@ def test_recruitment_ends_with_the_look_that_decides(delayed):
         entered = np.isfinite(out["enrolled_at"][trial])
         if stopped[trial]:
             at = out["time"][trial, look]
-            assert out["statistic"][trial, look, 0] > 0.97
+            assert out["statistic"][trial, look, 0] > 0.8
             assert (out["enrolled_at"][trial, entered] <= at).all()
             assert out["duration"][trial] == at
             assert np.isnan(out["time"][trial, look + 1 :]).all()
             assert out["known"][trial] < out["size"][trial]
         else:
-            assert (np.nan_to_num(out["statistic"][trial, :, 0]) <= 0.97).all()
+            assert (np.nan_to_num(out["statistic"][trial, :, 0]) <= 0.8).all()
             assert out["size"][trial] == 60
             assert out["duration"][trial] == out["follow_up"][trial]
         assert out["size"][trial] == entered.sum()
@@ -185,7 +185,7 @@ def test_the_same_records_give_the_same_posterior_under_any_allocation(smart):
     from bayesdtr.trial.observed import Observed
 
     shuffled = np.random.default_rng(1).permutation(50)
-    for engine in (analyst(SMART, design.analysis, 50), analyst(SMART, design.equal.analysis, 50)):
+    for engine in (analyst(SMART, design.analysis, 50, 4), analyst(SMART, design.equal.analysis, 50, 4)):
         data = Observed({n: v[:, shuffled] for n, v in columns.items()}, None, np.zeros((12, 50), dtype=int), np.ones((12, 50), dtype=bool))
         values = engine.look(data, IDS, design.looks.count).regimes()
         assert np.array_equal(values.mean(), out["mean"])
@@ -208,8 +208,9 @@ def test_whole_regimes_are_drawn_at_baseline():
 
 
 def test_who_drops_out_makes_no_later_decision():
-    scenario = replace(SMART_TRUTH, dropout=dtr.Dropout(0.3)) if hasattr(SMART_TRUTH, "dropout") else SMART_TRUTH
-    design = dtr.TrialDesign(SMART, size=50, looks=[20, 35], allocation=dtr.Thompson(), calendar=DELAYED)
+    scenario = SMART_TRUTH.with_dropout(dtr.Dropout(0.3))
+    calendar = dtr.Calendar(dtr.PoissonAccrual(4.0), delays={"r": 1.0, "y": 2.0})
+    design = dtr.TrialDesign(SMART, size=50, looks=[20, 35], allocation=dtr.Thompson(), calendar=calendar)
     out = run_batch(design, scenario, IDS, seed=5, keep="patients")
     lost = np.isnan(out["outcome"][:, :, 0])
     assert lost.any()
@@ -217,3 +218,32 @@ def test_who_drops_out_makes_no_later_decision():
     assert np.isnan(out["outcome"][:, :, 1][lost]).all()
     assert (out["completed"] == (~np.isnan(out["outcome"])).all(axis=2).sum(axis=1)).all()
     assert (out["size"] == 50).all()
+
+
+def test_a_share_of_the_looks_is_refitted_with_nuts():
+    """The exact engine of two arms against NUTS: what differs is Monte Carlo error."""
+    study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
+    design = dtr.TrialDesign(study, size=40, looks=[20, 30], allocation=dtr.Thompson(), analysis=dtr.Analysis(audit=0.2))
+    scenario = dtr.Scenario("truth", {"y": {"A": 0.3, "B": 0.5}})
+    out = run_batch(design, scenario, np.arange(8), seed=1)
+    assert 0 < out["audited"].sum() < 16
+    some = out["audited"] > 0
+    # Where all draws agree the error by batches is 0: one draw in 256 is then what cannot be seen.
+    assert (out["audit_difference"][some] <= 5 * out["audit_noise"][some] + 1 / 256).all()
+    assert np.isnan(out["audit_difference"][~some]).all()
+    again = run_batch(design, scenario, np.arange(3, 8), seed=1)
+    assert (again["audited"] == out["audited"][3:]).all()
+    assert np.array_equal(again["audit_difference"], out["audit_difference"][3:], equal_nan=True)
+
+
+@pytest.mark.parametrize("equal", [False, True], ids=["adaptive", "equal"])
+def test_trials_that_are_counted_are_those_followed_patient_by_patient(equal):
+    """Two engines, one set of patients: every record agrees to the last bit."""
+    from bayesdtr.gallery import three_arm_adaptive as gallery
+    from bayesdtr.trial import counting
+
+    design = gallery.design.equal if equal else gallery.design
+    assert counting.applies(design, gallery.scenarios[1], "looks")
+    assert not counting.applies(design, gallery.scenarios[1], "patients")
+    counted, followed = (run_batch(design, gallery.scenarios[1], np.arange(24), seed=1, keep=keep) for keep in ("looks", "patients"))
+    assert all(np.array_equal(counted[name], followed[name], equal_nan=True) for name in counted)

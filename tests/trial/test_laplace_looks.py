@@ -9,8 +9,9 @@ import bayesdtr as dtr
 from bayesdtr.decision.induction import clairvoyant, following, solve
 from bayesdtr.decision.world import Rows, World
 from bayesdtr.errors import TrialError
-from bayesdtr.trial.analysis import Analysis, LaplaceAnalyst
+from bayesdtr.trial.analysis import Analysis
 from bayesdtr.trial.analysis import looked as looked_module
+from bayesdtr.trial.analysis.laplace import LaplaceAnalyst
 from bayesdtr.trial.analysis.looked import DrawnLook, TreePrograms
 from bayesdtr.trial.observed import Observed
 

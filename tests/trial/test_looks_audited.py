@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bayesdtr.trial.analysis import Audit, Audited, Drawn, audited, refit
+from bayesdtr.trial.analysis import Drawn
+from bayesdtr.trial.analysis.audit import Audit, Audited, audited, refit
 
 
 def test_looks_are_picked_by_seed_replicate_and_look_alone():

@@ -1,6 +1,7 @@
 """Plots of trials: twins hold what is drawn, figures draw, wrong arguments are named."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,10 @@ def test_paths_keep_the_last_numbers_of_trials_that_stopped():
     first = (run["stopped_by"] >= 0) & (run["stopped_at"] == 0)
     assert mine["going"].iloc[0] == 1 and mine["going"].iloc[1] == pytest.approx(1 - first.mean())
     assert draws(plot.paths(run))
+    one = SimpleNamespace(run=run, id=3, records={n: v[3] for n, v in run.items()})
+    alone = plot.paths_data(one)
+    np.testing.assert_allclose(alone[(alone["panel"] == "P(best)") & (alone["name"] == "B")]["mean"].iloc[-1], last[3])
+    assert draws(plot.paths(one))
     with pytest.raises(DecisionError, match="keep='looks'"):
         plot.paths(two_arms.run(design, two_arms.Arms("better", (0.2, 0.5)), 10, seed=1))
 

@@ -90,7 +90,8 @@ def _listed(study: Study, names: Any, what: str) -> tuple[str, ...]:
 def _names(study: Study, variables: Any, without: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """What each decision's rule may ask about."""
     known = {d.name: [n.name for n in study.before(d.name)] for d in study.decisions}
-    usual = {d.name: tuple(n.name for n in study.before(d.name) if not (getattr(n, "sensitive", False) or getattr(n, "drift", False))) for d in study.decisions}
+    usual = {d.name: tuple(n.name for n in study.before(d.name) if not (getattr(n, "sensitive", False) or getattr(n, "drift", False)))
+             for d in study.decisions}
     if variables is None:
         return {d: tuple(n for n in names if n not in without) for d, names in usual.items()}
     if isinstance(variables, Mapping):

@@ -1,14 +1,14 @@
 """Posteriors of a batch of trials at one look."""
 
-from .audit import Audit, Audited, audited, refit
 from .betas import Betas
+from .cells import CellsAnalyst
 from .drawn import Drawn
-from .laplace import LaplaceAnalyst
-from .nuts import NutsAnalyst
+from .engines import analyst, auditor
+from .matched import Matched
 from .protocol import Analyst, LookPosterior
 from .spec import Analysis
+from .students import Students
 from .values import Values
 
-__all__ = [
-    "Analysis", "Analyst", "Audit", "Audited", "Betas", "Drawn", "LaplaceAnalyst", "LookPosterior", "NutsAnalyst", "Values", "audited", "refit",
-]
+__all__ = ["Analysis", "Analyst", "Betas", "CellsAnalyst", "Drawn", "LookPosterior", "Matched", "Students", "Values", "analyst",
+           "auditor"]

@@ -18,9 +18,9 @@ from ...schema import NOT_YET
 from ...study import Study
 from ..observed import Observed
 from . import quick
+from .compiled_tree import check_study
 from .looked import LANES, DrawnLook, TreePrograms, in_turn, padded
 from .spec import Analysis
-from .tree import check_study
 
 CLUSTERS = 16
 """Clusters that a study with clusters may have in a simulation."""

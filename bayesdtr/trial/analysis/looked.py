@@ -14,8 +14,8 @@ from ...schema import NOT_YET
 from ...study import Study
 from ...study.rules import embedded_regimes
 from ..observed import Observed
+from .compiled_tree import Tree
 from .drawn import Drawn
-from .tree import Tree
 
 LANES = 64
 """Trials (or groups of patients) in one call of a compiled program, always: the last bits may depend on a program's width."""

@@ -16,10 +16,10 @@ from ...model import CompiledResponse, compile_response
 from ...runtime import double_precision
 from ...study import Study
 from ..observed import Observed
+from .compiled_tree import check_study
 from .laplace import CLUSTERS, data_of, rows_of, scaled
 from .looked import DrawnLook, TreePrograms
 from .spec import Analysis
-from .tree import check_study
 
 WARMUP = 300
 SEED = 20_261_127

@@ -1,386 +1,306 @@
-"""Values of options and regimes under each draw of a posterior, for one trial's patients: made to be traced and mapped over trials.
-
-The tree of later histories is grown at trace time. Discrete responses branch, decisions branch into their feasible options, and the rows of
-patients and paths meet each response's linear predictors in one product with the draws. A Normal response that something later depends on is
-integrated per draw by Gauss-Hermite nodes, between the thresholds that later conditions name by Gauss-Legendre ones. No posterior average is
-taken: a draw goes on by its own optimum, or by an embedded regime, whose later options do not depend on the draw.
-"""
+"""The tree of histories of a study whose responses are saturated cells: grown once, walked for every look with arrays over trials and draws."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ...decision.world import World, looked_at
-from ...errors import TrialError, listing
-from ...model import CompiledResponse
-from ...model.names import CLUSTER_INPUT, location_input, sd_input
+from ...errors import TrialError
 from ...study import Study
-from ...study.conditions import Condition, Equals, OneOf
-from ...study.rules import Rules
-from ...study.timeline import code_of, finite_values
+from ...study.rules import Rules, tailoring_variables
+from ...study.saturated import saturated_cells, saturated_variables
+from ...study.timeline import Decision, Response, finite_values
 
-NODES = 16
-"""Gauss-Hermite nodes over a Normal response."""
-PANEL = 12
-"""Gauss-Legendre nodes in each panel between thresholds of a Normal response."""
-REACH = 7.0
-"""SDs to either side that panels cover."""
+LARGEST = 50_000
+"""Histories at any point of the tree."""
 
-Draws = Mapping[str, Mapping[str, jax.Array]]
-"""By response and parameter, ``[draw, ...]``."""
+Columns = dict[str, np.ndarray]
+Thetas = Mapping[str, np.ndarray]
+"""By response: success probabilities or means of its cells, ``[trial, cell, draw]``."""
 
 
 @dataclass(frozen=True, eq=False)
-class Paths:
-    """Rows of the tree: every patient along every path.
+class Answer:
+    """A response at given histories, rows.
 
     Attributes
     ----------
-    columns : dict of str to array
-        Patients' own ``(patient, 1, 1)``, traced; along paths ``(1, path, 1)``, NumPy; those that draws differ in ``(patient, path, draw)``.
-    count : int
-        Number of paths.
+    name : str
+    cell : array of int, shape (row,)
+    slope, level : array, shape (row,)
+        What is earned with it is ``level + slope * theta``: by a success more than by none, or by the mean.
+    child : array of int, shape (row, 2) or (row, 1)
+        Rows of the next step after 0 and after 1; one column where nothing later depends on the response. Empty along the last axis at the end.
     """
 
-    columns: dict[str, Any]
-    count: int
+    name: str
+    cell: np.ndarray
+    slope: np.ndarray
+    level: np.ndarray
+    child: np.ndarray
 
-    def take(self, index: np.ndarray) -> "Paths":
-        """Some of the paths, repeats allowed."""
-        own = lambda v: v[:, index] if isinstance(v, np.ndarray) or v.shape[-1] > 1 else v  # noqa: E731
-        return Paths({n: own(v) for n, v in self.columns.items()}, len(index))
+    def part(self, rows: np.ndarray, below: np.ndarray) -> "Answer":
+        """Some rows, in a tree of which `below` are the rows that are left of the next step."""
+        child = np.searchsorted(below, self.child[rows]) if self.child.size else self.child[rows]
+        return Answer(self.name, self.cell[rows], self.slope[rows], self.level[rows], child)
 
-    def put(self, name: str, values: Any) -> "Paths":
-        """Add a column."""
-        return Paths({**self.columns, name: values}, self.count)
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A decision at given histories, rows.
+
+    Attributes
+    ----------
+    name : str
+    columns : dict of str to array, shape (row,)
+        What is enumerated of the histories.
+    feasible : array of bool, shape (row, option)
+    child : array of int, shape (row, option)
+        Rows of the next step; -1 where infeasible.
+    """
+
+    name: str
+    columns: Columns
+    feasible: np.ndarray
+    child: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """A decision at which one option is taken: rows of the next step ``(row,)``, -1 where the course has ended."""
+
+    child: np.ndarray
+
+
+Step = Answer | Choice | Taken
+
+
+def matters(study: Study, name: str) -> bool:
+    """Whether anything later depends on a variable: cells of a response, a feasible set, a tailored decision, a table of the utility."""
+    if isinstance(study[name], Response) and (study.pays(name) or study.keeps(name)):
+        return True
+    later = study.timeline[study.names.index(name) + 1 :]
+    for node in later:
+        if isinstance(node, Response) and name in saturated_variables(study, node):
+            return True
+        if isinstance(node, Decision) and (name in tailoring_variables(study, node) or any(name in c.variables for c, _ in node.choices)):
+            return True
+    return False
 
 
 class Tree:
-    """The tree of a study with its models.
+    """All histories of a study, step by step in time order.
 
-    Parameters
+    Attributes
     ----------
     study : Study
-    compiled : mapping of str to CompiledResponse
-    regimes : sequence of Rules
-        Embedded regimes to be valued.
+    names : tuple of str
+        Variables that are enumerated.
+    roots : dict of str to array, shape (root,)
+        Combinations of baseline covariates that anything depends on; one row without names where nothing does.
+    steps : tuple of Answer or Choice
+    places : tuple of int
+        Where each decision stands among the steps.
 
     Raises
     ------
     TrialError
-        For a utility or a response that the tree cannot carry.
+        Where a history would have to hold a number that cannot be enumerated, or there are too many histories.
     """
 
-    def __init__(self, study: Study, compiled: Mapping[str, CompiledResponse], regimes: Sequence[Rules]):
-        self.study, self.compiled, self.regimes = study, dict(compiled), tuple(regimes)
-        scales = dict(study.scales)
-        world = World(study, self.compiled, scales, {}, 0, looked_at(regimes))
-        self.scales = scales
-        self.matters = {r.name: world.matters(r.name) for r in study.responses}
-        self.cuts = {r.name: world.cuts(r.name) for r in study.responses}
-        self._check()
+    def __init__(self, study: Study):
+        self.study = study
+        needed = [b for b in study.baselines if matters(study, b.name)]
+        for node in needed + [r for r in study.responses if matters(study, r.name)]:
+            if finite_values(node) is None:
+                raise TrialError(f"engine='exact' goes through all histories, and {node.name!r}, on which something later depends, is a number with "
+                                 "no finite list of values; use Analysis(engine='laplace').")
+        levels = [np.arange(len(finite_values(b) or ())) for b in needed]
+        combinations = list(itertools.product(*levels))
+        grid = np.array(combinations, dtype=int).reshape(len(combinations), len(needed))
+        self.roots: Columns = {b.name: grid[:, j] for j, b in enumerate(needed)}
+        self.names = tuple(n.name for n in (*needed, *study.timeline[len(study.baselines) :]) if isinstance(n, Decision) or matters(study, n.name))
+        steps: list[Step] = []
+        self.places = tuple(k for k, n in enumerate(study.timeline[len(study.baselines) :]) if isinstance(n, Decision))
+        columns, rows = dict(self.roots), len(grid)
+        for node in study.timeline[len(study.baselines) :]:
+            last = node is study.timeline[-1]
+            step, columns, rows = self._choice(node, columns, rows) if isinstance(node, Decision) else self._answer(node, columns, rows, last)
+            if rows > LARGEST:
+                raise TrialError(f"engine='exact' goes through all histories, and this study has more than {LARGEST}; "
+                                 "use Analysis(engine='laplace'), or let models look at fewer variables by Saturated(over=[...]).")
+            steps.append(step)
+        self.steps = tuple(steps)
 
-    def _check(self) -> None:
-        if self.study.utility.attitude is not None or self.study.utility.times:
-            raise TrialError("Looks at a trial value sums of weighted responses, tables and costs; attitudes to risk and utilities of times are "
-                             "for the analysis of its data.")
-        for name, c in self.compiled.items():
-            if self.matters[name] and c.support is None and c.distribution != "normal":
-                raise TrialError(f"Response {name!r}: later decisions or responses depend on it, and inside simulations only discrete and Normal "
-                                 f"responses can be carried forward; its distribution is {c.distribution!r}.")
+    def _choice(self, node: Decision, columns: Columns, rows: int) -> tuple[Step, Columns, int]:
+        feasible = np.broadcast_to(self.study.feasible(node.name, columns or {"": np.zeros(rows)}), (rows, len(node.options)))
+        row, option = np.nonzero(feasible)
+        child = np.full(feasible.shape, -1)
+        child[row, option] = np.arange(len(row))
+        return Choice(node.name, columns, feasible, child), {n: c[row] for n, c in columns.items()} | {node.name: option}, len(row)
 
-    # ---- what is asked ---------------------------------------------------------------------------
+    def _answer(self, node: Response, columns: Columns, rows: int, last: bool) -> tuple[Step, Columns, int]:
+        study, name = self.study, node.name
+        cells = saturated_cells(study, node)
+        cell = cells.lookup[tuple(columns[n].astype(int) for n in cells.names)] if cells.names else np.zeros(rows, dtype=int)
+        cell = np.broadcast_to(cell, (rows,))
+        charge = np.broadcast_to(np.asarray(study.charged(name, columns), dtype=float), (rows,))
+        weight = study.weight(name)
+        if not matters(study, name):
+            child = np.empty((rows, 0), dtype=int) if last else np.arange(rows)[:, None]
+            return Answer(name, cell, np.full(rows, weight), charge, child), columns | {name: np.zeros(rows, dtype=int)}, rows
+        spread = {n: np.repeat(c, 2) for n, c in columns.items()} | {name: np.tile([0, 1], rows)}
+        gain = weight * np.array([0.0, 1.0]) + charge[:, None]
+        if study.pays(name):
+            gain = gain + study.earned(name, spread).reshape(rows, 2)
+        child = np.empty((rows, 0), dtype=int) if last else np.arange(2 * rows).reshape(rows, 2)
+        return Answer(name, cell, gain[:, 1] - gain[:, 0], gain[:, 0], child), spread, 2 * rows
 
-    def options(self, decision: int, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> jax.Array:
-        """Value of every option for some patients ``(patient,)`` of one trial, ``[patient, option, draw]``, later decisions each draw's best."""
-        return _Walk(self, draws, cluster, None).root(decision, columns)[0]
+    # ---- looking up ---------------------------------------------------------------------------------
 
-    def values(self, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None, weight: jax.Array) -> jax.Array:
-        """Value of every regime ``[regime, draw]`` averaged over patients by their weights ``(patient,)``."""
-        found = _Walk(self, draws, cluster, self.regimes).root(0, columns)
-        first = self.study.decisions[0]
-        table = {n: v[:, None, None] for n, v in columns.items()}
-        out, done = [], {}
-        for rules, values in zip(self.regimes, found, strict=True):  # [patient, option, draw]
-            chosen = _chosen(self.study, rules, first.name, table)
-            if isinstance(chosen, np.ndarray):
-                key = id(values), int(chosen.ravel()[0])
-                if key not in done:
-                    done[key] = values, jnp.einsum("m,mb->b", weight, values[:, key[1]])
-                out.append(done[key][1])
+    def decision(self, k: int) -> Choice:
+        """The step of a decision, by its number from 0."""
+        step = self.steps[self.places[k]]
+        assert isinstance(step, Choice)
+        return step
+
+    def rows(self, k: int, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The row of a decision's step that each history stands in, of any shape; -1 where it is not known or cannot arise."""
+        step = self.decision(k)
+        names = [n for n in self.names if n in step.columns]
+        if not names:
+            some = next(iter(columns.values()), np.zeros(1))
+            return np.zeros(np.shape(some), dtype=int)
+        sizes = [len(finite_values(self.study[n]) or ()) for n in names]
+        table = np.full(sizes, -1)
+        table[tuple(step.columns[n] for n in names)] = np.arange(len(step.feasible))
+        known = np.ones(np.shape(columns[names[0]]), dtype=bool)
+        codes = []
+        for n in names:
+            column = np.nan_to_num(np.asarray(columns[n], dtype=float), nan=-1.0).astype(int)
+            known &= column >= 0
+            codes.append(np.where(column >= 0, column, 0))
+        return np.where(known, table[tuple(codes)], -1)
+
+    # ---- following a regime ---------------------------------------------------------------------------
+
+    def following(self, rules: Rules) -> tuple[Step, ...]:
+        """The part of the tree that a regime can lead to, from all roots."""
+        chosen: list[np.ndarray] = []
+        reached = [np.arange(len(next(iter(self.roots.values()))) if self.roots else 1)]
+        for step in self.steps:
+            rows = reached[-1]
+            if isinstance(step, Choice):
+                columns = {n: c[rows] for n, c in step.columns.items()} or {"": np.zeros(len(rows))}
+                option = np.broadcast_to(rules.option(self.study, step.name, columns), rows.shape)
+                child = np.where(option >= 0, step.child[rows, np.maximum(option, 0)], -1)
             else:
-                mine = jnp.take_along_axis(values, jnp.broadcast_to(jnp.maximum(chosen, 0), (len(values), 1, values.shape[2])), axis=1)[:, 0]
-                out.append(jnp.einsum("m,mb->b", weight, mine))
-        return jnp.stack(out)
+                assert isinstance(step, Answer)
+                child = step.child[rows]
+            chosen.append(child)
+            reached.append(np.unique(child[child >= 0]))
+        found: list[Step] = []
+        for step, rows, child, below in zip(self.steps, reached, chosen, reached[1:], strict=False):
+            if isinstance(step, Choice):
+                found.append(Taken(np.where(child >= 0, np.searchsorted(below, child), -1)))
+            else:
+                assert isinstance(step, Answer)
+                found.append(step.part(rows, below))
+        return tuple(found)
+
+    def line(self, steps: tuple[Step, ...]) -> tuple[str, np.ndarray, np.ndarray, np.ndarray] | None:
+        """Where the rows of the first of these steps earn ``level + slope theta`` of a single cell each: the response, cells, slopes, levels.
+
+        None where several responses count, or where what is to come depends on a response's value.
+        """
+        counts = [s for s in steps if isinstance(s, Answer) and (s.slope != 0).any()]
+        if len(counts) != 1 or any(isinstance(s, Answer) and s.child.shape[1] == 2 for s in steps[:-1]) or not (counts[0].slope != 0).all():
+            return None
+        rows = np.arange(len(steps[0].child))
+        level, found = np.zeros(len(rows)), None
+        for s in steps:
+            if isinstance(s, Choice) or (isinstance(s, Taken) and (s.child < 0).any()):
+                return None
+            if isinstance(s, Answer):
+                level = level + s.level[rows]
+                found = (s.cell[rows], s.slope[rows]) if s is counts[0] else found
+            rows = rows if s is steps[-1] else s.child.reshape(len(s.child), -1)[rows, 0]
+        assert found is not None
+        return counts[0].name, *found, level
 
 
-def feasible_at(study: Study, decision: str, columns: Mapping[str, Any]) -> Any:
-    """Feasible options along rows, broadcastable to ``(patient, path, draw, option)``; NumPy where no patient's own column decides."""
-    node = study._decision(decision)
-    total: Any = False
-    for condition, options in node.choices:
-        met = _met(study, condition, columns)
-        allowed = np.array([o in options for o in node.options])
-        total = total | (met[..., None] & allowed)
-    return total
+# ---- walking the tree backwards ------------------------------------------------------------------------
 
 
-def _met(study: Study, condition: Condition, columns: Mapping[str, Any]) -> Any:
-    met: Any = np.ones((1, 1, 1), dtype=bool)
-    for name, test in condition.tests:
-        column = columns[name]
-        if isinstance(test, Equals):
-            met = met & (column == study.code(name, test.value))
-        elif isinstance(test, OneOf):
-            inside: Any = False
-            for value in test.values:
-                inside = inside | (column == study.code(name, value))
-            met = met & inside
+Worth = np.ndarray
+"""``[trial, row, draw]``."""
+
+
+def walk(steps: tuple[Step, ...], theta: Thetas) -> Worth:
+    """Utility to be expected from the first of some steps on, the best option of each draw taken wherever there is a choice."""
+    after: Worth | None = None
+    for step in reversed(steps):
+        after = _answered(step, theta, after) if isinstance(step, Answer) else _decided(step, after)
+    assert after is not None
+    return after
+
+
+def _answered(step: Answer, theta: Thetas, after: Worth | None) -> Worth:
+    t = theta[step.name][:, step.cell]
+    value = t * step.slope[:, None] + step.level[:, None]
+    if after is None or not step.child.shape[1]:
+        return value
+    if step.child.shape[1] == 1:
+        return value + after[:, step.child[:, 0]]
+    none, some = after[:, step.child[:, 0]], after[:, step.child[:, 1]]
+    return value + none + t * (some - none)
+
+
+def _decided(step: Choice | Taken, after: Worth | None) -> Worth:
+    assert after is not None
+    if isinstance(step, Taken):
+        return np.where((step.child >= 0)[:, None], after[:, np.maximum(step.child, 0)] if after.shape[1] else 0.0, 0.0)
+    best = np.full((after.shape[0], len(step.child), after.shape[2]), -np.inf)
+    for option in range(step.child.shape[1]):
+        rows = np.flatnonzero(step.child[:, option] >= 0)
+        best[:, rows] = np.maximum(best[:, rows], after[:, step.child[rows, option]])
+    best[:, ~step.feasible.any(axis=1)] = 0.0
+    return best
+
+
+def pairs(steps: tuple[Step, ...], theta: Thetas) -> Worth:
+    """Values of the options of a decision, the first of some steps: ``[trial, row, option, draw]`` laid flat along rows; -inf where infeasible."""
+    step = steps[0]
+    assert isinstance(step, Choice)
+    after = walk(steps[1:], theta)
+    out = after[:, np.maximum(step.child, 0).ravel()] if after.shape[1] else np.zeros((len(after), step.child.size, after.shape[2]))
+    out[:, (step.child < 0).ravel()] = -np.inf
+    return out
+
+
+def variance(steps: tuple[Step, ...], mean: Thetas, spread: Thetas) -> Worth | None:
+    """Posterior variance of what :func:`walk` returns along a regime, ``[trial, row, 1]``; None where rows share cells.
+
+    For ``X = p A + (1 - p) B`` with a probability independent of two uncorrelated continuations: by the second moments of all three.
+    """
+    if any(isinstance(s, Answer) and len(np.unique(s.cell)) < len(s.cell) for s in steps):
+        return None
+    m: Worth | None = None
+    v: Worth | None = None
+    for step in reversed(steps):
+        if isinstance(step, Answer):
+            t, s2 = mean[step.name][:, step.cell], spread[step.name][:, step.cell]
+            slope = step.slope[:, None]
+            if m is None or v is None or not step.child.shape[1]:
+                v = slope**2 * s2
+            elif step.child.shape[1] == 1:
+                v = slope**2 * s2 + v[:, step.child[:, 0]]
+            else:
+                none, some = (m[:, step.child[:, k]] + (step.level[:, None] + k * slope) for k in (0, 1))
+                # E[p^2] Var A + E[(1 - p)^2] Var B + Var(p) (E A - E B)^2
+                v = (s2 + t**2) * v[:, step.child[:, 1]] + (s2 + (1 - t) ** 2) * v[:, step.child[:, 0]] + s2 * (some - none) ** 2
+            m = _answered(step, mean, m)
         else:
-            if test.low is not None:
-                met = met & (column >= test.low)
-            if test.high is not None:
-                met = met & (column < test.high)
-    return met
-
-
-def _chosen(study: Study, rules: Rules, decision: str, columns: Mapping[str, Any]) -> Any:
-    """Codes of the options an embedded regime takes, broadcastable to rows; NumPy where no patient's own column decides."""
-    feasible = feasible_at(study, decision, columns)
-    chosen: Any = np.full((1, 1, 1), -1)
-    where = lambda c, a, b: np.where(c, a, b) if all(isinstance(x, (np.ndarray, int)) for x in (c, a, b)) else jnp.where(c, a, b)  # noqa: E731
-    for condition, option in reversed(dict(rules.decisions).get(decision, ())):
-        chosen = where(_met(study, condition, columns), int(study.code(decision, option)), chosen)  # type: ignore[arg-type]
-    count = feasible.sum(axis=-1)
-    return where(count == 1, feasible.argmax(axis=-1), where(count == 0, -1, chosen))
-
-
-class _Walk:
-    """One walk over the tree at trace time. Values are lists, one entry for each regime, or one for the clairvoyant."""
-
-    def __init__(self, tree: Tree, draws: Draws, cluster: jax.Array | None, regimes: tuple[Rules, ...] | None):
-        self.tree, self.study, self.draws, self.cluster, self.regimes = tree, tree.study, draws, cluster, regimes
-        self.size = len(next(iter(next(iter(draws.values())).values())))
-
-    def root(self, decision: int, columns: Mapping[str, jax.Array]) -> list[jax.Array]:
-        """Values of a decision's options, ``[patient, option, draw]``."""
-        node = self.study.decisions[decision]
-        count = len(node.options)
-        self.patients = len(next(iter(columns.values()))) if columns else 1
-        paths = Paths({n: v[:, None, None] for n, v in columns.items()}, count).put(node.name, np.arange(count)[None, :, None])
-        return _broadcast(self.responses(decision, 0, paths), (self.patients, count, self.size))
-
-    def responses(self, stage: int, index: int, paths: Paths) -> list[Any]:
-        """Values of what follows a stage's response number `index`, each ``[patient, path, draw]``, or 0."""
-        study = self.study
-        responses = study.after(study.decisions[stage].name)
-        if index == len(responses):
-            if stage + 1 < len(study.decisions):
-                return self.decision(stage + 1, paths)
-            return [0.0] * (1 if self.regimes is None else len(self.regimes))
-        name = responses[index].name
-        weight, charge = study.weight(name), study.charged(name, paths.columns)
-        if not self.tree.matters[name]:
-            after = self.responses(stage, index + 1, paths.put(name, np.zeros((1, paths.count, 1))))
-            mean = (weight * self.moments(name, paths)[0] if weight else 0.0) + charge
-            return _each_once(after, lambda a: mean + a)
-        p, at, spread = self.spread(name, paths)
-        gain = weight * at + (_earned(study, name, spread.columns) if study.pays(name) else 0.0)
-        shape = (self.patients, paths.count, spread.count // paths.count, self.size)
-
-        def worth(a: Any) -> jax.Array:
-            return jnp.sum(p * jnp.broadcast_to(gain + a, (self.patients, spread.count, self.size)).reshape(shape), axis=2) + charge
-
-        return _each_once(self.responses(stage, index + 1, spread), worth)
-
-    def spread(self, name: str, paths: Paths) -> tuple[jax.Array, Any, Paths]:
-        """A response's points: probabilities ``[patient, path, point, draw]``, values along the spread paths, and these."""
-        support = self.tree.compiled[name].support
-        if support is not None:
-            values = np.tile(np.array(support, dtype=float), paths.count)[None, :, None]
-            spread = paths.take(np.repeat(np.arange(paths.count), len(support))).put(name, values)
-            return self.probabilities(name, paths), values, spread
-        mean, sd = self.moments(name, paths)
-        if cuts := self.tree.cuts[name]:
-            z, w = _panels([jnp.clip((c - mean) / sd, -REACH, REACH) for c in cuts])
-        else:
-            x, weights = np.polynomial.hermite_e.hermegauss(NODES)
-            z, w = jnp.asarray(x)[:, None], jnp.broadcast_to(jnp.asarray(weights / weights.sum())[:, None], (*mean.shape[:2], NODES, self.size))
-        at = (mean[:, :, None] + sd[:, :, None] * z).reshape(self.patients, -1, self.size)
-        return w, at, paths.take(np.repeat(np.arange(paths.count), w.shape[2])).put(name, at)
-
-    def decision(self, stage: int, paths: Paths) -> list[Any]:
-        """Values at a decision, chosen as each entry goes on."""
-        node = self.study.decisions[stage]
-        feasible = feasible_at(self.study, node.name, paths.columns)
-        if isinstance(feasible, np.ndarray):
-            table = np.broadcast_to(feasible, (1, paths.count, 1, len(node.options)))[0, :, 0]
-        else:
-            table = np.broadcast_to([any(o in s for s in node.sets) for o in node.options], (paths.count, len(node.options)))
-        row, option = np.nonzero(table)
-        if not len(row):
-            return [0.0] * (1 if self.regimes is None else len(self.regimes))
-        pair = np.zeros(table.shape, dtype=int)
-        pair[row, option] = np.arange(len(row))
-        after = _broadcast(self.responses(stage, 0, paths.take(row).put(node.name, option[None, :, None])), (self.patients, len(row), self.size))
-        if self.regimes is None:
-            return [_largest(after[0], feasible, pair)]
-        found, done = [], {}
-        for rules, a in zip(self.regimes, after, strict=True):
-            chosen = _chosen(self.study, rules, node.name, paths.columns)
-            known = (chosen.tobytes(), id(a)) if isinstance(chosen, np.ndarray) else (id(rules), id(a))
-            if known not in done:
-                done[known] = a, _taken(a, chosen, pair, paths.count)
-            found.append(done[known][1])
-        return found
-
-    # ---- what a response's model says -----------------------------------------------------------
-
-    def inputs(self, name: str, columns: Mapping[str, Any], rows: int, cluster: Any) -> dict[str, jax.Array]:
-        """Inputs of a compiled response, from columns ``(row,)``."""
-        compiled = self.tree.compiled[name]
-        given: dict[str, Any] = {n: columns[n] for n in compiled.history}
-        given |= {n: jnp.full(rows, float(default)) for n, default in compiled.extras.items()}
-        if CLUSTER_INPUT in compiled.inputs:
-            given[CLUSTER_INPUT] = cluster
-        for n, scale in self.tree.scales.items():
-            given[location_input(n)], given[sd_input(n)] = jnp.asarray(scale.location, float), jnp.asarray(scale.sd, float)
-        return {n: given[n] for n in compiled.inputs}
-
-    def law(self, name: str, paths: Paths, summary: Any) -> Any:
-        """A summary of a response's distribution, a function of its parameters' list and the number of rows: ``[patient, path, ..., draw]``."""
-        compiled, shape = self.tree.compiled[name], (self.patients, paths.count)
-        rows, mine = shape[0] * shape[1], {p: self.draws[name][p] for p in compiled.parameters}
-        whole = (*shape, 1)
-        cluster = None if self.cluster is None else jnp.broadcast_to(self.cluster[:, None], shape).ravel()
-        typed = {n: self._typed(n, v) for n, v in paths.columns.items() if n in compiled.history}
-        own = {n for n in typed if typed[n].shape[-1] > 1 and n in compiled.uses}
-        flat = {n: jnp.broadcast_to(v[..., :1], whole).ravel() for n, v in typed.items() if n not in own}
-        linear = compiled.linear
-        if not own and linear is not None and linear.predicts and linear.affine:
-            inputs = self.inputs(name, flat, rows, cluster)
-            offset, slopes = linear.design({n: mine[n][0] for n in linear.latent}, inputs)
-            x = jnp.concatenate([mine[n].reshape(self.size, -1) for n in linear.latent], axis=1)
-            eta = jnp.einsum("rkp,pb->rkb", slopes, x.T) + offset[:, :, None]
-            found = jax.vmap(lambda e, o: summary(linear.law_at(e, o, inputs), rows), in_axes=(-1, 0), out_axes=-1)(
-                eta, {n: mine[n] for n in linear.others})
-        else:
-            def one(parameters: Any, drawn: Any) -> Any:
-                inputs = self.inputs(name, {**flat, **{n: jnp.broadcast_to(v, shape).ravel() for n, v in drawn.items()}}, rows, cluster)
-                return summary(list(compiled.functions.predict(*(parameters[n] for n in compiled.parameters), *(inputs[n] for n in compiled.inputs))),
-                               rows)
-
-            found = jax.vmap(one, in_axes=(0, -1), out_axes=-1)(mine, {n: typed[n] for n in own})
-        return jax.tree.map(lambda v: v.reshape(*shape, *v.shape[1:]), found)
-
-    def _typed(self, name: str, values: Any) -> jax.Array:
-        return jnp.asarray(values, dtype=int if values.dtype.kind == "i" else float)
-
-    def moments(self, name: str, paths: Paths) -> tuple[jax.Array, jax.Array]:
-        """Mean and SD of a response."""
-        from ...model.distributions import carried, mean_and_variance
-
-        kind = self.tree.compiled[name].distribution
-
-        def summary(parameters: list[Any], rows: int) -> tuple[jax.Array, jax.Array]:
-            if kind == "bernoulli":
-                p = jnp.broadcast_to(parameters[0], (rows,))
-                return p, jnp.sqrt(p * (1 - p))
-            mean, variance = mean_and_variance(carried(kind, parameters, rows))
-            return mean, jnp.sqrt(variance)
-
-        return self.law(name, paths, summary)
-
-    def probabilities(self, name: str, paths: Paths) -> jax.Array:
-        """Probabilities of a response's finite values, on a last axis."""
-        from ...model.distributions import carried, log_prob
-
-        compiled = self.tree.compiled[name]
-        points = jnp.asarray(compiled.support, dtype=float)
-
-        def summary(parameters: list[Any], rows: int) -> jax.Array:
-            if compiled.distribution == "bernoulli":
-                p = jnp.broadcast_to(parameters[0], (rows,))
-                return jnp.stack([1 - p, p], axis=-1)
-            return jnp.exp(log_prob(carried(compiled.distribution, parameters, rows), points[:, None])).T
-
-        return self.law(name, paths, summary)
-
-
-def _broadcast(values: list[Any], shape: tuple[int, ...]) -> list[jax.Array]:
-    return _each_once(values, lambda v: jnp.broadcast_to(v, shape))
-
-
-def _each_once(values: list[Any], function: Any) -> list[Any]:
-    """A function of every entry, worked out once for entries that are the same object."""
-    done: dict[int, Any] = {}
-    for v in values:
-        if id(v) not in done:
-            done[id(v)] = function(v)
-    return [done[id(v)] for v in values]
-
-
-def _largest(values: jax.Array, feasible: Any, pair: np.ndarray) -> jax.Array:
-    """Largest value ``[patient, path, draw]`` among the feasible options, given those of pairs ``[patient, pair, draw]``; 0 where there is none."""
-    best: Any = None
-    for o in range(pair.shape[1]):
-        mine, possible = values[:, pair[:, o]], feasible[..., o]
-        if not (isinstance(possible, np.ndarray) and possible.all()):
-            mine = jnp.where(possible, mine, -jnp.inf)
-        best = mine if best is None else jnp.maximum(best, mine)
-    some = feasible.any(axis=-1)
-    return best if isinstance(some, np.ndarray) and some.all() else jnp.where(some, best, 0.0)
-
-
-def _taken(values: jax.Array, chosen: Any, pair: np.ndarray, paths: int) -> jax.Array:
-    """Values ``[patient, path, draw]`` of the pairs of paths and options that are chosen; 0 where none is."""
-    if isinstance(chosen, np.ndarray):
-        code = np.broadcast_to(chosen, (1, paths, 1))[0, :, 0]
-        found = values[:, pair[np.arange(paths), np.maximum(code, 0)]]
-        return found if (code >= 0).all() else jnp.where(code[:, None] >= 0, found, 0.0)
-    code = jnp.broadcast_to(chosen, (values.shape[0], paths, values.shape[2]))
-    index = jnp.asarray(pair)[jnp.arange(paths)[:, None], jnp.maximum(code, 0)]
-    return jnp.where(code >= 0, jnp.take_along_axis(values, index, axis=1), 0.0)
-
-
-def _earned(study: Study, response: str, columns: Mapping[str, Any]) -> Any:
-    """What tables pay when a response becomes known, along rows."""
-    total: Any = 0.0
-    for table in study.tables_of(response):
-        for values, number in table.rows:
-            met: Any = True
-            for name, value in zip(table.names, values, strict=True):
-                met = met & (columns[name] == code_of(study[name], value))
-            total = total + number * met
-    return total * study.utility.discount ** (study.stage(response) - 1)
-
-
-def _panels(cuts: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Nodes and weights ``(patient, path, node, draw)`` of a standard Normal law between ascending cuts ``(patient, path, draw)``."""
-    x, w = np.polynomial.legendre.leggauss(PANEL)
-    edges = [jnp.full_like(cuts[0], -REACH), *cuts, jnp.full_like(cuts[0], REACH)]
-    nodes, weights = [], []
-    for low, high in itertools.pairwise(edges):
-        middle = low[:, :, None] + (high - low)[:, :, None] * (jnp.asarray(x)[:, None] + 1) / 2
-        nodes.append(middle)
-        weights.append((high - low)[:, :, None] * jnp.asarray(w)[:, None] / 2 * jnp.exp(-0.5 * middle**2))
-    z, p = jnp.concatenate(nodes, axis=2), jnp.concatenate(weights, axis=2)
-    return z, p / jnp.sum(p, axis=2, keepdims=True)
-
-
-def check_study(study: Study) -> None:
-    """Raise `TrialError` where a study cannot be analysed at looks by draws: scales not declared, covariates missing, effects shared."""
-    declared = dict(study.scales)
-    lacking = [n.name for n in study.timeline if finite_values(n) is None and (n.name not in declared or declared[n.name].location is None)]
-    if lacking:
-        raise TrialError(f"Simulated looks need declared scales, so that priors are the same at every look: {listing(lacking)} has none with a "
-                         f"location; for example scales={{{lacking[0]!r}: (0.0, 1.0)}}.")
-    if study.shared:
-        raise TrialError(f"Looks take one response at a time, and {listing(study.shared)} share patients' effects or stages.")
-    if absent := [b.name for b in study.baselines if b.missing]:
-        raise TrialError(f"Simulated looks take complete covariates; {listing(absent)} may be missing.")
+            m, v = _decided(step, m), _decided(step, v)
+    return v

@@ -14,6 +14,8 @@ from ..design import TrialDesign
 from ..stopping.rule import StoppingRule, Threshold
 from . import seam
 from .estimates import exact_interval, upper_bound
+from .operating import IMBALANCE
+from .quantities import Question, Reader, declared_wrong
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -70,6 +72,12 @@ class Calibration:
         the scenario that has the largest error is, whichever that is, so nothing is lost to there being many.
         """
         return max(upper_bound(k, self.check) for k in self.checked.values())
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the statistic takes so few values that the threshold leaves a tenth or more of the allowance unused."""
+        allowed = allowed_count(self.replicates, self.target, self.confidence)
+        return max(int((p > self.cut).sum()) for p in self.paths.values()) < 0.9 * allowed
 
     def errors(self, at: Sequence[float] | np.ndarray | float | None = None) -> "DataFrame":
         """Error of other thresholds, read off the path maxima without new simulations.
@@ -136,6 +144,9 @@ class Calibration:
         lines += ["", f"Largest error {self.largest:.4f}; upper 95% bound on it {self.largest_upper:.4f}, {verdict} the target of {self.target:g}."]
         lines.append(f"The threshold is the smallest whose upper {self.confidence:.0%} bound is at most the target under every null scenario of the "
                      "calibration; the check has other random numbers. Nothing is said of null scenarios that are not in the table.")
+        if self.coarse:
+            lines.append("The rule's statistic takes few values hereabouts (it steps with the draws of the engine, or with counts): the next lower "
+                         "threshold would exceed the allowance, so this one stays well below it.")
         return fold("\n".join(lines))
 
 
@@ -147,7 +158,8 @@ def calibrate(design: TrialDesign, nulls: Any, *, rule: int = 0, error: float = 
     ----------
     design : TrialDesign
     nulls : Scenario, sequence or mapping of Scenario
-        Scenarios in which all regimes are equally good: a grid over what else is unknown (:func:`null_grid`), drift included.
+        Scenarios in which no declaration of the rule is right, all regimes being equally good: a grid over what else is unknown
+        (:func:`null_grid`), drift included.
     rule : int
         Index of the stopping rule among the design's.
     error : float
@@ -192,7 +204,7 @@ def calibrate(design: TrialDesign, nulls: Any, *, rule: int = 0, error: float = 
     threshold = _threshold(design.stopping[rule], cut, design.looks.count)
     made = with_threshold(design, rule, threshold)
     other = seam.stream(seed, 1)
-    counts = {name: int(erred(made, seam.simulated(made, s, check, seed=other, scheduler=scheduler), rule).sum()) for name, s in by_name.items()}
+    counts = {name: int(erred(made, s, seam.simulated(made, s, check, seed=other, scheduler=scheduler), rule).sum()) for name, s in by_name.items()}
     return Calibration(made, rule, threshold, cut, error, confidence, paths, counts, replicates, check, seed, other)
 
 
@@ -210,13 +222,21 @@ def path_maxima(design: TrialDesign, scenario: Any, rule: int, replicates: int, 
     else:
         path = np.asarray(run["path_max"])[:, rule].copy()
     if design.stopping[rule].declares:
-        path[np.asarray(run["declared"]).any(axis=1)] = np.inf
+        path[_declares_wrongly(design, scenario, run)] = np.inf
     return path
 
 
-def erred(design: TrialDesign, run: Any, rule: int) -> np.ndarray:
-    """Whether each replicate errs under a null scenario: declares superiority, or is stopped by a rule that declares nothing."""
-    return np.asarray(run["declared"]).any(axis=1) if design.stopping[rule].declares else np.asarray(run["stopped_by"]) == rule
+def erred(design: TrialDesign, scenario: Any, run: Any, rule: int) -> np.ndarray:
+    """Whether each replicate errs under a null scenario: declares superiority wrongly, or is stopped by a rule that declares nothing."""
+    return _declares_wrongly(design, scenario, run) if design.stopping[rule].declares else np.asarray(run["stopped_by"]) == rule
+
+
+def _declares_wrongly(design: TrialDesign, scenario: Any, run: Any) -> np.ndarray:
+    return declared_wrong(Reader(run), _question(design, scenario))
+
+
+def _question(design: TrialDesign, scenario: Any) -> Question:
+    return Question(design, design.layout, seam.truth_of(design, scenario), IMBALANCE, None)
 
 
 def allowed_count(replicates: int, error: float, confidence: float) -> int:
@@ -284,11 +304,12 @@ def checked_nulls(design: TrialDesign, nulls: Any, rule: int) -> dict[str, Any]:
         raise TrialError(f"calibrate: thresholds that vary by look are shifted on the logit scale, so they lie between 0 and 1; got "
                          f"{levels.tolist()}.")
     for name, scenario in scenarios.items():
-        truth = seam.truth_of(design, scenario)
-        if not truth.null:
-            told = ", ".join(f"{v:.4g}" for v in truth.values)
+        ask = _question(design, scenario)
+        right = ask.right[rule] if design.stopping[rule].declares else ~np.asarray(ask.truth.best, bool)
+        if right.any():
+            told = ", ".join(f"{v:.4g}" for v in ask.truth.values)
             raise TrialError(f"calibrate: scenario {name!r} is no null, its regimes have the values {told}; give scenarios in which all are "
-                             "equally good.")
+                             "equally good, or none better than the regime that the rule compares with.")
     return scenarios
 
 

@@ -9,8 +9,11 @@ import numpy as np
 from ...study.families import Labelled
 from ..design import TrialDesign
 from ..layout import Layout
+from ..stopping.naming import one
 from .estimates import Measured, mean, probability, quantile, ratio, root_mean_square, spread
 
+TIE = 1e-9
+"""Values that differ by no more are equal."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -72,6 +75,24 @@ class Question:
         return np.array([o in chosen for o in options])
 
 
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each stopping rule, were it to declare a regime superior, would be right, shape (rule, regime).
+
+        A rule that compares with a given regime is right about those that are better than it by more than the rule's margin; other rules are
+        right about best regimes, unless all are.
+        """
+        values, best = np.asarray(self.truth.values, float), np.asarray(self.truth.best, bool) & (not self.null)
+        rows = []
+        for rule in self.design.stopping:
+            against = getattr(rule, "against", None)
+            if against is None:
+                rows.append(best)
+            else:
+                rows.append(values > values[one(self.design.study, against, "against")] + getattr(rule, "margin", 0.0) + TIE)
+        return np.array(rows, bool).reshape(len(rows), len(values))
+
+
 Measure = Callable[[Reader, Question], Measured]
 
 
@@ -112,13 +133,15 @@ def declared_any(read: Reader) -> np.ndarray:
 
 
 def declared_wrong(read: Reader, ask: Question) -> np.ndarray:
-    """Whether a regime is declared superior that is not better than others: not a best one, or any where all are equally good."""
-    return declared_any(read) if ask.null else (read["declared"] & ~ask.truth.best).any(axis=1)
+    """Whether a regime is declared superior that is not (:attr:`Question.right`)."""
+    if not len(ask.layout.rules):
+        return np.zeros(len(read["declared"]), bool)
+    return (read["declared"] & ~ask.right[np.maximum(read["stopped_by"], 0)]).any(axis=1)
 
 
 def declared_right(read: Reader, ask: Question) -> np.ndarray:
-    """Whether regimes are declared superior and all of them are best, in a scenario where not all are."""
-    return np.zeros(len(read["declared"]), bool) if ask.null else declared_any(read) & ~declared_wrong(read, ask)
+    """Whether regimes are declared superior, and all of them are."""
+    return declared_any(read) & ~declared_wrong(read, ask)
 
 
 def declared_reversed(read: Reader) -> np.ndarray:
@@ -259,8 +282,8 @@ def _estimation(layout: Layout) -> Iterator[Quantity]:
     yield Quantity("rmse", "", lambda r, q: root_mean_square(_miss(r, q), _squared_slope(r, q)))
     yield Quantity("coverage", "", lambda r, q: probability(covered(r, q)))
     for i, label in enumerate(layout.regime_labels):
-        one = np.eye(len(layout.regimes))[i]
-        yield Quantity("regime_bias", label, lambda r, q, i=i, one=one: mean(r["mean"][:, i] - q.truth.values[i], -one))
+        unit = np.eye(len(layout.regimes))[i]
+        yield Quantity("regime_bias", label, lambda r, q, i=i, unit=unit: mean(r["mean"][:, i] - q.truth.values[i], -unit))
         yield Quantity("regime_coverage", label, lambda r, q, i=i: probability(covered(r, q, i)))
 
 

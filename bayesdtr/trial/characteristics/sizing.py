@@ -168,7 +168,8 @@ def power_curve(design_for: Callable[[int], TrialDesign], scenarios: Any, sizes:
     target : float
         Probability of success that is wanted.
     criterion : {"power", "selection", "exclusion"} or callable
-        "power": best regimes and no others are declared superior. "selection": the regime selected at the end is a best one, or within `margin`
+        "power": regimes are declared superior, and all of them are: best, or better than the regime that a rule
+        compares with. "selection": the regime selected at the end is a best one, or within `margin`
         of it. "exclusion": P(best) in the final analysis is at least 0.05 for a best regime, and below for all that lose `margin` or more.
         A function takes a run and the scenario's truth and returns whether each replicate succeeds.
     margin : float, optional

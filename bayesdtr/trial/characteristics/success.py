@@ -22,7 +22,7 @@ def words(criterion: Criterion, margin: float | None) -> str:
     near = "" if not margin else f" within {margin:g} of the best"
     if callable(criterion):
         return getattr(criterion, "__name__", "the criterion given")
-    return {"power": "best regimes, and no others, are declared superior",
+    return {"power": "superiority is declared, and rightly",
             "selection": f"the regime selected at the end is {'a best one' if not margin else near.strip()}",
             "exclusion": f"the best regime is kept and all that lose {margin or 0:g} or more are excluded (P(best) below {CUT:g})"}[criterion]
 

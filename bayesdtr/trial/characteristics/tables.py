@@ -14,19 +14,19 @@ LABEL, COLUMN = 41, 19
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("What is concluded", (
         ("type_1_error", "declares superiority (type I error)"),
-        ("power", "declares best regimes only (power)"),
-        ("wrong_declaration", "declares a regime that is not best"),
+        ("power", "rightly declares superiority (power)"),
+        ("wrong_declaration", "wrongly declares superiority"),
         ("selects_best", "selects a best regime at the end"),
         ("selects_near", "selects one within the mcid of the best"),
         ("reversed", "declares one, later selects another"),
         ("ran_to_the_end", "runs to its last look"),
-        ("stopped_by", "stopped by {}"),
+        ("stopped_by", "stops: {}"),
     )),
     ("Patients of the trial", (
         ("size", "patients, mean"),
         ("size_sd", "patients, SD"),
         ("size_quantile", "patients, 5% / 50% / 95% points"),
-        ("duration", "duration, mean"),
+        ("duration", "duration in {unit}s, mean"),
         ("allocated", "patients on {}"),
         ("share", "share of patients on {}"),
         ("drops", "{} dropped"),
@@ -117,7 +117,7 @@ def _row(c: "Characteristic", words: str, oc: "OperatingCharacteristics", compar
     if "{point}" in words:
         looks = oc.design.looks
         words = words.replace("{point}", f"{looks.points[int(c.of) - 1]:g} {'time units' if looks.by == 'at' else looks.by}")
-    text = words.replace("{imbalance}", f"{oc.imbalance:.0%}").replace("{}", c.of)
+    text = words.replace("{unit}", getattr(oc.design.calendar, "unit", "time unit")).replace("{imbalance}", f"{oc.imbalance:.0%}").replace("{}", c.of)
     label = f"  {text}"
     cells = [shown(c.adaptive, c.kind)]
     if compared:
@@ -144,7 +144,7 @@ def shown(e: Estimate, kind: str) -> str:
         return f"0 (<{_up(e.upper)})" if e.value == 0 else f"1 (>{1 - float(_up(1 - e.lower)):.4g})"
     if not e.error > 1e-12 * abs(e.value):
         return f"{e.value + 0.0:.4g}"
-    digits = int(min(max(1 - math.floor(math.log10(e.error)), 0), 6))
+    digits = int(min(max(1 - math.floor(math.log10(e.error)), 0), 5))
     sign = "+" if kind == "difference" else ""
     return f"{round(e.value, digits) + 0.0:{sign}.{digits}f} ({e.error:.{digits}f})"
 
@@ -161,6 +161,8 @@ def _notes(oc: "OperatingCharacteristics", names: list[str]) -> list[str]:
     if any(n in oc.equal_runs for n in names):
         notes.append("Equal allocation: the same looks, rules and thresholds, the same patients replicate by replicate; the error of the difference "
                      "is that of pairs. Thresholds are not calibrated anew for it, so compare power only where type I errors agree.")
+    notes.append("A declaration is right where all regimes declared are best; by a rule that compares with a given regime, where all are better than "
+                 "it by more than the rule's margin.")
     notes.append("Best, true and right refer to the scenario's truth; the posterior mean is what a trial believes: that of a regime selected for "
                  "being largest is too high on average (bias).")
     if len(oc.design.layout.decisions) > 1:

@@ -1,5 +1,7 @@
 """Batches, stores, workers: the same numbers wherever they run."""
 
-from .memory import MemoryRun, run
+from .driving import run
+from .replay import Replay, replay
+from .run import Run
 
-__all__ = ["MemoryRun", "run"]
+__all__ = ["Replay", "Run", "replay", "run"]

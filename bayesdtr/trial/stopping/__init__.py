@@ -1,6 +1,11 @@
 """When a trial ends or drops an option: rules as declarations, and their statistics."""
 
+from .contrasts import Equivalence, Futility, Inferiority, SuccessProbability, Superiority
+from .dropping import DropWorst
 from .rule import DroppingRule, LookState, StoppingRule
-from .rules import DropWorst, Equivalence, Superiority
+from .safety import DropUnsafe, SafetyStop
 
-__all__ = ["DropWorst", "DroppingRule", "Equivalence", "LookState", "StoppingRule", "Superiority"]
+__all__ = [
+    "DropUnsafe", "DropWorst", "DroppingRule", "Equivalence", "Futility", "Inferiority", "LookState", "SafetyStop", "StoppingRule",
+    "SuccessProbability", "Superiority",
+]

@@ -1,0 +1,209 @@
+"""From a request to runs: what can be refused is refused first, then batches are simulated and kept as they come."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import TrialError, did_you_mean, listing
+from ...runtime import Progress, progress
+from ..design import TrialDesign
+from ..records import KEEP, kept
+from .describing import describe, digest
+from .folder import Folder, session
+from .run import Run
+from .store import Store
+from .workers import Cluster, Here, Job, Runner, crew
+
+LARGEST_SEED = 2**32 - 1
+LARGEST_NUMBER = 2**32 - 1
+PROBED = 8
+"""Replicates simulated again where a folder goes on under other versions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is to be simulated, checked when it is made; see :func:`bayesdtr.simulate`."""
+
+    design: TrialDesign
+    scenarios: dict[str, Any]
+    replicates: int
+    seed: int
+    keep: str | None
+    out: Path | None
+    compare: bool
+    scheduler: Any
+    progress: str | bool
+
+    @classmethod
+    def of(cls, design: Any, scenarios: Any, replicates: Any, *, seed: Any, keep: Any = None, out: Any = None, compare: bool = True,
+           scheduler: Any = None, progress: str | bool = "auto") -> "Request":
+        """Check arguments as a user gives them.
+
+        Raises
+        ------
+        TrialError
+        """
+        if not isinstance(design, TrialDesign):
+            raise TrialError(f"simulate takes a TrialDesign first, got {design!r}.")
+        whole("replicates", replicates, 1, LARGEST_NUMBER)
+        whole("seed", seed, 0, LARGEST_SEED)
+        if keep is not None and keep not in KEEP:
+            raise TrialError(f"keep={keep!r}: levels of detail are {listing(KEEP)}{did_you_mean(keep, KEEP)}")
+        named = by_name(scenarios)
+        for scenario in named.values():
+            scenario.check(design.study)
+        return cls(design, named, int(replicates), int(seed), keep, None if out is None else Path(out), bool(compare), scheduler, progress)
+
+
+def by_name(scenarios: Any) -> dict[str, Any]:
+    """Scenarios by their names.
+
+    Raises
+    ------
+    TrialError
+        When there is none, or two have the same name.
+    """
+    given = list(scenarios) if isinstance(scenarios, Sequence) and not isinstance(scenarios, str) else [scenarios]
+    for one in given:
+        if not (isinstance(getattr(one, "name", None), str) and callable(getattr(one, "check", None))):
+            raise TrialError(f"simulate takes a Scenario or a list of them second, got {one!r}.")
+    names = [one.name for one in given]
+    if not names:
+        raise TrialError("simulate needs at least one scenario, got an empty list.")
+    if twice := [n for n in names if names.count(n) > 1]:
+        raise TrialError(f"Two scenarios are called {twice[0]!r}; give them different names.")
+    return dict(zip(names, given, strict=True))
+
+
+def whole(what: str, value: Any, least: int, most: int) -> None:
+    """Raise `TrialError` for what is no whole number between two others."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise TrialError(f"{what} takes a whole number from {least} to {most}, got {value!r}.")
+
+
+def carry_out(request: Request, runner: Runner) -> tuple[dict[str, Run], dict[str, Run]]:
+    """Simulate what is not there yet.
+
+    Parameters
+    ----------
+    request : Request
+    runner : callable
+        `run_batch`.
+
+    Returns
+    -------
+    runs, equal_runs : dict of str to Run
+        By scenario; of the design and of its equal twin, which is left out where the design is equal itself or no comparison is asked for.
+    """
+    design, held = request.design, None
+    path, keep = request.out, request.keep
+    if path is None:
+        held = tempfile.TemporaryDirectory(prefix="bayesdtr-", ignore_cleanup_errors=True)
+        path, keep = Path(held.name), keep or "summary"
+    folder = Folder(path, design, request.seed, keep)
+    for scenario in request.scenarios.values():
+        folder.check(scenario)
+    twins = [False, True] if request.compare and design.adaptive else [False]
+    runs: tuple[dict[str, Run], dict[str, Run]] = {}, {}
+    with ExitStack() as stack:
+        workers = stack.enter_context(crew(request.scheduler))
+        stack.enter_context(folder.locked())
+        todo = []
+        for name, scenario in request.scenarios.items():
+            for equal in twins:
+                store = folder.store(scenario, equal, write=True)
+                job = _job(design.equal if equal else design, scenario, folder, runner)
+                todo.append((store, job))
+                runs[equal][name] = Run(job.design, scenario, folder.seed or 0, folder.keep, request.replicates, store, held)
+        total = sum(stop - start for store, _ in todo for start, stop in store.missing(request.replicates))
+        for store, job in todo:
+            _same_numbers(store, job, path)
+        bar = stack.enter_context(progress(total, "Replicates", request.progress))
+        for store, job in todo:
+            fill(store, job, request.replicates, workers, bar)
+    return runs
+
+
+def _job(design: TrialDesign, scenario: Any, folder: Folder, runner: Runner) -> Job:
+    name = digest([describe(design), describe(scenario), folder.seed, folder.keep, repr(runner)])
+    return Job(name, design, scenario, folder.seed or 0, folder.keep, runner)
+
+
+def fill(store: Store, job: Job, replicates: int, workers: Here | Cluster, bar: Progress) -> None:
+    """Simulate and keep the replicates that a store lacks; one batch is written while the next is simulated."""
+    spans: Iterator[tuple[int, int]] = iter(list(store.missing(replicates, workers.most)))
+    store.grow(replicates)
+    writing: Future[None] | None = None
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        for span, records in workers.batches(job, spans):
+            if writing is not None:
+                writing.result()
+            elif not store.sessions or store.sessions[-1] != session():
+                store.start(session())
+            writing = writer.submit(store.write, span, records)
+            bar.advance(span[1] - span[0])
+        if writing is not None:
+            writing.result()
+
+
+def _same_numbers(store: Store, job: Job, path: Path) -> None:
+    """Where replicates were simulated under other versions, see that these give the same numbers before more are added."""
+    if not store.done or any(s["fingerprint"] == session()["fingerprint"] for s in store.sessions):
+        return
+    start, stop = min(store.done)
+    stop = min(stop, start + PROBED)
+    again = job.batch((start, stop))
+    for name in kept(store.keep):
+        if store.read(name, start, stop).tobytes() != again[name].tobytes():
+            there, here = store.sessions[-1]["versions"], session()["versions"]
+            changed = [f"{n} {there.get(n)} there, {v} here" for n, v in here.items() if there.get(n) != v] or ["the same versions, other sources"]
+            raise TrialError(f"The replicates in {path} come out differently now ({name!r} differs; {'; '.join(changed)}): they cannot be mixed. "
+                             "Go on with the versions that they were made with, or give out= another folder.")
+
+
+def run(design: TrialDesign, scenario: Any, replicates: int, *, seed: int, keep: str | None = None, out: Any = None, scheduler: Any = None,
+        progress: str | bool = False) -> Run:
+    """Simulate one design under one scenario, without a comparison.
+
+    Parameters
+    ----------
+    design : TrialDesign
+    scenario : Scenario
+    replicates : int
+    seed : int
+    keep, out, scheduler, progress
+        As of :func:`bayesdtr.simulate`.
+
+    Returns
+    -------
+    Run
+    """
+    from ..batch import run_batch
+
+    request = Request.of(design, scenario, replicates, seed=seed, keep=keep, out=out, compare=False, scheduler=scheduler, progress=progress)
+    return carry_out(request, run_batch)[0][scenario.name]
+
+
+def reopen(path: Path, design: TrialDesign, scenarios: dict[str, Any]) -> tuple[dict[str, Run], dict[str, Run]]:
+    """The runs that a folder holds, without simulating any; each has the replicates that both it and its twin have."""
+    folder = Folder(path, design, None, None)
+    if not folder.exists:
+        raise TrialError(f"There is no run in {path}.")
+    runs: tuple[dict[str, Run], dict[str, Run]] = {}, {}
+    for name, scenario in scenarios.items():
+        folder.check(scenario)
+        stores = {False: folder.store(scenario, False, write=False)}
+        with suppress(TrialError):
+            stores[True] = folder.store(scenario, True, write=False)
+        replicates = min(s.replicates for s in stores.values())
+        if not replicates:
+            raise TrialError(f"No replicate under {name!r} is finished in {path}.")
+        for equal, store in stores.items():
+            runs[equal][name] = Run(design.equal if equal else design, scenario, folder.seed or 0, folder.keep, replicates, store)
+    return runs

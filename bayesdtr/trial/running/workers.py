@@ -1,0 +1,223 @@
+"""Who simulates batches: this process, or the workers of a Dask cluster. The numbers are the same."""
+
+import importlib
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import BayesDTRError, TrialError
+from ...kept import fingerprint
+from ..design import TrialDesign
+from ..records import Records
+from .store import CHUNK, Span
+
+Runner = Callable[..., dict[str, np.ndarray]]
+"""`run_batch`, or what stands in for it in tests."""
+
+SHARE = CHUNK // 4
+"""Replicates in a task of a cluster: small enough that the last ones keep all workers busy."""
+PATIENCE = 10.0
+"""Seconds to wait for a scheduler that does not answer."""
+WAITING = 60.0
+"""Seconds to wait for a first worker."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One design under one scenario: what a batch needs beside the numbers of its replicates.
+
+    `digest` names it, so that a worker uses one and the same object for all its batches, with whatever was compiled for it.
+    """
+
+    digest: str
+    design: TrialDesign
+    scenario: Any
+    seed: int
+    keep: str
+    runner: Runner
+
+    def batch(self, span: Span) -> dict[str, np.ndarray]:
+        """Simulate a batch."""
+        return self.runner(self.design, self.scenario, np.arange(*span), seed=self.seed, keep=self.keep)
+
+
+class Here:
+    """This process."""
+
+    most = CHUNK
+
+    def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
+        """Simulate batches one after the other."""
+        for span in spans:
+            yield span, job.batch(span)
+
+
+class Cluster:
+    """The workers of a Dask cluster; tasks of workers that are lost are given to others.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+
+    most = SHARE
+
+    def __init__(self, client: Any):
+        self.client = client
+        self.dask = importlib.import_module("distributed")
+        self._greet()
+
+    def _greet(self) -> None:
+        """See that there is a worker, and that it has what is needed."""
+        future = self.client.submit(_whoami, pure=False)
+        try:
+            _check_worker(future.result(timeout=WAITING))
+        except (TimeoutError, self.dask.TimeoutError):
+            raise TrialError(f"No worker of the scheduler {_address(self.client)} answered within {WAITING:.0f} seconds; start workers with "
+                             f"`dask worker {_address(self.client)}`.") from None
+        except BayesDTRError:
+            raise
+        except Exception as error:
+            raise TrialError(f"The workers of {_address(self.client)} cannot simulate: {type(error).__name__}: {error}. "
+                             "Install the same bayesdtr there.") from error
+        finally:
+            future.cancel()
+
+    def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
+        """Simulate batches wherever a worker is free, in any order; a few more tasks are in flight than there are threads."""
+        asked: dict[str, tuple[Any, Span]] = {}
+
+        def ask(span: Span) -> Any:
+            future = self.client.submit(_perform, job, span, pure=False)
+            asked[future.key] = future, span
+            return future
+
+        width = 2 * max(sum(self.client.nthreads().values()), 2)
+        pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, width)], loop=self.client.loop)
+        try:
+            for future in pending:
+                _, span = asked.pop(future.key)
+                found, records = self._result(future)
+                _check_worker(found)
+                yield span, records
+                future.release()
+                missing = 2 * max(sum(self.client.nthreads().values()), 2) - len(asked)
+                for following in itertools.islice(spans, max(missing, 0)):
+                    pending.add(ask(following))
+        finally:
+            pending.clear()
+            self.client.cancel([future for future, _ in asked.values()])
+
+    def _result(self, future: Any) -> Any:
+        try:
+            return future.result()
+        except BayesDTRError:
+            raise
+        except (self.dask.CancelledError, self.dask.client.FutureCancelledError, self.dask.KilledWorker, OSError) as error:
+            raise TrialError(f"The cluster {_address(self.client)} gave up on a batch ({type(error).__name__}: {error}); what is finished is kept "
+                             "where out= was given, and the same call goes on from there.") from error
+        except (ImportError, AttributeError) as error:
+            raise TrialError(f"A worker could not load what the scenario or the design is made of ({error}); install the module on the workers, or "
+                             "send it with Client.upload_file.") from error
+
+
+def _address(client: Any) -> str:
+    return str(getattr(client.scheduler, "address", client))
+
+
+def _whoami() -> str:
+    return fingerprint()
+
+
+def _check_worker(found: str) -> None:
+    if found != fingerprint():
+        raise TrialError("A worker has another bayesdtr, or other versions of what it computes with, than this process: its numbers could differ. "
+                         "Install the same versions on the workers.")
+
+
+_held: dict[str, Job] = {}
+
+
+def _perform(job: Job, span: Span) -> tuple[str, dict[str, np.ndarray]]:
+    """A task: runs on a worker."""
+    _modest()
+    if job.digest not in _held and len(_held) >= 8:
+        _held.clear()
+    return fingerprint(), _held.setdefault(job.digest, job).batch(span)
+
+
+def _modest() -> None:
+    """A worker with one thread leaves the other cores to other workers, where XLA has not taken them yet."""
+    distributed = sys.modules["distributed"]
+    flag = "--xla_cpu_multi_thread_eigen=false"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if flag not in flags and distributed.get_worker().state.nthreads == 1:
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
+
+
+@contextmanager
+def crew(scheduler: Any) -> Iterator[Here | Cluster]:
+    """Whoever simulates: without a scheduler this process.
+
+    Parameters
+    ----------
+    scheduler : str, distributed.Client, or None
+        An address such as ``"tcp://10.0.0.1:8786"``.
+
+    Raises
+    ------
+    TrialError
+        When Dask is not installed, the scheduler does not answer, or no worker does.
+    """
+    if scheduler is None:
+        yield Here()
+        return
+    try:
+        dask = importlib.import_module("distributed")
+    except ImportError as error:
+        raise TrialError("scheduler= needs Dask: `pip install bayesdtr[cluster]`.") from error
+    if isinstance(scheduler, dask.Client):
+        yield Cluster(scheduler)
+        return
+    with connected(scheduler) as client:
+        yield Cluster(client)
+
+
+@contextmanager
+def connected(scheduler: Any, file: str | None = None) -> Iterator[Any]:
+    """A client of a scheduler, for the time of the context; its workers get a file of the user's, if there is one, to import from."""
+    try:
+        dask = importlib.import_module("distributed")
+    except ImportError as error:
+        raise TrialError("scheduler= needs Dask: `pip install bayesdtr[cluster]`.") from error
+    if not isinstance(scheduler, str):
+        raise TrialError(f"scheduler takes an address such as 'tcp://10.0.0.1:8786' or a distributed.Client, got {scheduler!r}.")
+    with _quiet():
+        try:
+            client = dask.Client(scheduler, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise TrialError(f"No scheduler answers at {scheduler!r} within {PATIENCE:.0f} seconds ({type(error).__name__}); start one with "
+                             "`dask scheduler`, and give the address that it prints.") from error
+    with client:
+        if file is not None:
+            client.upload_file(file)
+        yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Connections that fail are told of once, by the error."""
+    logging = importlib.import_module("logging")
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
