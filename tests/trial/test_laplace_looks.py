@@ -43,7 +43,7 @@ def normal_data(n=60, seed=4):
 
 
 def test_values_are_those_of_the_tree_draw_by_draw():
-    data = designs.looks([80])
+    data = designs.looks([80], size=80)
     posterior = dtr.fit(designs.SMART, designs.frame(designs.SMART, data, 0), seed=2, engine="laplace", draws=64, chains=2)
     look = of_posterior(posterior, designs.SMART, data)
     regimes = designs.SMART.embedded()
@@ -83,12 +83,12 @@ def test_normal_responses_tables_and_costs_agree_with_the_tree():
 
 @pytest.fixture(scope="module")
 def engine():
-    return LaplaceAnalyst(designs.SMART, Analysis(draws=256), 200)
+    return LaplaceAnalyst(designs.SMART, Analysis(draws=256), 80)
 
 
 @pytest.fixture(scope="module")
 def look(engine):
-    data = designs.looks([40, 60, 100, 150, 200, 200])
+    data = designs.looks([30, 40, 60, 70, 80, 80], size=80)
     return data, engine.look(data, np.arange(6), 0)
 
 

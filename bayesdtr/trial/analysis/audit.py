@@ -78,6 +78,9 @@ def refit(posterior: LookPosterior, engine: Analyst, data: Observed, replicates:
     Audited
     """
     some = np.flatnonzero(which)
+    if not len(some):
+        none, table = np.empty(0, dtype=int), np.empty((0, posterior.regimes().shape[1]))
+        return Audited(none, none, table, table, table, table, none, none, np.empty(0), np.empty(0))
     mine, theirs = posterior.regimes().take(some), engine.look(data.take(some), np.asarray(replicates)[some], look).regimes()
     (p, error), (reference, reference_error) = mine.p_best(), theirs.p_best()
     best, wanted = mine.mean().argmax(axis=1), theirs.mean().argmax(axis=1)

@@ -1,5 +1,6 @@
 """Laplace's approximation for looks inside simulations: thousands of trials, every look's posterior in one pass of a compiled program."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from ...study import Study
 from ..observed import Observed
 from . import quick
 from .compiled_tree import check_study
-from .looked import LANES, DrawnLook, TreePrograms, padded
+from .looked import LANES, DrawnLook, TreePrograms, in_turn, padded
 from .spec import Analysis
 
 CLUSTERS = 16
@@ -106,7 +107,7 @@ def rows_of(study: Study, compiled: CompiledResponse, data: Observed) -> tuple[d
 
 def _program(study: Study, compiled: CompiledResponse, draws: int) -> Kept:
     """Columns ``[lane, patient]`` to draws of the reported parameters, ``[lane, draw, ...]``."""
-    return Kept(jax.vmap(lambda columns, cluster: _approximated(study, compiled, draws, columns, cluster)), compiled.address, "look", str(draws))
+    return Kept(functools.partial(in_turn, functools.partial(_approximated, study, compiled, draws)), compiled.address, "look", str(draws))
 
 
 def _approximated(

@@ -46,15 +46,15 @@ class TreePrograms:
     @functools.cached_property
     def regimes(self) -> Kept:
         """Draws, columns, clusters and weights ``[lane, patient]`` to values ``[lane, regime, draw]``."""
-        return Kept(functools.partial(_in_turn, self.tree.values), self._address, "regimes")
+        return Kept(functools.partial(in_turn, self.tree.values), self._address, "regimes")
 
     @functools.lru_cache(maxsize=16)  # noqa: B019
     def options(self, decision: int) -> Kept:
         """Draws of all trials, each lane's trial, columns and clusters to values ``[lane, patient, option, draw]``."""
-        return Kept(functools.partial(_in_turn, functools.partial(self.tree.options, decision)), self._address, "options", str(decision))
+        return Kept(functools.partial(in_turn, functools.partial(self.tree.options, decision)), self._address, "options", str(decision))
 
 
-def _in_turn(function: Callable[..., jax.Array], *arguments: Any) -> jax.Array:
+def in_turn(function: Callable[..., Any], *arguments: Any) -> Any:
     """A function of every lane, one after the other: side by side their numbers would not fit the processor's cache."""
     return jax.lax.map(lambda each: function(*each), arguments)
 

@@ -9,6 +9,7 @@ the log scales, the derivatives
 so that Newton's method over the scales reads no patient and differentiates nothing. All else is as in :mod:`bayesdtr.inference.many`.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -53,8 +54,12 @@ def approximate(compiled: CompiledResponse, data: Data, draws: int) -> dict[str,
     log_ratios = _exact(model, mixture, point, x, data) + 0.5 * jnp.sum((z / WIDER) ** 2, axis=1)
     weights, khat = smooth(log_ratios)
     picked = many._systematic(weights, draws, jax.random.uniform(for_picks))
-    found = jax.vmap(lambda other, x: compiled.constrain({**model.other(other), **model.named(x)}, data[0]))(mixture.others[point], x)
-    return {**{n: v[picked] for n, v in found.items()}, KHAT: khat}
+    begin = compiled.initial(data[0])
+    coefficients = frozenset(model.linear.latent)
+    others = jax.vmap(lambda other: {n: v for n, v in compiled.constrain({**begin, **model.other(other)}, data[0]).items()
+                                     if n in compiled.parameters and n not in coefficients})(mixture.others)
+    found = {n: v[point[picked]] for n, v in others.items()} | jax.vmap(model.named)(x[picked])
+    return {n: found[n] for n in compiled.parameters} | {KHAT: khat}
 
 
 KHAT = "(k-hat)"
@@ -66,11 +71,36 @@ WIDER = 1.1
 def _exact(model: Latent, mixture: many.Mixture, point: jax.Array, x: jax.Array, data: Data) -> jax.Array:
     """Log posterior density of draws over the mixture's, but for the standard coordinates' part: all predictors in one product."""
     inputs = data[0]
-    eta = jnp.einsum("rmp,dp->drm", model.design(inputs), x) + model.eta(jnp.zeros(model.p), inputs)
+    eta = jnp.einsum("rmp,pd->rmd", model.design(inputs), x.T) + model.eta(jnp.zeros(model.p), inputs)[:, :, None]
+    rows = likelihoods(model, eta, data)
+    # Priors of coefficients and of scales, worked out at the points.
+    mean, log_scale = jax.vmap(lambda other: model.prior(model.other(other), inputs))(mixture.others)
+    own = jax.vmap(lambda other: own_density(model, other, data))(mixture.others)
+    known = own - jnp.sum(log_scale, axis=1) - mixture.log_density
+    return rows + known[point] - 0.5 * jnp.sum(((x - mean[point]) * jnp.exp(-log_scale)[point]) ** 2, axis=1)
+
+
+def own_density(model: Latent, other: jax.Array, data: Data) -> jax.Array:
+    """Log prior density of the other parameters themselves, up to a constant."""
+    psi = model.other(other)
+    mean, log_scale = model.prior(psi, data[0])
+    return model.log_prior(mean, psi, data) + jnp.sum(log_scale)
+
+
+ROWS = 512
+"""Factors between 1 and 2 that are multiplied before a logarithm is taken."""
+
+
+def likelihoods(model: Latent, eta: jax.Array, data: Data) -> jax.Array:
+    """Log likelihood of all rows that count, for draws of the predictors ``[row, part, draw]``; shape (draw,)."""
+    if model.compiled.distribution == "bernoulli" and model.linear.parts == 1 and model.compiled.address is not None:
+        # With a logit link: y eta - max(eta, 0) - log(1 + exp(-|eta|)), the last summed as the logarithm of a product.
+        y, weight, eta = data[1][:, None], data[2][:, None], eta[:, 0]
+        factors = 1.0 + jnp.where(weight > 0, jnp.exp(-jnp.abs(eta)), 0.0)
+        small = sum(jnp.log(jnp.prod(factors[begin : begin + ROWS], axis=0)) for begin in range(0, len(eta), ROWS))
+        return jnp.sum(weight * (y * eta - jnp.maximum(eta, 0.0)), axis=0) - small
     psi = model.other(jnp.zeros(model.d))  # the rows do not look at it
-    rows = jax.vmap(lambda e: model.likelihood(e, psi, data))(eta)
-    prior = jax.vmap(lambda other, x: model.log_prior(x, model.other(other), data))(mixture.others[point], x)
-    return rows + prior - mixture.log_density[point]
+    return jax.vmap(lambda e: model.likelihood(e, psi, data), in_axes=-1)(eta)
 
 
 def scales_only(model: Latent, data: Data) -> bool:
@@ -103,26 +133,28 @@ def _pilot(model: Latent, data: Data) -> Pilot:
     """Mode of the coefficients, then of the scales, and both again."""
     begin = model.compiled.initial(data[0])
     design = model.design(data[0])
-    psi = model.flat_other(begin)
-    at = mode(model, model.prior(begin, data[0])[0], begin, design, data)
-    for _ in range(2):
-        psi, spread = climb(model, at, psi, data)
-        at = mode(model, at.x, model.other(psi), design, data)
+    start = model.flat_other(begin)
+
+    def improve(round_: Any, state: Any) -> Any:  # the first round finds the coefficients' mode only; one copy of it all is compiled
+        psi, _, at = state
+        psi, spread = climb(model, at, psi, data, jnp.where(round_ == 0, 0, STEPS))
+        return psi, spread, mode(model, at.x, model.other(psi), design, data)
+
+    first = model.curvature(model.prior(begin, data[0])[0], begin, design, data)
+    psi, spread, at = jax.lax.fori_loop(0, 3, improve, (start, jnp.eye(model.d), first))
     total = jnp.sum(jnp.trace(at.weight, axis1=1, axis2=2))
     level = model.likelihood(at.eta, model.other(psi), data)
     return Pilot(psi, spread, at, total, level, jnp.zeros(()), jnp.sum(data[2]))
 
 
-def climb(model: Latent, at: Curvature, start: jax.Array, data: Data) -> tuple[jax.Array, jax.Array]:
+def climb(model: Latent, at: Curvature, start: jax.Array, data: Data, steps: jax.Array | int = STEPS) -> tuple[jax.Array, jax.Array]:
     """Mode of the scales' marginal density under the quadratic view, and a root of its inverse negative Hessian there."""
     inputs = data[0]
 
     def parts(psi: jax.Array) -> tuple[jax.Array, jax.Array]:
         return model.prior(model.other(psi), inputs)
 
-    def own(psi: jax.Array) -> jax.Array:  # log prior density of the other parameters themselves
-        mean, log_scale = parts(psi)
-        return model.log_prior(mean, model.other(psi), data) + jnp.sum(log_scale)
+    own = functools.partial(own_density, model, data=data)
 
     def look(psi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         mean, log_scale = parts(psi)
@@ -156,5 +188,5 @@ def climb(model: Latent, at: Curvature, start: jax.Array, data: Data) -> tuple[j
 
     d, infinite = len(start), jnp.full((), jnp.inf)
     first = (0, start, start, -infinite, jnp.ones(d), jnp.eye(d), jnp.zeros(d), infinite, infinite)
-    _, psi, _, _, values, vectors, *_ = jax.lax.while_loop(lambda s: (s[0] < STEPS) & (s[8] > LEVEL) & (s[7] > 1e-6), step, first)
+    _, psi, _, _, values, vectors, *_ = jax.lax.while_loop(lambda s: (s[0] < steps) & (s[8] > LEVEL) & (s[7] > 1e-6), step, first)
     return psi, jnp.linalg.cholesky((vectors / values) @ vectors.T)
