@@ -1,4 +1,4 @@
-"""The command line: `bayesdtr run`, `bayesdtr models`, `bayesdtr doctor`."""
+"""The command line: `bayesdtr run`, `bayesdtr simulate`, `bayesdtr models`, `bayesdtr doctor`."""
 
 import importlib
 import importlib.util
@@ -274,6 +274,25 @@ def rule_block(regime: Any, honest: Any = None) -> list[str]:
     rough = any(b.agreement < 1 for b in rule_branches(regime))
     lines = ["Optimal regime" + (", approximated by thresholds where a line says so" if rough else ""), *(f"  {line}" for line in regime.rules())]
     return [*lines, f"  value under the model: {regime.value()}", f"  {honest}" if honest is not None else "  honest value: not provided"]
+
+
+@app.command()
+def simulate(
+    design: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A design of the gallery, or a file that defines `design` and `scenarios`.")],
+    replicates: Annotated[int, typer.Option(help="Trials under each scenario.")] = 10_000,
+    out: Annotated[Path | None, typer.Option(help="Folder of the replicates, gone on with if it is there; by default ./NAME-trials/.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers are to simulate.")] = None,
+    keep: Annotated[str | None, typer.Option(help="Detail that is kept: summary, looks or patients; by default looks.")] = None,
+    no_compare: Annotated[bool, typer.Option("--no-compare", help="Leave out the same trials with equal allocation.")] = False,
+) -> None:
+    """Simulate an adaptive trial under scenarios, beside equal allocation, and say what it does."""
+    from .simulate_command import carry_out, find_design
+
+    with one_line_errors():
+        module = find_design(design, list(gallery()), _import_file)
+        folder = out or Path(f"{Path(design).stem}-trials")
+        carry_out(module, folder, show, replicates=replicates, seed=seed, scheduler=scheduler, keep=keep, compare=not no_compare)
 
 
 @app.command()

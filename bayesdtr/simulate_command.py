@@ -63,9 +63,11 @@ def carry_out(module: ModuleType, folder: Path, show: Callable[[str], None], *, 
     OperatingCharacteristics
     """
     from .trial.characteristics.operating import describe
+    from .trial.running.workers import by_value
     from .trial.simulation import simulate
 
-    by_value(module)
+    if scheduler is not None and not module.__name__.startswith("bayesdtr.") and module.__file__:
+        by_value(Path(module.__file__).parent)
     show("\n".join([f"Design: {module.__name__.rpartition('.')[2]}", *(f"  {line}" for line in describe(module.design))]))
     many = module.scenarios if isinstance(module.scenarios, (list, tuple)) else [module.scenarios]
     show(f"\n{replicates:,} replicates under each of {listing([getattr(s, 'name', s) for s in many])}; seed {seed}")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,28 +92,31 @@ class Cluster:
 
     def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
         """Simulate batches wherever a worker is free, in any order; a few more tasks are in flight than there are threads."""
-        asked: dict[str, Span] = {}
+        parcel = importlib.import_module("cloudpickle").dumps(job)  # on its way to a worker, never kept
+        asked: dict[Any, Span] = {}
 
         def ask(span: Span) -> Any:
-            future = self.client.submit(_perform, job, span, pure=False)
-            asked[future.key] = span
+            future = self.client.submit(_perform, job.digest, parcel, span, pure=False)
+            asked[future] = span
             return future
 
-        width = 2 * max(sum(self.client.nthreads().values()), 2)
-        pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, width)])
+        pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, self._width())], loop=self.client.loop)
         try:
             for future in pending:
-                span = asked.pop(future.key)
+                span = asked.pop(future)
                 found, records = self._result(future)
                 _check_worker(found)
                 yield span, records
                 future.release()
-                missing = 2 * max(sum(self.client.nthreads().values()), 2) - len(asked)
-                for following in itertools.islice(spans, max(missing, 0)):
+                for following in itertools.islice(spans, max(self._width() - len(asked), 0)):
                     pending.add(ask(following))
         finally:
             pending.clear()
-            self.client.cancel([self.dask.Future(key, self.client) for key in asked], reason="stopped")
+            self.client.cancel(list(asked), reason="stopped")
+
+    def _width(self) -> int:
+        """Tasks in flight: enough that none of the workers there are now waits for this process."""
+        return 2 * max(sum(self.client.nthreads().values()), 2)
 
     def _result(self, future: Any) -> Any:
         try:
@@ -142,14 +146,27 @@ def _check_worker(found: str) -> None:
 
 
 _held: dict[str, Job] = {}
+HELD = 8
+"""Jobs that a worker keeps ready."""
 
 
-def _perform(job: Job, span: Span) -> tuple[str, dict[str, np.ndarray]]:
+def _perform(name: str, parcel: bytes, span: Span) -> tuple[str, dict[str, np.ndarray]]:
     """A task: runs on a worker."""
     _modest()
-    if job.digest not in _held and len(_held) >= 8:
-        _held.clear()
-    return fingerprint(), _held.setdefault(job.digest, job).batch(span)
+    if name not in _held:
+        if len(_held) >= HELD:
+            _held.clear()
+        _held[name] = importlib.import_module("cloudpickle").loads(parcel)
+    return fingerprint(), _held[name].batch(span)
+
+
+def by_value(folder: Path) -> None:
+    """Let functions and classes of Python files in a folder travel to workers by value: nobody can import them there."""
+    cloudpickle = importlib.import_module("cloudpickle")
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).resolve().parent == folder.resolve() and module.__name__ != "__main__":
+            cloudpickle.register_pickle_by_value(module)
 
 
 def _modest() -> None:
