@@ -25,7 +25,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(left: str = "the results folder is as it was") -> Iterator[None]:
     """Turn an error that a user can mend into one line and exit code 2; an interrupt into exit code 130."""
     try:
         yield
@@ -33,7 +33,7 @@ def one_line_errors() -> Iterator[None]:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"bayesdtr: {' '.join(str(error).split())}", markup=False)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        Console(stderr=True, highlight=False).print("bayesdtr: interrupted; the results folder is as it was.", markup=False)
+        Console(stderr=True, highlight=False).print(f"bayesdtr: interrupted; {left}.", markup=False)
         raise typer.Exit(130) from None
 
 
@@ -289,7 +289,7 @@ def simulate(
     """Simulate an adaptive trial under scenarios, beside equal allocation, and say what it does."""
     from .simulate_command import carry_out, find_design
 
-    with one_line_errors():
+    with one_line_errors("finished replicates are kept, and the same command goes on from there"):
         module = find_design(design, list(gallery()), _import_file)
         folder = out or Path(f"{Path(design).stem}-trials")
         carry_out(module, folder, show, replicates=replicates, seed=seed, scheduler=scheduler, keep=keep, compare=not no_compare)
