@@ -70,8 +70,8 @@ def test_folders_of_others_are_left_alone(tmp_path, monkeypatch, simulates):
     declared, scenarios = three_arms()
     simulate(declared, scenarios, 4, seed=1, out=tmp_path / "o", progress=False)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "o").rglob("*") if p.is_file()}
-    other = TrialDesign(declared.study, size=90, looks=[30, 50, 70], allocation=Thompson(floor=0.2), stopping=[*declared.dropping, *declared.stopping],
-                        calendar=declared.calendar)
+    other = TrialDesign(declared.study, size=90, looks=[30, 50, 70], allocation=Thompson(floor=0.2),
+                        stopping=[*declared.dropping, *declared.stopping], calendar=declared.calendar)
     truth = Scenario("null", {"cured": 0.41})
     for changed, message in [
         ({"seed": 2}, "another seed: seed is 1 there and 2 here"),
@@ -86,7 +86,8 @@ def test_folders_of_others_are_left_alone(tmp_path, monkeypatch, simulates):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "aunt.txt").write_text("dear")
     (tmp_path / "file").write_text("")
-    for where, message in (("letters", "is not empty and holds no run of a design .'aunt.txt'"), ("file", "is a file"), ("o/run.zarr", "holds no run")):
+    for where, message in (("letters", "is not empty and holds no run of a design .'aunt.txt'"),
+                           ("file", "is a file"), ("o/run.zarr", "holds no run")):
         with pytest.raises(TrialError, match=message):
             simulate(declared, scenarios, 4, seed=1, out=tmp_path / where, progress=False)
     with pytest.raises(TrialError, match="There is no run in"):
@@ -112,9 +113,13 @@ def file(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "our_trial.py").write_text(FILE)
     (tmp_path / "mine" / "truths_of_ours.py").write_text("BETTER = 0.25\n")
-    path = list(sys.path)
     yield tmp_path / "mine" / "our_trial.py"
-    sys.path[:] = path
+    forget(tmp_path / "mine")
+
+
+def forget(folder):
+    """As a new process would find it."""
+    sys.path[:] = [p for p in sys.path if p != str(folder)]
     for name in ("our_trial", "truths_of_ours"):
         sys.modules.pop(name, None)
 
@@ -131,13 +136,12 @@ def test_the_command_writes_replicates_and_tables_and_goes_on(file, tmp_path, si
     content = json.loads((tmp_path / "o" / "operating.json").read_text())
     assert content["scenarios"]["B better"]["optimal"] == pytest.approx(0.55) and content["rows"][0]["replicates"] == 20
     assert (tmp_path / "o" / "operating.csv").read_text().count("\n") == len(content["rows"]) + 1
-    for name in ("our_trial", "truths_of_ours"):
-        sys.modules.pop(name)
+    forget(file.parent)
     more = call(file, "--replicates", 30, "--out", tmp_path / "o", "--seed", 3)
-    assert more.exit_code == 0 and "(30 replicates)" in more.output
+    assert more.exit_code == 0, more.stderr
+    assert "(30 replicates)" in more.output
     (file.parent / "truths_of_ours.py").write_text("BETTER = 0.2501\n")  # another truth, of the same name and source
-    for name in ("our_trial", "truths_of_ours"):
-        sys.modules.pop(name)
+    forget(file.parent)
     refused = call(file, "--replicates", 30, "--out", tmp_path / "o", "--seed", 3)
     assert refused.exit_code == 2 and "holds another scenario 'B better'" in refused.stderr and len(refused.stderr.splitlines()) == 1
 
