@@ -25,7 +25,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def one_line_errors(left: str = "the results folder is as it was") -> Iterator[None]:
+def one_line_errors(interrupted: str = "the results folder is as it was") -> Iterator[None]:
     """Turn an error that a user can mend into one line and exit code 2; an interrupt into exit code 130."""
     try:
         yield
@@ -33,7 +33,7 @@ def one_line_errors(left: str = "the results folder is as it was") -> Iterator[N
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"bayesdtr: {' '.join(str(error).split())}", markup=False)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        Console(stderr=True, highlight=False).print(f"bayesdtr: interrupted; {left}.", markup=False)
+        Console(stderr=True, highlight=False).print(f"bayesdtr: interrupted; {interrupted}.", markup=False)
         raise typer.Exit(130) from None
 
 
@@ -50,6 +50,22 @@ def gallery() -> dict[str, str]:
     return found
 
 
+def find_module(name: str) -> ModuleType:
+    """Import a file of the gallery by its name, or any Python file by its path.
+
+    Raises
+    ------
+    FileError
+        For an unknown name, or a file that is not there or fails.
+    """
+    known = gallery()
+    if name in known:
+        return importlib.import_module(f"bayesdtr.gallery.{name}")
+    if name.endswith(".py") or os.sep in name:
+        return _import_file(Path(name))
+    raise FileError(f"No study {name!r}; the gallery has {listing(known)}{did_you_mean(name, known)} (or give the path of a study file)")
+
+
 def find_study(name: str) -> ModuleType:
     """Import a study by gallery name or by the path of a Python file.
 
@@ -58,13 +74,7 @@ def find_study(name: str) -> ModuleType:
     FileError
         For an unknown name, a file that is not there or fails, or one without `study` and `patients()`.
     """
-    known = gallery()
-    if name in known:
-        module = importlib.import_module(f"bayesdtr.gallery.{name}")
-    elif name.endswith(".py") or os.sep in name:
-        module = _import_file(Path(name))
-    else:
-        raise FileError(f"No study {name!r}; the gallery has {listing(known)}{did_you_mean(name, known)} (or give the path of a study file)")
+    module = find_module(name)
     from .study import Study
 
     for part, ok in (("study", isinstance(getattr(module, "study", None), Study)), ("patients", callable(getattr(module, "patients", None)))):
@@ -278,21 +288,20 @@ def rule_block(regime: Any, honest: Any = None) -> list[str]:
 
 @app.command()
 def simulate(
-    design: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A design of the gallery, or a file that defines `design` and `scenarios`.")],
-    replicates: Annotated[int, typer.Option(help="Trials under each scenario.")] = 10_000,
-    out: Annotated[Path | None, typer.Option(help="Folder of the replicates, gone on with if it is there; by default ./NAME-trials/.")] = None,
+    design: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A design of the gallery, or the path of a file with `design` and `scenarios`.")],
+    replicates: Annotated[int, typer.Option(help="Simulated trials under each scenario.")] = 10_000,
+    out: Annotated[Path | None, typer.Option(help="Folder where they are kept and added to; by default ./NAME-report/.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers are to simulate.")] = None,
-    keep: Annotated[str | None, typer.Option(help="Detail that is kept: summary, looks or patients; by default looks.")] = None,
-    no_compare: Annotated[bool, typer.Option("--no-compare", help="Leave out the same trials with equal allocation.")] = False,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers simulate.")] = None,
+    keep: Annotated[str | None, typer.Option(help="summary, looks or patients; by default looks.")] = None,
+    compare: Annotated[bool, typer.Option("--compare/--no-compare", help="Equal allocation beside the design.")] = True,
 ) -> None:
-    """Simulate an adaptive trial under scenarios, beside equal allocation, and say what it does."""
-    from .simulate_command import carry_out, find_design
+    """Simulate an adaptive trial and print its operating characteristics; an interrupted call is taken up again by the same command."""
+    from .simulating import simulate_file
 
-    with one_line_errors("finished replicates are kept, and the same command goes on from there"):
-        module = find_design(design, list(gallery()), _import_file)
-        folder = out or Path(f"{Path(design).stem}-trials")
-        carry_out(module, folder, show, replicates=replicates, seed=seed, scheduler=scheduler, keep=keep, compare=not no_compare)
+    with one_line_errors("finished batches are kept, and the same command goes on from there"):
+        folder = out or Path(f"{Path(design).stem}-report")
+        simulate_file(find_module(design), design, folder, show, replicates=replicates, seed=seed, scheduler=scheduler, keep=keep, compare=compare)
 
 
 @app.command()

@@ -5,7 +5,9 @@ import functools
 import numpy as np
 
 from ..errors import TrialError, did_you_mean, listing
-from .analysis import Analyst, analyst
+from ..study import Study
+from . import counting
+from .analysis import Analysis, Analyst, analyst, auditor
 from .course import Course
 from .design import TrialDesign
 from .nature import Nature, Scenario, bind
@@ -37,16 +39,22 @@ def run_batch(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *
     """
     if keep not in KEEP:
         raise TrialError(f"keep={keep!r}: levels of detail are {listing(KEEP)}{did_you_mean(keep, KEEP)}")
-    nature, engine = _made(design, scenario)
-    return Course(design, nature, engine, np.asarray(replicates), seed=seed, keep=keep).run()
+    if counting.applies(design, scenario, keep):
+        return counting.run(design, scenario, np.asarray(replicates), seed=seed, keep=keep)
+    nature, engine, audits = _made(design, scenario)
+    return Course(design, nature, engine, np.asarray(replicates), seed=seed, keep=keep, auditor=audits).run()
 
 
 @functools.lru_cache(maxsize=8)
-def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst]:
+def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst, Analyst | None]:
     """What a design and a scenario need, made once for all batches of a process."""
-    return bind(design, scenario), _analyst(design)
+    if counting.applies(design, scenario):
+        # What was counted is followed patient by patient by the same posteriors, so that a replay agrees to the last bit.
+        return bind(design, scenario), counting.CountedAnalyst(design.study), None
+    return bind(design, scenario), *_engines(design.study, design.analysis, design.size, design.looks.count)
 
 
 @functools.lru_cache(maxsize=4)
-def _analyst(design: TrialDesign) -> Analyst:
-    return analyst(design.study, design.analysis, design.size, design.looks.count)
+def _engines(study: Study, analysis: Analysis, size: int, looks: int) -> tuple[Analyst, Analyst | None]:
+    """A design's engine and its auditor; the same for all its allocation rules and thresholds, since what they compile takes long."""
+    return analyst(study, analysis, size, looks), auditor(study, analysis, size, looks)

@@ -7,6 +7,7 @@ import numpy as np
 from ..study import Study
 from .allocation import AllocationRule, Equal, Situation
 from .analysis import Analyst, LookPosterior
+from .analysis.audit import audited, refit
 from .assignment import Lists, drawn
 from .design import TrialDesign
 from .ending import Ledger
@@ -47,10 +48,13 @@ class Course:
     replicates : array of int, shape (trial,)
     seed : int
     keep : {"summary", "looks", "patients"}
+    auditor : Analyst, optional
+        Refits some looks, where the design says so.
     """
 
-    def __init__(self, design: TrialDesign, nature: Nature, analyst: Analyst, replicates: np.ndarray, *, seed: int, keep: str):
-        self.design, self.nature, self.analyst = design, nature, analyst
+    def __init__(self, design: TrialDesign, nature: Nature, analyst: Analyst, replicates: np.ndarray, *, seed: int, keep: str,
+                 auditor: Analyst | None = None):
+        self.design, self.nature, self.analyst, self.auditor, self.seed = design, nature, analyst, auditor, seed
         self.study: Study = design.study
         self.layout: Layout = design.layout
         self.replicates = np.asarray(replicates)
@@ -65,7 +69,7 @@ class Course:
         self.going = np.ones(trials, dtype=bool)
         self.lists = Lists(design, seed, self.replicates)
         self.ledger = Ledger(self, keep)
-        self.needed = design.adaptive or bool(design.stopping or design.dropping) or keep != "summary"
+        self.needed = design.adaptive or bool(design.stopping or design.dropping) or keep != "summary" or auditor is not None
 
     def run(self) -> dict[str, np.ndarray]:
         """Simulate to the end and return the records."""
@@ -98,6 +102,8 @@ class Course:
             self.going[trials] &= look < self.layout.looks - 1
             return Force(look, position)
         posterior = self.analyst.look(data, self.replicates[trials], look)
+        if self.auditor is not None and (which := audited(self.seed, self.replicates[trials], look, self.design.analysis.audit)).any():
+            self.ledger.audited(trials[which], refit(posterior, self.auditor, data, self.replicates[trials], look, which))
         seen = LookState(self.study, self.layout, look, posterior.regimes(), self.active[trials], self.open_regimes(trials), posterior, data,
                          recruited, known, self.design.size - known, self.replicates[trials])
         seen = self.drop(seen, trials)

@@ -1,7 +1,7 @@
 """`TrialDesign`: an adaptive trial as a declaration, checked once when it is made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import TrialError, did_you_mean, listing
@@ -107,7 +107,7 @@ class TrialDesign:
 
     def open(self, rule: int) -> "TrialDesign":
         """The same trial in which a stopping rule is recorded and never acts."""
-        rules = tuple(replace(r, binding=False) if i == rule else r for i, r in enumerate(self.stopping))
+        rules = tuple(r.changed(binding=False) if i == rule else r for i, r in enumerate(self.stopping))
         return self._with(stopping=rules)
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .analysis.audit import Audit, Audited
 from .records import blank
 from .state import FOREVER, earned
 from .stopping import LookState
@@ -28,8 +29,8 @@ class Ledger:
         self.records = blank(course.layout, len(course.replicates), keep)
         self.detailed = keep != "summary"
         self.full = keep == "patients"
-        shape = (len(course.replicates), course.layout.looks, len(course.layout.arms))
-        self._chance, self._used = (np.zeros(shape), np.zeros(shape, dtype=int)) if self.detailed else (None, None)
+        shape = (len(course.replicates) if self.detailed else 0, course.layout.looks, len(course.layout.arms))
+        self._first, self._chance, self._used = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=int)
 
     def looked(self, seen: LookState, trials: np.ndarray, at: np.ndarray, statistics: np.ndarray, fired: np.ndarray) -> None:
         """Write down a look at some trials; of trials that end here, also the decision."""
@@ -52,13 +53,24 @@ class Ledger:
             if (mine := decided & (fired == i)).any() and rule.declares:
                 out["declared"][trials[mine]] = rule.declared(seen)[mine]
 
+    def audited(self, trials: np.ndarray, found: Audited) -> None:
+        """Add what the refit of some trials' look found."""
+        out, one = self.records, [Audit.of([found.take(i)]) for i in range(len(trials))]
+        out["audited"][trials] += 1
+        out["audit_difference"][trials] = np.fmax(out["audit_difference"][trials], [a.largest for a in one])
+        out["audit_noise"][trials] = np.fmax(out["audit_noise"][trials], [a.noise for a in one])
+        out["audit_disagreements"][trials] += np.array([a.beyond for a in one], dtype=np.int16)
+
     def used(self, decision: int, look: int, trial: np.ndarray, pi: np.ndarray) -> None:
         """Note probabilities that patients ``(m,)`` were assigned with, shape (m, option)."""
-        if self._chance is not None and look >= 0:
-            assert self._used is not None
+        if self.detailed and look >= 0:
             arms = self.course.layout.arms_of(decision)
-            np.add.at(self._chance[:, look, arms], trial, pi)
-            np.add.at(self._used[:, look, arms], trial, 1)
+            first, used = self._first[:, look, arms], self._used[:, look, arms]
+            new = used[trial, 0] == 0
+            first[trial[new][::-1]] = pi[new][::-1]
+            # As deviations from the first, so that the average of equal numbers is that number to the last bit.
+            np.add.at(self._chance[:, look, arms], trial, pi - first[trial])
+            np.add.at(used, trial, 1)
 
     def close(self) -> dict[str, np.ndarray]:
         """Analyse all trials with everything known, overrun included, and return the records."""
@@ -74,9 +86,8 @@ class Ledger:
         out["selected_final"][:] = np.where(open_, out["mean"], -np.inf).argmax(axis=1)
         self._undecided(values.p_best(open_)[0], recruited)
         self._patients(recruited)
-        if self._chance is not None:
-            assert self._used is not None
-            out["probability_look"][:] = np.where(self._used > 0, self._chance / np.maximum(self._used, 1), np.nan)
+        if self.detailed:
+            out["probability_look"][:] = np.where(self._used > 0, self._first + self._chance / np.maximum(self._used, 1), np.nan)
         return out
 
     def _undecided(self, p: np.ndarray, recruited: np.ndarray) -> None:

@@ -69,6 +69,11 @@ FIELDS: dict[str, Field] = {
     "observed": Field((RESPONSE,), "int32", "summary", "patients in whom each response was observed"),
     # For calibration: a rule fires where its statistic exceeds its level.
     "path_max": Field((RULE,), "float64", "summary", "largest statistic over the looks at which the rule applied; -inf if at none"),
+    # Of the looks that were refitted with NUTS, where the design audits its engine.
+    "audited": Field((), "int16", "summary", "looks refitted"),
+    "audit_difference": Field((), "float64", "summary", "largest difference in a regime's P(best) at these looks; NaN without any"),
+    "audit_noise": Field((), "float64", "summary", "Monte Carlo error of a difference, the largest at these looks"),
+    "audit_disagreements": Field((), "int16", "summary", "looks at which another regime is ahead by more than Monte Carlo noise"),
     # Look by look; NaN, -1 or False after the decision.
     "time": Field((LOOK,), "float64", "looks", "calendar time"),
     "recruited": Field((LOOK,), "int32", "looks", "patients recruited"),

@@ -10,8 +10,17 @@ import pandas as pd
 import pytest
 
 import bayesdtr.gallery
-from bayesdtr.gallery import adhd_smart, codiacs, leukemia_survival, stepped_care_hypertension
+from bayesdtr.gallery import (
+    activity_smart,
+    adhd_smart,
+    codiacs,
+    leukemia_survival,
+    small_n_smart,
+    stepped_care_hypertension,
+    three_arm_adaptive,
+)
 from bayesdtr.study import from_json, to_json
+from bayesdtr.trial.nature import truth
 
 ROOT = Path(__file__).parents[2]
 NAMES = [module.name for module in pkgutil.iter_modules(bayesdtr.gallery.__path__)]
@@ -38,7 +47,20 @@ def _codes(study, frame):
 
 
 def test_the_gallery_holds_these_studies():
-    assert NAMES == ["adhd_smart", "codiacs", "leukemia_survival", "stepped_care_hypertension"]
+    assert NAMES == [
+        "activity_smart", "adhd_smart", "codiacs", "leukemia_survival", "small_n_smart", "stepped_care_hypertension", "three_arm_adaptive"]
+
+
+@pytest.mark.parametrize("design", [activity_smart, small_n_smart, three_arm_adaptive], ids=lambda m: m.__name__.rpartition(".")[2])
+def test_designs_fit_their_studies_and_scenarios(design):
+    assert design.design.study is design.study
+    assert design.scenarios[0].name == "no difference"
+    for scenario in design.scenarios:
+        scenario.check(design.study)
+    nothing, something = (truth(design.design, s) for s in design.scenarios)
+    assert nothing.null
+    assert not something.null
+    assert something.optimal > max(nothing.values)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,6 +97,9 @@ def test_the_embedded_regimes_are_those_of_the_designs():
     assert len(adhd_smart.study.embedded()) == 4
     assert len(leukemia_survival.study.embedded()) == 4
     assert len(stepped_care_hypertension.study.embedded()) == 8
+    assert len(three_arm_adaptive.study.embedded()) == 3
+    assert len(small_n_smart.study.embedded()) == 6
+    assert len(activity_smart.study.embedded()) == 4
 
 
 def test_codiacs_cells_are_exact():

@@ -49,7 +49,7 @@ def cheap(design, scenario, replicates, *, seed, keep="summary"):
     for name, array in made.items():
         drawn = noise(name, seed, replicates, design.adaptive, scenario.shift, int(np.prod(array.shape[1:]))).reshape(array.shape)
         array[...] = drawn / 2.0**53 if FIELDS[name].dtype == "float64" else drawn % 2
-    made["size"][:] = design.size
+    made["size"][:], made["stopped_by"][:] = design.size, -1
     return made
 
 

@@ -1,5 +1,7 @@
 """Thresholds from path maxima: exact bounds, errors against enumeration, rules that act, thresholds that vary by look."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import two_arms
@@ -107,6 +109,14 @@ def test_thresholds_that_vary_by_look_keep_their_shape():
     # A single look: the shift of one threshold is that of the constant rule.
     again = calibrate(found.design, NULLS, replicates=4000, seed=3, check=10)
     np.testing.assert_allclose(again.threshold, found.threshold, rtol=1e-9)
+
+
+def test_a_coarse_statistic_is_told():
+    found = calibrate(two_arms.design(40), NULLS[1], replicates=4000, seed=3, check=100)
+    exceeding = int((found.paths[NULLS[1].name] > found.cut).sum())
+    assert found.coarse == (exceeding < 0.9 * allowed_count(4000, 0.05, 0.95)) == ("takes few values" in str(found))
+    steps = replace(found, paths={n: np.round(p * 8) / 8 for n, p in found.paths.items()}, cut=1.0)
+    assert steps.coarse and "takes few values" in str(steps)
 
 
 def test_drift_counts_among_the_nulls():

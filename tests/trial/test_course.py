@@ -218,3 +218,32 @@ def test_who_drops_out_makes_no_later_decision():
     assert np.isnan(out["outcome"][:, :, 1][lost]).all()
     assert (out["completed"] == (~np.isnan(out["outcome"])).all(axis=2).sum(axis=1)).all()
     assert (out["size"] == 50).all()
+
+
+def test_a_share_of_the_looks_is_refitted_with_nuts():
+    """The exact engine of two arms against NUTS: what differs is Monte Carlo error."""
+    study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
+    design = dtr.TrialDesign(study, size=40, looks=[20, 30], allocation=dtr.Thompson(), analysis=dtr.Analysis(audit=0.2))
+    scenario = dtr.Scenario("truth", {"y": {"A": 0.3, "B": 0.5}})
+    out = run_batch(design, scenario, np.arange(8), seed=1)
+    assert 0 < out["audited"].sum() < 16
+    some = out["audited"] > 0
+    # Where all draws agree the error by batches is 0: one draw in 256 is then what cannot be seen.
+    assert (out["audit_difference"][some] <= 5 * out["audit_noise"][some] + 1 / 256).all()
+    assert np.isnan(out["audit_difference"][~some]).all()
+    again = run_batch(design, scenario, np.arange(3, 8), seed=1)
+    assert (again["audited"] == out["audited"][3:]).all()
+    assert np.array_equal(again["audit_difference"], out["audit_difference"][3:], equal_nan=True)
+
+
+@pytest.mark.parametrize("equal", [False, True], ids=["adaptive", "equal"])
+def test_trials_that_are_counted_are_those_followed_patient_by_patient(equal):
+    """Two engines, one set of patients: every record agrees to the last bit."""
+    from bayesdtr.gallery import three_arm_adaptive as gallery
+    from bayesdtr.trial import counting
+
+    design = gallery.design.equal if equal else gallery.design
+    assert counting.applies(design, gallery.scenarios[1], "looks")
+    assert not counting.applies(design, gallery.scenarios[1], "patients")
+    counted, followed = (run_batch(design, gallery.scenarios[1], np.arange(24), seed=1, keep=keep) for keep in ("looks", "patients"))
+    assert all(np.array_equal(counted[name], followed[name], equal_nan=True) for name in counted)

@@ -153,6 +153,17 @@ def test_joint_covariates():
     assert np.allclose(answers(study, scenario, {"arm": 0}, trials=100), columns["x"], atol=1e-6)
 
 
+def test_functions_are_tried_on_histories_that_arise_and_not_beside_them():
+    study = Study(Baseline("age"), Decision("arm", ["a", "b"]), Response("y", Normal()), Response("event", Bernoulli()), utility="event")
+    baseline = {"age": Uniform(40, 60)}
+    sound = {"y": Law(lambda h: np.log(h["age"]), sd=lambda h: h["age"] - 39), "event": lambda h: h["age"] / 61}
+    Scenario("s", sound, baseline=baseline).check(study)
+    with pytest.raises(TrialError, match="strictly between 0 and 1"):
+        Scenario("s", sound | {"event": lambda h: h["age"] / 59}, baseline=baseline).check(study)
+    with pytest.raises(TrialError, match="sd must be above 0"):
+        Scenario("s", sound | {"y": Law(0, sd=lambda h: h["age"] - 41)}, baseline=baseline).check(study)
+
+
 # ---- what moves it -------------------------------------------------------------------------------
 
 

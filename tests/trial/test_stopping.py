@@ -1,5 +1,6 @@
 """Stopping and dropping rules on posteriors with known probabilities: statistics, orientation, declarations, and what is refused."""
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from bayesdtr.trial.stopping import (
     SuccessProbability,
     Superiority,
 )
+from bayesdtr.trial.stopping.predictive import to_come
 
 STUDY = dtr.Study(
     dtr.Decision("arm", ["A", "B", "C"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y", reference={"arm": "A"})
@@ -104,21 +106,71 @@ def test_thresholds_may_vary_and_rules_may_rest():
     assert SuccessProbability(0.2, success=0.9).at(0.7).level(0) == pytest.approx(0.7)
 
 
-def test_predictive_success_of_two_arms_by_enumeration():
-    """All outcomes of the 2 x 5 patients to come, each with its beta-binomial probability."""
-    study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
-    a, b = np.array([[8.0, 12.0]]), np.array([[13.0, 9.0]])
-    state = _state(Betas(a, b), study, known=38, remaining=10)
-    wanted = 0.0
-    for yes in itertools.product(range(6), repeat=2):
-        weight = np.prod([stats.betabinom.pmf(y, 5, a[0, j], b[0, j]) for j, y in enumerate(yes)])
-        end = Betas(a + yes, b + 5 - np.array(yes))
-        wanted += weight * (end.p_best()[0].max() > 0.93)
-    rule = SuccessProbability(0.1, success=0.93)
+def _by_enumeration(a, b, extra, success, active=None):
+    """All outcomes to come, each with its beta-binomial probability."""
+    total = 0.0
+    for yes in itertools.product(*(range(n + 1) for n in extra)):
+        weight = np.prod([stats.betabinom.pmf(y, n, *ab) for y, n, ab in zip(yes, extra, zip(a, b, strict=True), strict=True)])
+        end = Betas(a[None] + yes, b[None] + np.array(extra) - np.array(yes))
+        total += weight * (end.p_best(active)[0].max() > success)
+    return total
+
+
+TWO = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
+
+
+@pytest.mark.parametrize(("remaining", "extra"), [(10, (5, 5)), (11, (6, 5)), (60, (30, 30))])
+def test_predictive_success_of_two_arms_by_enumeration(remaining, extra):
+    a, b = np.array([8.0, 12.0]), np.array([13.0, 9.0])
+    state = _state(Betas(a[None], b[None]), TWO, known=38, remaining=remaining)
+    wanted = _by_enumeration(a, b, extra, 0.93)
+    exact = np.prod(np.array(extra) + 1) <= 512
     assert 0.1 < wanted < 0.9
-    assert 1 - rule.statistic(state) == pytest.approx([wanted], abs=3 * np.sqrt(wanted * (1 - wanted) / 256))
-    over = _state(Betas(a, b), study, known=48, remaining=0)
-    assert 1 - rule.statistic(over) == pytest.approx([float(Betas(a, b).p_best()[0].max() > 0.93)])
+    rule = SuccessProbability(0.1, success=0.93)
+    assert 1 - rule.statistic(state) == pytest.approx([wanted], abs=1e-10 if exact else 3 * np.sqrt(wanted * (1 - wanted) / 256))
+    over = _state(Betas(a[None], b[None]), TWO, known=48, remaining=0)
+    assert 1 - rule.statistic(over) == pytest.approx([float(Betas(a[None], b[None]).p_best()[0].max() > 0.93)])
+
+
+def _waiting(arms, lost=()):
+    """One trial of 20: each arm has four outcomes, and these patients wait for theirs; some of them will never have any."""
+    arm = np.array([0] * 4 + [1] * 4 + list(arms) + [-1] * (12 - len(arms)))
+    y = np.array([1.0, 0, 1, 0] * 2 + [np.nan] * 12)
+    data = Observed({"arm": arm[None], "y": y[None]}, None, np.zeros((1, 20), dtype=int), (arm >= 0)[None])
+    recruited = 8 + len(arms)
+    known = 8 + len(lost)
+    state = _state(Betas(np.array([[3.0, 5.0]]), np.array([[5.0, 3.0]])), TWO, known=known, remaining=20 - known, data=data)
+    return dataclasses.replace(state, recruited=np.array([recruited]))
+
+
+def test_patients_whose_outcome_is_awaited_count_under_their_own_arms():
+    state = _waiting([1, 1, 1, 0, 1, 1])
+    assert to_come(state).tolist() == [[1 + 3, 5 + 3]]
+    wanted = _by_enumeration(state.values.a[0], state.values.b[0], (4, 8), 0.9)
+    assert 1 - SuccessProbability(0.1, success=0.9).statistic(state) == pytest.approx([wanted], abs=1e-10)
+    assert abs(wanted - _by_enumeration(state.values.a[0], state.values.b[0], (6, 6), 0.9)) > 1e-3
+    # Two of six are lost, nobody knows which: four outcomes, one for A and three for B by largest remainders (2/3, 10/3).
+    assert to_come(_waiting([1, 1, 1, 0, 1, 1], lost=[0, 1])).tolist() == [[1 + 3, 3 + 3]]
+    # All future patients go to what is open, the waiting ones stay where they are.
+    closed = dataclasses.replace(state, active=np.array([[True, False]]), regimes=np.array([[True, False]]))
+    assert to_come(closed).tolist() == [[1 + 6, 5]]
+
+
+def test_predictive_success_is_that_of_each_trial_alone():
+    """Some enumerated and some by quasi-random points, in one batch and one by one: the same to the last bit, and close to each other."""
+    rng = np.random.default_rng(8)
+    a, b = rng.integers(5, 30, (12, 3)).astype(float), rng.integers(5, 30, (12, 3)).astype(float)
+    remaining = np.array([9, 15, 21, 40, 9, 80, 0, 3, 21, 15, 40, 9])
+    rule = SuccessProbability(0.1, success=0.9)
+    full = dataclasses.replace(_state(Betas(a, b)), remaining=remaining)
+    together = rule.statistic(full)
+    for i in range(12):
+        alone = dataclasses.replace(_state(Betas(a[i : i + 1], b[i : i + 1])), remaining=remaining[i : i + 1])
+        assert rule.statistic(alone)[0] == together[i]
+    assert 1 - together[1] == pytest.approx(_by_enumeration(a[1], b[1], (5, 5, 5), 0.9), abs=1e-10)
+    assert 1 - together[2] == pytest.approx(_by_enumeration(a[2], b[2], (7, 7, 7), 0.9), abs=1e-10)
+    p = 1 - together[3]
+    assert p == pytest.approx(_by_enumeration(a[3], b[3], (14, 13, 13), 0.9), abs=3 * np.sqrt(max(p * (1 - p), 0.02) / 256))
 
 
 def test_predictive_success_elsewhere_is_that_of_a_growing_sample():
@@ -208,6 +260,10 @@ def test_embedded_regimes_are_named_by_label_parts_or_reference():
     (lambda: DropWorst(0.02, at="leg").check(STUDY, 3), "decisions: 'arm'"),
     (lambda: DropWorst(0.02, keep="Z").check(STUDY, 3), "options"),
     (lambda: DropWorst(0.4).check(STUDY, 3), "1/3"),
+    (lambda: DropWorst(0.1, looks=[9]).check(STUDY, 3), "look 9"),
+    (lambda: DropWorst(0.1, keep=1), "name of an option"),
+    (lambda: SuccessProbability(0.1, success=0.9, margin=0.1), "against"),
+    (lambda: SafetyStop("y", above=0.3, probability=0.9, binding="no"), "True or False"),
     (lambda: SafetyStop("z", above=0.3, probability=0.9).check(STUDY, 3), "no response 'z'"),
     (lambda: SafetyStop("y", above=0.3, probability=0.9).check(SMART, 3), "a rate is watched"),
 ])
@@ -216,7 +272,39 @@ def test_what_cannot_be_meant_is_refused(make, words):
         make()
 
 
+RULES = [
+    Superiority(0.9, regime={"first": "b"}), Superiority([0.99, 0.95], against="A", margin=0.1), Inferiority(0.9, against={"first": "a"}),
+    Futility(0.9, margin=0.1, looks=[2]), Equivalence(0.9, margin=0.1), SuccessProbability(0.9, success=0.95, against="A", margin=0.05),
+    SafetyStop("y", above=0.3, probability=0.9, prior=(1, 3)),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: type(r).__name__)
+def test_another_threshold_or_no_force_changes_nothing_else(rule):
+    """Calibration moves the threshold on the statistic's scale and opens the rule; whatever else was declared stays."""
+    moved = rule.at(0.7)
+    assert moved.level(0) == pytest.approx(0.7)
+    assert moved.at((0.7, 0.6)).level(1) == pytest.approx(0.6)
+    others = [f.name for f in dataclasses.fields(rule) if f.name != "threshold"]
+    assert [getattr(moved, n) for n in others] == [getattr(rule, n) for n in others]
+    opened = rule.changed(binding=False)
+    assert not opened.binding
+    assert opened.text().endswith("not binding")
+    assert opened.changed(binding=True) == rule
+    with pytest.raises(TypeError, match="thresholds"):
+        rule.changed(thresholds=0.5)
+
+
+def test_rules_that_differ_in_anything_are_different():
+    assert SuccessProbability(0.1, success=0.9) != SuccessProbability(0.1, success=0.95)
+    assert "success" in [f.name for f in dataclasses.fields(SuccessProbability)]
+    assert Superiority(0.9) != Futility(0.9)
+
+
 def test_rules_are_said_in_words():
+    assert Superiority(0.99, looks=[2, 3], binding=False).text() == "superiority: P(best) > 0.99, at looks 2, 3, not binding"
+    ppos = SuccessProbability(0.1, success=0.95, against="A", margin=0.05)
+    assert ppos.text() == "predictive probability of success (0.95 against A by 0.05) < 0.1"
     assert Superiority(0.99).text() == "superiority: P(best) > 0.99"
     assert Superiority(0.99, against="A", margin=0.1).text() == "superiority: P(better by 0.1) against A > 0.99"
     assert Futility(0.05, margin=0.1).text() == "futility: P(better by 0.1) against reference < 0.05 for all"

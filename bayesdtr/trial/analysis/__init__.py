@@ -3,11 +3,12 @@
 from .betas import Betas
 from .cells import CellsAnalyst
 from .drawn import Drawn
-from .engines import analyst
+from .engines import analyst, auditor
 from .matched import Matched
 from .protocol import Analyst, LookPosterior
 from .spec import Analysis
 from .students import Students
 from .values import Values
 
-__all__ = ["Analysis", "Analyst", "Betas", "CellsAnalyst", "Drawn", "LookPosterior", "Matched", "Students", "Values", "analyst"]
+__all__ = ["Analysis", "Analyst", "Betas", "CellsAnalyst", "Drawn", "LookPosterior", "Matched", "Students", "Values", "analyst",
+           "auditor"]

@@ -54,6 +54,10 @@ class Audited:
     gap: np.ndarray
     gap_error: np.ndarray
 
+    def take(self, index: int) -> "Audited":
+        """One of the looks."""
+        return Audited(*(getattr(self, name)[index : index + 1] for name in self.__dataclass_fields__))
+
 
 def refit(posterior: LookPosterior, engine: Analyst, data: Observed, replicates: np.ndarray, look: int, which: np.ndarray) -> Audited:
     """Refit some trials of a batch at one look.

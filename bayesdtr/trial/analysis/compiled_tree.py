@@ -42,7 +42,7 @@ class Paths:
     Attributes
     ----------
     columns : dict of str to array
-        Patients' own ``(patient, 1)``, traced; along paths ``(1, path)``, NumPy; those that draws differ in ``(draw, patient, path)``.
+        Patients' own ``(patient, 1, 1)``, traced; along paths ``(1, path, 1)``, NumPy; those that draws differ in ``(patient, path, draw)``.
     count : int
         Number of paths.
     """
@@ -52,7 +52,7 @@ class Paths:
 
     def take(self, index: np.ndarray) -> "Paths":
         """Some of the paths, repeats allowed."""
-        own = lambda v: v[..., index] if isinstance(v, np.ndarray) or v.ndim == 3 else v  # noqa: E731
+        own = lambda v: v[:, index] if isinstance(v, np.ndarray) or v.shape[-1] > 1 else v  # noqa: E731
         return Paths({n: own(v) for n, v in self.columns.items()}, len(index))
 
     def put(self, name: str, values: Any) -> "Paths":
@@ -97,29 +97,30 @@ class Tree:
     # ---- what is asked ---------------------------------------------------------------------------
 
     def options(self, decision: int, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> jax.Array:
-        """Value of every option for some patients ``(patient,)`` of one trial, ``[draw, patient, option]``, later decisions each draw's best."""
-        walk = _Walk(self, draws, cluster, None)
-        return jnp.moveaxis(walk.root(decision, columns)[0], 0, 1)
+        """Value of every option for some patients ``(patient,)`` of one trial, ``[patient, option, draw]``, later decisions each draw's best."""
+        return _Walk(self, draws, cluster, None).root(decision, columns)[0]
 
     def values(self, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None, weight: jax.Array) -> jax.Array:
-        """Value of every regime ``[draw, regime]`` averaged over patients by their weights ``(patient,)``."""
-        walk = _Walk(self, draws, cluster, self.regimes)
-        found = walk.root(0, columns)
+        """Value of every regime ``[regime, draw]`` averaged over patients by their weights ``(patient,)``."""
+        found = _Walk(self, draws, cluster, self.regimes).root(0, columns)
         first = self.study.decisions[0]
-        table = {n: v[:, None] for n, v in columns.items()}
-        out = []
-        for rules, values in zip(self.regimes, found, strict=True):  # [patient, draw, option]
+        table = {n: v[:, None, None] for n, v in columns.items()}
+        out, done = [], {}
+        for rules, values in zip(self.regimes, found, strict=True):  # [patient, option, draw]
             chosen = _chosen(self.study, rules, first.name, table)
             if isinstance(chosen, np.ndarray):
-                mine = values[..., int(chosen.ravel()[0])]
+                key = id(values), int(chosen.ravel()[0])
+                if key not in done:
+                    done[key] = values, jnp.einsum("m,mb->b", weight, values[:, key[1]])
+                out.append(done[key][1])
             else:
-                mine = jnp.take_along_axis(values, jnp.maximum(chosen, 0)[:, :, None], axis=2)[..., 0]
-            out.append(jnp.sum(mine * weight[:, None], axis=0))
-        return jnp.stack(out, axis=1)
+                mine = jnp.take_along_axis(values, jnp.broadcast_to(jnp.maximum(chosen, 0), (len(values), 1, values.shape[2])), axis=1)[:, 0]
+                out.append(jnp.einsum("m,mb->b", weight, mine))
+        return jnp.stack(out)
 
 
 def feasible_at(study: Study, decision: str, columns: Mapping[str, Any]) -> Any:
-    """Feasible options along rows, broadcastable to ``(..., path, option)``; NumPy where no patient's own column decides."""
+    """Feasible options along rows, broadcastable to ``(patient, path, draw, option)``; NumPy where no patient's own column decides."""
     node = study._decision(decision)
     total: Any = False
     for condition, options in node.choices:
@@ -130,7 +131,7 @@ def feasible_at(study: Study, decision: str, columns: Mapping[str, Any]) -> Any:
 
 
 def _met(study: Study, condition: Condition, columns: Mapping[str, Any]) -> Any:
-    met: Any = np.ones((1, 1), dtype=bool)
+    met: Any = np.ones((1, 1, 1), dtype=bool)
     for name, test in condition.tests:
         column = columns[name]
         if isinstance(test, Equals):
@@ -151,7 +152,7 @@ def _met(study: Study, condition: Condition, columns: Mapping[str, Any]) -> Any:
 def _chosen(study: Study, rules: Rules, decision: str, columns: Mapping[str, Any]) -> Any:
     """Codes of the options an embedded regime takes, broadcastable to rows; NumPy where no patient's own column decides."""
     feasible = feasible_at(study, decision, columns)
-    chosen: Any = np.full((1, 1), -1)
+    chosen: Any = np.full((1, 1, 1), -1)
     where = lambda c, a, b: np.where(c, a, b) if all(isinstance(x, (np.ndarray, int)) for x in (c, a, b)) else jnp.where(c, a, b)  # noqa: E731
     for condition, option in reversed(dict(rules.decisions).get(decision, ())):
         chosen = where(_met(study, condition, columns), int(study.code(decision, option)), chosen)  # type: ignore[arg-type]
@@ -167,16 +168,15 @@ class _Walk:
         self.size = len(next(iter(next(iter(draws.values())).values())))
 
     def root(self, decision: int, columns: Mapping[str, jax.Array]) -> list[jax.Array]:
-        """Values of a decision's options, ``[patient, draw, option]``."""
+        """Values of a decision's options, ``[patient, option, draw]``."""
         node = self.study.decisions[decision]
         count = len(node.options)
         self.patients = len(next(iter(columns.values()))) if columns else 1
-        paths = Paths({n: v[:, None] for n, v in columns.items()}, count).put(node.name, np.arange(count)[None])
-        shape = (self.size, self.patients, count)
-        return [jnp.moveaxis(jnp.broadcast_to(v, shape), 0, 1) for v in self.responses(decision, 0, paths)]
+        paths = Paths({n: v[:, None, None] for n, v in columns.items()}, count).put(node.name, np.arange(count)[None, :, None])
+        return _broadcast(self.responses(decision, 0, paths), (self.patients, count, self.size))
 
     def responses(self, stage: int, index: int, paths: Paths) -> list[Any]:
-        """Values of what follows a stage's response number `index`, each ``[draw, patient, path]``, or 0."""
+        """Values of what follows a stage's response number `index`, each ``[patient, path, draw]``, or 0."""
         study = self.study
         responses = study.after(study.decisions[stage].name)
         if index == len(responses):
@@ -186,26 +186,23 @@ class _Walk:
         name = responses[index].name
         weight, charge = study.weight(name), study.charged(name, paths.columns)
         if not self.tree.matters[name]:
-            after = self.responses(stage, index + 1, paths.put(name, np.zeros((1, paths.count))))
-            mean = weight * self.moments(name, paths)[0] if weight else 0.0
-            return [mean + charge + a for a in after]
+            after = self.responses(stage, index + 1, paths.put(name, np.zeros((1, paths.count, 1))))
+            mean = (weight * self.moments(name, paths)[0] if weight else 0.0) + charge
+            return _each_once(after, lambda a: mean + a)
         p, at, spread = self.spread(name, paths)
         gain = weight * at + (_earned(study, name, spread.columns) if study.pays(name) else 0.0)
-        width = spread.count // paths.count
-        shape = (self.size, self.patients, paths.count, width)
-        found, done = [], {}
-        for a in self.responses(stage, index + 1, spread):
-            if id(a) not in done:
-                worth = jnp.broadcast_to(gain + a, (self.size, self.patients, spread.count)).reshape(shape)
-                done[id(a)] = a, jnp.sum(p * worth, axis=-1) + charge
-            found.append(done[id(a)][1])
-        return found
+        shape = (self.patients, paths.count, spread.count // paths.count, self.size)
+
+        def worth(a: Any) -> jax.Array:
+            return jnp.sum(p * jnp.broadcast_to(gain + a, (self.patients, spread.count, self.size)).reshape(shape), axis=2) + charge
+
+        return _each_once(self.responses(stage, index + 1, spread), worth)
 
     def spread(self, name: str, paths: Paths) -> tuple[jax.Array, Any, Paths]:
-        """A response's points: probabilities ``[draw, patient, path, point]``, values along the spread paths, and these."""
+        """A response's points: probabilities ``[patient, path, point, draw]``, values along the spread paths, and these."""
         support = self.tree.compiled[name].support
         if support is not None:
-            values = np.tile(np.array(support, dtype=float), paths.count)[None]
+            values = np.tile(np.array(support, dtype=float), paths.count)[None, :, None]
             spread = paths.take(np.repeat(np.arange(paths.count), len(support))).put(name, values)
             return self.probabilities(name, paths), values, spread
         mean, sd = self.moments(name, paths)
@@ -213,18 +210,16 @@ class _Walk:
             z, w = _panels([jnp.clip((c - mean) / sd, -REACH, REACH) for c in cuts])
         else:
             x, weights = np.polynomial.hermite_e.hermegauss(NODES)
-            z, w = jnp.asarray(x), jnp.broadcast_to(jnp.asarray(weights / weights.sum()), (*mean.shape, NODES))
-        at = (mean[..., None] + sd[..., None] * z).reshape(self.size, self.patients, -1)
-        spread = paths.take(np.repeat(np.arange(paths.count), w.shape[-1])).put(name, at)
-        return w, at, spread
+            z, w = jnp.asarray(x)[:, None], jnp.broadcast_to(jnp.asarray(weights / weights.sum())[:, None], (*mean.shape[:2], NODES, self.size))
+        at = (mean[:, :, None] + sd[:, :, None] * z).reshape(self.patients, -1, self.size)
+        return w, at, paths.take(np.repeat(np.arange(paths.count), w.shape[2])).put(name, at)
 
     def decision(self, stage: int, paths: Paths) -> list[Any]:
         """Values at a decision, chosen as each entry goes on."""
         node = self.study.decisions[stage]
         feasible = feasible_at(self.study, node.name, paths.columns)
-        static = isinstance(feasible, np.ndarray)
-        if static:
-            table = np.broadcast_to(feasible, (1, paths.count, len(node.options)))[0]
+        if isinstance(feasible, np.ndarray):
+            table = np.broadcast_to(feasible, (1, paths.count, 1, len(node.options)))[0, :, 0]
         else:
             table = np.broadcast_to([any(o in s for s in node.sets) for o in node.options], (paths.count, len(node.options)))
         row, option = np.nonzero(table)
@@ -232,19 +227,15 @@ class _Walk:
             return [0.0] * (1 if self.regimes is None else len(self.regimes))
         pair = np.zeros(table.shape, dtype=int)
         pair[row, option] = np.arange(len(row))
-        after = self.responses(stage, 0, paths.take(row).put(node.name, option[None]))
-        shape = (self.size, self.patients, len(row))
-        after = [jnp.broadcast_to(a, shape) for a in _once(after)] if self.regimes is None else after
-        possible = table[None] if static else feasible
+        after = _broadcast(self.responses(stage, 0, paths.take(row).put(node.name, option[None, :, None])), (self.patients, len(row), self.size))
         if self.regimes is None:
-            worth = jnp.where(possible, after[0][..., pair], -jnp.inf)
-            return [jnp.where(possible.any(axis=-1), jnp.max(worth, axis=-1), 0.0)]
+            return [_largest(after[0], feasible, pair)]
         found, done = [], {}
         for rules, a in zip(self.regimes, after, strict=True):
             chosen = _chosen(self.study, rules, node.name, paths.columns)
             known = (chosen.tobytes(), id(a)) if isinstance(chosen, np.ndarray) else (id(rules), id(a))
             if known not in done:
-                done[known] = a, _taken(jnp.broadcast_to(a, shape), chosen, pair, paths.count)
+                done[known] = a, _taken(a, chosen, pair, paths.count)
             found.append(done[known][1])
         return found
 
@@ -262,29 +253,30 @@ class _Walk:
         return {n: given[n] for n in compiled.inputs}
 
     def law(self, name: str, paths: Paths, summary: Any) -> Any:
-        """A summary of a response's distribution, a function of its parameters' list and the number of rows: ``[draw, patient, path, ...]``."""
+        """A summary of a response's distribution, a function of its parameters' list and the number of rows: ``[patient, path, ..., draw]``."""
         compiled, shape = self.tree.compiled[name], (self.patients, paths.count)
         rows, mine = shape[0] * shape[1], {p: self.draws[name][p] for p in compiled.parameters}
+        whole = (*shape, 1)
         cluster = None if self.cluster is None else jnp.broadcast_to(self.cluster[:, None], shape).ravel()
-        columns = {n: v for n, v in paths.columns.items() if n in compiled.history}
-        typed = {n: self._typed(n, v) for n, v in columns.items()}
-        own = {n for n in typed if typed[n].ndim == 3 and n in compiled.uses}
-        flat = {n: jnp.broadcast_to(v if v.ndim == 2 else v[0], shape).ravel() for n, v in typed.items() if n not in own}
+        typed = {n: self._typed(n, v) for n, v in paths.columns.items() if n in compiled.history}
+        own = {n for n in typed if typed[n].shape[-1] > 1 and n in compiled.uses}
+        flat = {n: jnp.broadcast_to(v[..., :1], whole).ravel() for n, v in typed.items() if n not in own}
         linear = compiled.linear
         if not own and linear is not None and linear.predicts and linear.affine:
             inputs = self.inputs(name, flat, rows, cluster)
             offset, slopes = linear.design({n: mine[n][0] for n in linear.latent}, inputs)
             x = jnp.concatenate([mine[n].reshape(self.size, -1) for n in linear.latent], axis=1)
-            eta = jnp.einsum("bp,rkp->brk", x, slopes) + offset
-            found = jax.vmap(lambda e, o: summary(linear.law_at(e, o, inputs), rows))(eta, {n: mine[n] for n in linear.others})
+            eta = jnp.einsum("rkp,pb->rkb", slopes, x.T) + offset[:, :, None]
+            found = jax.vmap(lambda e, o: summary(linear.law_at(e, o, inputs), rows), in_axes=(-1, 0), out_axes=-1)(
+                eta, {n: mine[n] for n in linear.others})
         else:
             def one(parameters: Any, drawn: Any) -> Any:
                 inputs = self.inputs(name, {**flat, **{n: jnp.broadcast_to(v, shape).ravel() for n, v in drawn.items()}}, rows, cluster)
                 return summary(list(compiled.functions.predict(*(parameters[n] for n in compiled.parameters), *(inputs[n] for n in compiled.inputs))),
                                rows)
 
-            found = jax.vmap(one)(mine, {n: typed[n] for n in own})
-        return jax.tree.map(lambda v: v.reshape(self.size, *shape, *v.shape[2:]), found)
+            found = jax.vmap(one, in_axes=(0, -1), out_axes=-1)(mine, {n: typed[n] for n in own})
+        return jax.tree.map(lambda v: v.reshape(*shape, *v.shape[1:]), found)
 
     def _typed(self, name: str, values: Any) -> jax.Array:
         return jnp.asarray(values, dtype=int if values.dtype.kind == "i" else float)
@@ -320,20 +312,40 @@ class _Walk:
         return self.law(name, paths, summary)
 
 
-def _once(values: list[Any]) -> list[Any]:
-    return values[:1]
+def _broadcast(values: list[Any], shape: tuple[int, ...]) -> list[jax.Array]:
+    return _each_once(values, lambda v: jnp.broadcast_to(v, shape))
+
+
+def _each_once(values: list[Any], function: Any) -> list[Any]:
+    """A function of every entry, worked out once for entries that are the same object."""
+    done: dict[int, Any] = {}
+    for v in values:
+        if id(v) not in done:
+            done[id(v)] = function(v)
+    return [done[id(v)] for v in values]
+
+
+def _largest(values: jax.Array, feasible: Any, pair: np.ndarray) -> jax.Array:
+    """Largest value ``[patient, path, draw]`` among the feasible options, given those of pairs ``[patient, pair, draw]``; 0 where there is none."""
+    best: Any = None
+    for o in range(pair.shape[1]):
+        mine, possible = values[:, pair[:, o]], feasible[..., o]
+        if not (isinstance(possible, np.ndarray) and possible.all()):
+            mine = jnp.where(possible, mine, -jnp.inf)
+        best = mine if best is None else jnp.maximum(best, mine)
+    some = feasible.any(axis=-1)
+    return best if isinstance(some, np.ndarray) and some.all() else jnp.where(some, best, 0.0)
 
 
 def _taken(values: jax.Array, chosen: Any, pair: np.ndarray, paths: int) -> jax.Array:
-    """Values ``[draw, patient, path]`` of the pairs of paths and options that are chosen; 0 where none is."""
+    """Values ``[patient, path, draw]`` of the pairs of paths and options that are chosen; 0 where none is."""
     if isinstance(chosen, np.ndarray):
-        code = np.broadcast_to(chosen, (1, paths))[0]
-        found = values[..., pair[np.arange(paths), np.maximum(code, 0)]]
-        return found if (code >= 0).all() else jnp.where(code >= 0, found, 0.0)
-    code = jnp.broadcast_to(chosen, (*values.shape[:2], paths)) if chosen.ndim == 3 else jnp.broadcast_to(chosen, (values.shape[1], paths))[None]
-    index = jnp.asarray(pair)[jnp.arange(paths), jnp.maximum(code, 0)]
-    found = jnp.take_along_axis(values, jnp.broadcast_to(index, (values.shape[0], values.shape[1], paths)), axis=2)
-    return jnp.where(code >= 0, found, 0.0)
+        code = np.broadcast_to(chosen, (1, paths, 1))[0, :, 0]
+        found = values[:, pair[np.arange(paths), np.maximum(code, 0)]]
+        return found if (code >= 0).all() else jnp.where(code[:, None] >= 0, found, 0.0)
+    code = jnp.broadcast_to(chosen, (values.shape[0], paths, values.shape[2]))
+    index = jnp.asarray(pair)[jnp.arange(paths)[:, None], jnp.maximum(code, 0)]
+    return jnp.where(code >= 0, jnp.take_along_axis(values, index, axis=1), 0.0)
 
 
 def _earned(study: Study, response: str, columns: Mapping[str, Any]) -> Any:
@@ -349,16 +361,16 @@ def _earned(study: Study, response: str, columns: Mapping[str, Any]) -> Any:
 
 
 def _panels(cuts: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Nodes and weights ``(..., node)`` of a standard Normal law between ascending cuts."""
+    """Nodes and weights ``(patient, path, node, draw)`` of a standard Normal law between ascending cuts ``(patient, path, draw)``."""
     x, w = np.polynomial.legendre.leggauss(PANEL)
     edges = [jnp.full_like(cuts[0], -REACH), *cuts, jnp.full_like(cuts[0], REACH)]
     nodes, weights = [], []
     for low, high in itertools.pairwise(edges):
-        middle = low[..., None] + (high - low)[..., None] * (jnp.asarray(x) + 1) / 2
+        middle = low[:, :, None] + (high - low)[:, :, None] * (jnp.asarray(x)[:, None] + 1) / 2
         nodes.append(middle)
-        weights.append((high - low)[..., None] * jnp.asarray(w) / 2 * jnp.exp(-0.5 * middle**2))
-    z, p = jnp.concatenate(nodes, axis=-1), jnp.concatenate(weights, axis=-1)
-    return z, p / jnp.sum(p, axis=-1, keepdims=True)
+        weights.append((high - low)[:, :, None] * jnp.asarray(w)[:, None] / 2 * jnp.exp(-0.5 * middle**2))
+    z, p = jnp.concatenate(nodes, axis=2), jnp.concatenate(weights, axis=2)
+    return z, p / jnp.sum(p, axis=2, keepdims=True)
 
 
 def check_study(study: Study) -> None:

@@ -1,5 +1,7 @@
 """Which engine analyses the looks of a design."""
 
+from dataclasses import replace
+
 from ...study import Study
 from .periods import PeriodAnalyst, with_periods
 from .protocol import Analyst
@@ -26,6 +28,13 @@ def analyst(study: Study, analysis: Analysis, size: int, looks: int) -> Analyst:
     if analysis.period_effects:
         return PeriodAnalyst(_plain(with_periods(study, looks + 1), analysis, size))
     return _plain(study, analysis, size)
+
+
+def auditor(study: Study, analysis: Analysis, size: int, looks: int) -> Analyst | None:
+    """The engine that audits a design's own, NUTS; None where nothing is audited."""
+    if not analysis.audit or analysis.chosen(study) == "nuts":
+        return None
+    return analyst(study, replace(analysis, engine="nuts"), size, looks)
 
 
 def _plain(study: Study, analysis: Analysis, size: int) -> Analyst:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...errors import TrialError
-from ...inference import many
 from ...inference.coordinates import latent
 from ...kept import Kept
 from ...model import CompiledResponse, compile_response
@@ -17,6 +16,7 @@ from ...runtime import double_precision
 from ...schema import NOT_YET
 from ...study import Study
 from ..observed import Observed
+from . import quick
 from .compiled_tree import check_study
 from .looked import LANES, DrawnLook, TreePrograms, padded
 from .spec import Analysis
@@ -73,7 +73,8 @@ class LaplaceAnalyst:
             draws[name] = self._drawn(program, self.compiled[name], data)
         for name, c in self.compiled.items():
             draws.setdefault(name, {"": np.zeros((data.size, self.analysis.draws))} if not c.parameters else {})
-        return DrawnLook(self.programs, draws, data)
+        khat = {n: d.pop(quick.KHAT) for n, d in draws.items() if quick.KHAT in d}
+        return DrawnLook(self.programs, draws, data, khat)
 
     def _drawn(self, program: Kept, compiled: CompiledResponse, data: Observed) -> dict[str, np.ndarray]:
         """Draws of one response's parameters, ``[trial, draw, ...]``."""
@@ -115,8 +116,8 @@ def _approximated(
     data = scaled(study, inputs, compiled), y, weight
     if latent(compiled, data[0]) is None:
         raise TrialError(f"Response {compiled.name!r} has too many coefficients for looks; use Analysis(engine='nuts').")
-    found, _ = many.approximate(compiled, data, jax.random.key(0), draws, 0)
-    return {n: found[n] for n in compiled.parameters}
+    found = quick.approximate(compiled, data, draws)
+    return {n: found[n] for n in (*compiled.parameters, *([quick.KHAT] if quick.KHAT in found else []))}
 
 
 def data_of(compiled: CompiledResponse, columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> tuple[dict[str, Any], jax.Array, jax.Array]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ...kept import Kept, digest
@@ -46,17 +45,18 @@ class TreePrograms:
 
     @functools.cached_property
     def regimes(self) -> Kept:
-        """Draws, columns, clusters and weights ``[lane, patient]`` to values ``[lane, draw, regime]``."""
-        return Kept(jax.vmap(self.tree.values), self._address, "regimes")
+        """Draws, columns, clusters and weights ``[lane, patient]`` to values ``[lane, regime, draw]``."""
+        return Kept(functools.partial(_in_turn, self.tree.values), self._address, "regimes")
 
     @functools.lru_cache(maxsize=16)  # noqa: B019
     def options(self, decision: int) -> Kept:
-        """Draws of all trials, each lane's trial, columns and clusters to values ``[lane, patient, draw, option]``."""
+        """Draws of all trials, each lane's trial, columns and clusters to values ``[lane, patient, option, draw]``."""
+        return Kept(functools.partial(_in_turn, functools.partial(self.tree.options, decision)), self._address, "options", str(decision))
 
-        def one(draws: Any, columns: Any, cluster: Any) -> jax.Array:
-            return jnp.moveaxis(self.tree.options(decision, draws, columns, cluster), 0, 1)
 
-        return Kept(jax.vmap(one), self._address, "options", str(decision))
+def _in_turn(function: Callable[..., jax.Array], *arguments: Any) -> jax.Array:
+    """A function of every lane, one after the other: side by side their numbers would not fit the processor's cache."""
+    return jax.lax.map(lambda each: function(*each), arguments)
 
 
 def padded(array: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -72,17 +72,19 @@ class DrawnLook:
     programs : TreePrograms
     draws : mapping of str to mapping of str to array, shape (trial, draw, ...)
     data : Observed
+    khat : mapping of str to array, shape (trial,), optional
+        By response, where draws were weighed: the shape of the weights' tail, which should be below 0.7.
     """
 
-    def __init__(self, programs: TreePrograms, draws: Params, data: Observed):
-        self.programs, self.study, self.draws, self.data = programs, programs.study, draws, data
+    def __init__(self, programs: TreePrograms, draws: Params, data: Observed, khat: Mapping[str, np.ndarray] | None = None):
+        self.programs, self.study, self.draws, self.data, self.khat = programs, programs.study, draws, data, dict(khat or {})
 
     @functools.cached_property
     def _regimes(self) -> Drawn:
         names = [b.name for b in self.study.baselines]
         place, weight = people(self.data.enrolled, bool(names) or self.study.cluster is not None)
         columns = {n: np.take_along_axis(self.data.columns[n], place, axis=1) for n in names}
-        return Drawn(self._over(self.programs.regimes, columns, place, weight))
+        return Drawn(np.swapaxes(self._over(self.programs.regimes, columns, place, weight), 1, 2))
 
     def regimes(self) -> Drawn:
         """Values of the embedded regimes, averaged over the covariates of up to `PEOPLE` patients enrolled; batch = trials."""
@@ -154,7 +156,7 @@ class DrawnLook:
                 mine = np.flatnonzero((lane >= begin) & (lane < begin + LANES))
                 out[mine] = found[lane[mine] - begin, rank[mine]]
         assert out is not None
-        return out
+        return np.swapaxes(out, 1, 2)
 
 
 def _known(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from .betas import by_blocks, distinct
 
 SEED = 20_261_127
 """Of the scrambling: one set of points for all looks of all trials, so that equal data have equal answers."""
-MARKS = 16
+MARKS = 20
 """Points between which a quantile function is interpolated."""
 
 

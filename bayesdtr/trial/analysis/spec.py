@@ -49,3 +49,7 @@ class Analysis:
         """Raise `TrialError` where the engine cannot analyse the study."""
         if self.engine == "exact" and self.period_effects:
             raise TrialError("Analysis(engine='exact') has no period effects; use engine='laplace' or leave period_effects out.")
+        if self.chosen(study) == "exact":
+            from .cells import CellsAnalyst
+
+            CellsAnalyst(study, self)  # refuses at the declaration what it could not analyse

@@ -10,10 +10,8 @@ from .betas import by_blocks
 _X, _W = np.polynomial.legendre.leggauss(10)
 MARKS = np.array([-8.5, -6.0, -4.2, -2.8, -1.4, 0.0, 1.4, 2.8, 4.2, 6.0, 8.5])
 """Ends of panels in standard deviations of each entry."""
-FEW, MANY = 32, 192
-"""Points over the logarithm of the precision, and so many where its shape is small and the posterior has a long tail."""
-SHORT = 4.0
-"""Shape from which on a few points are enough."""
+POINTS = ((0.0, 4.0, 192), (4.0, 25.0, 64), (25.0, np.inf, 32))
+"""Points over the logarithm of the precision for ranges of the shape: with a small one the posterior has a long tail."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +120,8 @@ class Students:
         parts = (center, self.spread, among.astype(float), self.shape_[:, None], self.rate[:, None], np.full((len(among), 1), float(margin)))
         table = np.concatenate(parts, axis=1)[rows]
         out = np.empty((len(rows), self.shape[1] + 1))
-        short = self.shape_[rows] >= SHORT
-        for some, points in ((short, FEW), (~short, MANY)):
+        for low, high, points in POINTS:
+            some = (self.shape_[rows] >= low) & (self.shape_[rows] < high)
             if some.any():
                 out[some] = by_blocks(lambda block, points=points: _averaged(block, points), table[some])
         return out

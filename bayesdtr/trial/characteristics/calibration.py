@@ -73,6 +73,12 @@ class Calibration:
         """
         return max(upper_bound(k, self.check) for k in self.checked.values())
 
+    @property
+    def coarse(self) -> bool:
+        """Whether the statistic takes so few values that the threshold leaves a tenth or more of the allowance unused."""
+        allowed = allowed_count(self.replicates, self.target, self.confidence)
+        return max(int((p > self.cut).sum()) for p in self.paths.values()) < 0.9 * allowed
+
     def errors(self, at: Sequence[float] | np.ndarray | float | None = None) -> "DataFrame":
         """Error of other thresholds, read off the path maxima without new simulations.
 
@@ -138,6 +144,9 @@ class Calibration:
         lines += ["", f"Largest error {self.largest:.4f}; upper 95% bound on it {self.largest_upper:.4f}, {verdict} the target of {self.target:g}."]
         lines.append(f"The threshold is the smallest whose upper {self.confidence:.0%} bound is at most the target under every null scenario of the "
                      "calibration; the check has other random numbers. Nothing is said of null scenarios that are not in the table.")
+        if self.coarse:
+            lines.append("The rule's statistic takes few values hereabouts (it steps with the draws of the engine, or with counts): the next lower "
+                         "threshold would exceed the allowance, so this one stays well below it.")
         return fold("\n".join(lines))
 
 

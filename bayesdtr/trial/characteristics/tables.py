@@ -26,7 +26,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("size", "patients, mean"),
         ("size_sd", "patients, SD"),
         ("size_quantile", "patients, 5% / 50% / 95% points"),
-        ("duration", "duration, mean"),
+        ("duration", "duration in {unit}s, mean"),
         ("allocated", "patients on {}"),
         ("share", "share of patients on {}"),
         ("drops", "{} dropped"),
@@ -117,7 +117,7 @@ def _row(c: "Characteristic", words: str, oc: "OperatingCharacteristics", compar
     if "{point}" in words:
         looks = oc.design.looks
         words = words.replace("{point}", f"{looks.points[int(c.of) - 1]:g} {'time units' if looks.by == 'at' else looks.by}")
-    text = words.replace("{imbalance}", f"{oc.imbalance:.0%}").replace("{}", c.of)
+    text = words.replace("{unit}", getattr(oc.design.calendar, "unit", "time unit")).replace("{imbalance}", f"{oc.imbalance:.0%}").replace("{}", c.of)
     label = f"  {text}"
     cells = [shown(c.adaptive, c.kind)]
     if compared:

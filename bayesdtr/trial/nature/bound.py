@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 from ...errors import TrialError
 from ...study import Study
-from ...study.timeline import Response, labels_of
+from ...study.timeline import Baseline, Decision, Response, labels_of
 from ..luck import uniforms
 from .calendar import Calendar
 from .covariates import Joint
@@ -26,15 +26,15 @@ class Drawn(Patients):
 
     Attributes
     ----------
-    chance : array, shape (response, trial, patient)
-        Uniform number of each response.
+    chance : tuple of array, shape (trial, patient)
+        Uniform numbers of each response.
     obedience : mapping of decision to array, shape (trial, patient)
         Uniform number of each decision at which patients may not adhere.
     site : array of int, shape (trial, patient), or None
     site_effects : mapping of response to array, shape (trial, site)
     """
 
-    chance: np.ndarray
+    chance: tuple[np.ndarray, ...]
     obedience: Mapping[str, np.ndarray]
     site: np.ndarray | None
     site_effects: Mapping[str, np.ndarray]
@@ -74,7 +74,11 @@ class BoundLaw:
             check_mean(self.node.family, mean, self.what)
         if shift is not None:
             mean = moved(self.node.family, mean, shift)
-        return mean, {n: x.at(seen, rows) for n, x in self.extras.items()}
+        extras = {n: x.at(seen, rows) for n, x in self.extras.items()}
+        for n, x in self.extras.items():
+            if x.function is not None:
+                check_extra(n, extras[n], self.what)
+        return mean, extras
 
     def draw(self, u: np.ndarray, columns: Columns, shift: np.ndarray | None = None) -> np.ndarray:
         """Responses at probabilities `u`, shape (m,)."""
@@ -103,7 +107,28 @@ def laws_of(study: Study, scenario: Scenario) -> tuple[BoundLaw, ...]:
                 check_extra(n, found.values, what)
         before = {b.name for b in study.before(node.name)}
         made.append(BoundLaw(node, mean, extras, {n: c for n, c in like.items() if n in before}, what))
+    _try_out(study, scenario, made)
     return tuple(made)
+
+
+def _try_out(study: Study, scenario: Scenario, laws: list[BoundLaw], rows: int = 64) -> None:
+    """Take some patients through the study, so that functions that fail or answer out of range are found before anything runs."""
+    chance = np.random.default_rng(0)
+    columns: dict[str, np.ndarray] = {}
+    if isinstance(scenario.baseline, Joint) and study.baselines:
+        columns = scenario.baseline.columns(chance.random((rows, scenario.baseline.count)), study)
+    for node in study.timeline:
+        if isinstance(node, Baseline) and node.name not in columns:
+            columns[node.name] = dict(scenario.baseline)[node.name].drawn(chance.random(rows), node)
+        elif isinstance(node, Decision):
+            feasible = np.broadcast_to(study.feasible(node.name, columns or {"": np.zeros(rows)}), (rows, len(node.options)))
+            going = feasible.any(axis=1)
+            columns = {n: c[going] for n, c in columns.items()}
+            if not (rows := int(going.sum())):
+                return
+            columns[node.name] = np.where(feasible[going], chance.random((rows, len(node.options))), -1.0).argmax(axis=1)
+        elif isinstance(node, Response):
+            columns[node.name] = laws[study.responses.index(node)].draw(chance.random(rows), columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +178,7 @@ class Bound:
         if (sites := self.scenario.clusters) is not None:
             site = np.searchsorted(np.cumsum(sites.weights)[:-1], draw("site", size), side="right")
             effects = {n: sd * ndtri(draw(f"site:{n}", len(sites.labels))) for n, sd in sites.sd if sd > 0}
-        chance = np.stack([draw(f"response:{r.name}", size) for r in study.responses])
+        chance = tuple(draw(f"response:{r.name}", size) for r in study.responses)
         obedience = {name: draw(f"adherence:{name}", size) for name in self.taken}
         return Drawn(np.asarray(replicates), times.enrolled, decided, answered, complete, self._covariates(draw), site if study.cluster else None,
                      draw("assignment", size, len(study.decisions)), chance, obedience, site, effects)

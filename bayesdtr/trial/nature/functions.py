@@ -4,7 +4,6 @@ import functools
 import hashlib
 import inspect
 import numbers
-import pickle
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,7 +86,9 @@ def _parts(value: Any) -> list[Any]:
         return sorted(map(repr, value))
     if isinstance(value, (list, tuple, np.ndarray)):
         return list(value)
+    if hasattr(value, "__dict__"):
+        return [vars(value)]
     try:
-        return [pickle.dumps(value, protocol=5)]
-    except Exception:  # what cannot be pickled is known by its attributes
-        return [vars(value) if hasattr(value, "__dict__") else type(value).__qualname__]
+        return list(value.__reduce_ex__(4))  # what it would be rebuilt from
+    except TypeError:
+        return []

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,10 @@ class Lookup:
     function: Function | None
     what: str
 
-    @property
-    def constant(self) -> bool:
-        """Whether it is the same for every history."""
-        return self.values is not None and not self.names and not self.conditions
+    @cached_property
+    def holes(self) -> bool:
+        """Whether the array has cells of histories that cannot arise."""
+        return self.values is not None and bool(np.isnan(self.values).any())
 
     def at(self, columns: Columns, rows: int) -> np.ndarray:
         """Values for histories, shape (m, ...).
@@ -119,7 +120,10 @@ class Lookup:
         index = np.asarray(columns[self.names[0]]).astype(np.intp)
         for name, size in zip(self.names[1:], self.sizes[1:], strict=True):
             index = index * size + np.asarray(columns[name]).astype(np.intp)
-        return self.values[index]
+        found = self.values[index]
+        if self.holes and np.isnan(found).any():
+            raise TrialError(f"{self.what}: a history arose that was not expected to; this is an error of the program.")
+        return found
 
 
 def called(function: Function, study: Study, response: str, columns: Columns, rows: int, what: str) -> np.ndarray:
@@ -236,14 +240,13 @@ def _of_conditions(study: Study, response: str, form: Cells, swaps: Mapping[str,
 
 def _of_function(study: Study, response: str, form: Function, swaps: Mapping[str, np.ndarray], make: Any, what: str) -> Lookup:
     nodes = study.before(response)
-    found = grid(study, response, [], swaps)
-    if found is None:
+    values = [finite_values(n) for n in nodes]
+    if any(v is None for v in values) or (entries := int(np.prod([len(v or ()) for v in values], dtype=float))) > LARGEST_TABLE:
         return make((), (), None, (), form)
+    found = grid(study, response, [], swaps)
+    assert found is not None  # for the table is larger than the grid
     columns = found[1]
     answers = called(form, study, response, columns, len(columns[nodes[0].name]), what)
-    values = [finite_values(n) for n in nodes]
-    if any(v is None for v in values) or (entries := int(np.prod([len(v or ()) for v in values]))) > LARGEST_TABLE:
-        return make((), (), None, (), form)
     names, sizes = tuple(n.name for n in nodes), tuple(len(v or ()) for v in values)
     table = np.full((entries, *answers.shape[1:]), np.nan)
     table[_index(columns, names, sizes)] = answers

@@ -1,15 +1,15 @@
 """`Scenario`: what is true in a simulation, as a declaration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ...errors import TrialError, did_you_mean, listing
 from ...study import Study
-from ...study.sensitive import refuse_sensitive
 from ...study.timeline import Decision
+from ...text import fold
 from .calendar import Calendar, plain
 from .conduct import Adherence, Dropout
 from .covariates import Covariate, Joint, Sites
@@ -39,6 +39,8 @@ class Scenario:
     adherence : Adherence, optional
     calendar : Calendar, optional
         In place of the design's.
+    as_under : mapping of decision to option, optional
+        Decisions that make no difference, with the option that all others are like: see :meth:`sharp_null`.
 
     Raises
     ------
@@ -64,13 +66,13 @@ class Scenario:
     adherence: Adherence | None
     calendar: Calendar | None
     as_under: tuple[tuple[str, str], ...]
-    """Decisions that make no difference (:meth:`sharp_null`), with the option that all of them are like."""
 
     def __init__(self, name: str, responses: Mapping[str, Any], *, baseline: Mapping[str, Covariate] | Joint | None = None,
                  clusters: Sites | None = None, drift: Drift | Sequence[Drift] | None = None, dropout: Dropout | None = None,
-                 adherence: Adherence | None = None, calendar: Calendar | None = None):
+                 adherence: Adherence | None = None, calendar: Calendar | None = None, as_under: Mapping[str, str] | None = None):
         if not isinstance(name, str) or not name.strip():
             raise TrialError(f"Scenario needs a name (text) first, got {name!r}.")
+        responses = dict(responses) if isinstance(responses, tuple) else responses  # as kept
         if not isinstance(responses, Mapping) or not responses:
             raise TrialError(f"Scenario {name!r} takes a mapping of responses to what is true of them, got {responses!r}.")
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
@@ -82,29 +84,29 @@ class Scenario:
         put("dropout", _kind(dropout, Dropout, "dropout", "Dropout(rate=0.01)"))
         put("adherence", _kind(adherence, Adherence, "adherence", "Adherence({'arm': 0.9})"))
         put("calendar", _kind(calendar, Calendar, "calendar", "Calendar(PoissonAccrual(4), delays=6)"))
-        put("as_under", ())
+        put("as_under", tuple((str(d), str(o)) for d, o in dict(as_under or {}).items()))
 
     # ---- others made from it -----------------------------------------------------------------------
 
     def renamed(self, name: str) -> "Scenario":
         """The same scenario under another name."""
-        return self._with(name=name)
+        return replace(self, name=name)
 
     def with_drift(self, *drift: Drift, name: str | None = None) -> "Scenario":
         """The same scenario with other drift, or with none."""
-        return self._with(name=name or f"{self.name}, drift" if drift else name or self.name, drift=_drift(drift))
+        return replace(self, name=name or f"{self.name}, drift" if drift else name or self.name, drift=drift)
 
     def with_dropout(self, dropout: Dropout | None, name: str | None = None) -> "Scenario":
         """The same scenario with other dropout."""
-        return self._with(name=name or f"{self.name}, dropout", dropout=_kind(dropout, Dropout, "dropout", "Dropout(rate=0.01)"))
+        return replace(self, name=name or f"{self.name}, dropout", dropout=dropout)
 
     def with_adherence(self, adherence: Adherence | None, name: str | None = None) -> "Scenario":
         """The same scenario with other adherence."""
-        return self._with(name=name or f"{self.name}, non-adherence", adherence=_kind(adherence, Adherence, "adherence", "Adherence({'arm': 0.9})"))
+        return replace(self, name=name or f"{self.name}, non-adherence", adherence=adherence)
 
     def with_calendar(self, calendar: Calendar | None, name: str | None = None) -> "Scenario":
         """The same scenario with another calendar."""
-        return self._with(name=name or self.name, calendar=_kind(calendar, Calendar, "calendar", "Calendar(PoissonAccrual(4))"))
+        return replace(self, name=name or self.name, calendar=calendar)
 
     def with_responses(self, responses: Mapping[str, Any], name: str) -> "Scenario":
         """The same scenario with other truths of some responses."""
@@ -112,7 +114,7 @@ class Scenario:
         for r in responses:
             if r not in known:
                 raise TrialError(f"Scenario {self.name!r} has no response {r!r}; responses: {listing(known)}{did_you_mean(r, known)}")
-        return self._with(name=name, responses=tuple((known | {r: read_law(law, r) for r, law in responses.items()}).items()))
+        return replace(self, name=name, responses=known | dict(responses))
 
     def sharp_null(self, options: Mapping[str, str], name: str | None = None) -> "Scenario":
         """A scenario in which decisions make no difference to anybody: all their options do what one of them does here.
@@ -129,14 +131,7 @@ class Scenario:
         """
         if not isinstance(options, Mapping) or not options:
             raise TrialError(f"sharp_null takes a mapping of decisions to options, got {options!r}.")
-        read = tuple((str(d), str(o)) for d, o in options.items())
-        return self._with(name=name or f"{self.name}, no effect of {', '.join(options)}", as_under=read)
-
-    def _with(self, **changed: Any) -> "Scenario":
-        made = object.__new__(Scenario)
-        for name in self.__dataclass_fields__:
-            object.__setattr__(made, name, changed.get(name, getattr(self, name)))
-        return made
+        return replace(self, name=name or f"{self.name}, no effect of {', '.join(options)}", as_under=options)
 
     # ---- against a study ---------------------------------------------------------------------------
 
@@ -158,7 +153,6 @@ class Scenario:
         given = dict(self.responses)
         for name in given:
             if name not in names:
-                refuse_sensitive(study, [name], where)
                 raise TrialError(f"{where} names {name!r}, which is no response; responses: {listing(names)}{did_you_mean(name, names)}")
         if lacking := [n for n in names if n not in given]:
             raise TrialError(f"{where} misses {listing(lacking)}; say what is true of every response of the study.")
@@ -232,7 +226,7 @@ class Scenario:
         return made + [f"drift: {d}" for d in self.drift] + [f"{what}: {part}" for what, part in parts if part is not None]
 
     def __str__(self) -> str:
-        return "\n".join([f"Scenario {self.name}", *(f"  {line}" for line in self.lines())])
+        return fold("\n".join([f"Scenario {self.name}", *(f"  {line}" for line in self.lines())]))
 
 
 def _kind(given: Any, kind: type, what: str, example: str) -> Any:
@@ -251,6 +245,7 @@ def _drift(given: Any) -> tuple[Drift, ...]:
 def _baseline(given: Any) -> Any:
     if given is None or isinstance(given, Joint):
         return given or ()
+    given = dict(given) if isinstance(given, tuple) else given
     if not isinstance(given, Mapping):
         raise TrialError(f"Scenario: baseline takes a mapping of covariates to laws, or a Joint, got {given!r}.")
     for name, law in given.items():

@@ -131,7 +131,7 @@ def carry_out(request: Request, runner: Runner) -> tuple[dict[str, Run], dict[st
 
 
 def _job(design: TrialDesign, scenario: Any, folder: Folder, runner: Runner) -> Job:
-    name = digest([describe(design), describe(scenario), folder.seed, folder.keep, describe(runner)])
+    name = digest([describe(design), describe(scenario), folder.seed, folder.keep, repr(runner)])
     return Job(name, design, scenario, folder.seed or 0, folder.keep, runner)
 
 

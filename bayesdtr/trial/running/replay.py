@@ -16,7 +16,7 @@ from .workers import Runner
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-WIDTH, CELL = 100, 11
+WIDTH = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +123,11 @@ class Replay:
 
 
 def _table(head: tuple[str, ...], labels: tuple[str, ...], columns: tuple[np.ndarray, ...], notes: list[str] | None = None) -> list[str]:
-    width = min(max(len(head[0]), *(len(x) for x in labels)), WIDTH - 4 - CELL * len(columns) - (13 if notes else 0))
-    lines = ["  " + f"{head[0]:<{width}}" + "".join(f"{h:>{CELL}}" for h in head[1:])]
+    width = min(max(len(head[0]), *(len(x) for x in labels)), WIDTH - 4 - 12 * len(columns) - (13 if notes else 0))
+    lines = ["  " + f"{head[0]:<{width}}" + "".join(f"{h:>12}" for h in head[1:])]
     for i, label in enumerate(labels):
         shown = label if len(label) <= width else label[: width - 3] + "..."
-        cells = "".join(f"{'-' if np.isnan(c[i]) else format(float(c[i]), '.4f'):>{CELL}}" for c in columns)
+        cells = "".join(f"{'-' if np.isnan(c[i]) else format(float(c[i]), '.4f'):>12}" for c in columns)
         lines.append(f"  {shown:<{width}}{cells}{'  ' + notes[i] if notes and notes[i] else ''}")
     return lines
 

@@ -93,30 +93,28 @@ class Cluster:
     def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
         """Simulate batches wherever a worker is free, in any order; a few more tasks are in flight than there are threads."""
         parcel = importlib.import_module("cloudpickle").dumps(job)  # on its way to a worker, never kept
-        asked: dict[Any, Span] = {}
+        asked: dict[str, tuple[Any, Span]] = {}
 
         def ask(span: Span) -> Any:
             future = self.client.submit(_perform, job.digest, parcel, span, pure=False)
-            asked[future] = span
+            asked[future.key] = future, span
             return future
 
-        pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, self._width())], loop=self.client.loop)
+        width = 2 * max(sum(self.client.nthreads().values()), 2)
+        pending = self.dask.as_completed([ask(s) for s in itertools.islice(spans, width)], loop=self.client.loop)
         try:
             for future in pending:
-                span = asked.pop(future)
+                _, span = asked.pop(future.key)
                 found, records = self._result(future)
                 _check_worker(found)
                 yield span, records
                 future.release()
-                for following in itertools.islice(spans, max(self._width() - len(asked), 0)):
+                missing = 2 * max(sum(self.client.nthreads().values()), 2) - len(asked)
+                for following in itertools.islice(spans, max(missing, 0)):
                     pending.add(ask(following))
         finally:
             pending.clear()
-            self.client.cancel(list(asked), reason="stopped")
-
-    def _width(self) -> int:
-        """Tasks in flight: enough that none of the workers there are now waits for this process."""
-        return 2 * max(sum(self.client.nthreads().values()), 2)
+            self.client.cancel([future for future, _ in asked.values()])
 
     def _result(self, future: Any) -> Any:
         try:
@@ -146,22 +144,20 @@ def _check_worker(found: str) -> None:
 
 
 _held: dict[str, Job] = {}
-HELD = 8
-"""Jobs that a worker keeps ready."""
 
 
 def _perform(name: str, parcel: bytes, span: Span) -> tuple[str, dict[str, np.ndarray]]:
     """A task: runs on a worker."""
     _modest()
     if name not in _held:
-        if len(_held) >= HELD:
+        if len(_held) >= 8:
             _held.clear()
         _held[name] = importlib.import_module("cloudpickle").loads(parcel)
     return fingerprint(), _held[name].batch(span)
 
 
 def by_value(folder: Path) -> None:
-    """Let functions and classes of Python files in a folder travel to workers by value: nobody can import them there."""
+    """Let functions and classes of the Python files in a folder travel to workers by value: nobody can import them there."""
     cloudpickle = importlib.import_module("cloudpickle")
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -202,6 +198,17 @@ def crew(scheduler: Any) -> Iterator[Here | Cluster]:
     if isinstance(scheduler, dask.Client):
         yield Cluster(scheduler)
         return
+    with connected(scheduler) as client:
+        yield Cluster(client)
+
+
+@contextmanager
+def connected(scheduler: Any, file: str | None = None) -> Iterator[Any]:
+    """A client of a scheduler, for the time of the context; functions of a user's file, and of files beside it, travel by value."""
+    try:
+        dask = importlib.import_module("distributed")
+    except ImportError as error:
+        raise TrialError("scheduler= needs Dask: `pip install bayesdtr[cluster]`.") from error
     if not isinstance(scheduler, str):
         raise TrialError(f"scheduler takes an address such as 'tcp://10.0.0.1:8786' or a distributed.Client, got {scheduler!r}.")
     with _quiet():
@@ -211,7 +218,9 @@ def crew(scheduler: Any) -> Iterator[Here | Cluster]:
             raise TrialError(f"No scheduler answers at {scheduler!r} within {PATIENCE:.0f} seconds ({type(error).__name__}); start one with "
                              "`dask scheduler`, and give the address that it prints.") from error
     with client:
-        yield Cluster(client)
+        if file is not None:
+            by_value(Path(file).parent)
+        yield client
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Rules about values: superiority, inferiority, futility, equivalence, and the predictive probability of success."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from scipy.special import ndtr, ndtri
 
 from ...errors import TrialError
 from ...study import Study
-from .naming import Named, check_looks, check_thresholds, meant, one, probability, shown, shown_threshold, stored, which_looks
+from .naming import Named, check_looks, check_thresholds, complement, meant, one, probability, shown, shown_threshold, stored, which_looks, yes_or_no
 from .predictive import success_of_arms
 from .rule import LookState, StoppingRule, Threshold, at_look
 
@@ -40,11 +40,9 @@ class Contrast(StoppingRule):
         what = type(self).__name__
         if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not np.isfinite(margin):
             raise TrialError(f"{what}: margin is a difference in utility, got {margin!r}.")
-        if not isinstance(binding, bool):
-            raise TrialError(f"{what}: binding is True or False, got {binding!r}.")
         for field, value in (("threshold", probability(threshold, what)), ("regime", stored(regime, f"{what}: regime")),
                              ("against", stored(against, f"{what}: against")), ("margin", float(margin)),
-                             ("looks", which_looks(looks, what)), ("binding", binding)):
+                             ("looks", which_looks(looks, what)), ("binding", yes_or_no(binding, f"{what}: binding"))):
             object.__setattr__(self, field, value)
 
     def check(self, study: Study, looks: int) -> None:
@@ -67,7 +65,7 @@ class Contrast(StoppingRule):
 
     def at(self, level: Threshold) -> "StoppingRule":
         """The same rule with another threshold."""
-        return replace(self, threshold=level)
+        return self.changed(threshold=probability(level, type(self).__name__))
 
     def contenders(self, state: LookState) -> np.ndarray:
         """Active regimes that the rule is about, those compared with left out; shape (trial, regime)."""
@@ -87,10 +85,18 @@ class Contrast(StoppingRule):
     def _when(self, state: LookState, statistic: np.ndarray) -> np.ndarray:
         return statistic if self.applies(state.look) else np.full(len(statistic), np.nan)
 
-    def _words(self, margin: str = "") -> str:
+    def _by(self) -> str:
+        return f" by {self.margin:g}" if self.margin else ""
+
+    def _words(self) -> str:
         who = "" if self.regime is None else f" of {shown(self.regime)}"
         than = "" if self.against is None else f" against {shown(self.against)}"
-        return f"{who}{than}{margin}" + ("" if self.binding else ", not binding")
+        return f"{who}{than}"
+
+    def _asked(self) -> str:
+        """When it is asked, and whether it acts."""
+        when = "" if self.looks is None else f", at look{'s' * (len(self.looks) > 1)} {', '.join(map(str, self.looks))}"
+        return when + ("" if self.binding else ", not binding")
 
 
 class Superiority(Contrast):
@@ -152,14 +158,15 @@ class Superiority(Contrast):
 
     def text(self) -> str:
         """The rule in words."""
-        what = "P(best)" if self.against is None else f"P(better{f' by {self.margin:g}' if self.margin else ''})"
-        return f"superiority: {what}{self._words()} > {shown_threshold(self.threshold)}"
+        what = "P(best)" if self.against is None else f"P(better{self._by()})"
+        return f"superiority: {what}{self._words()} > {shown_threshold(self.threshold)}{self._asked()}"
 
 
 class Inferiority(Contrast):
     """Stop where every regime left is probably worse than the one compared with.
 
-    Parameters are those of :class:`Superiority`; the rule fires where ``P(value < value of against - margin)`` of each exceeds the threshold.
+    Parameters are those of :class:`Superiority`; the rule fires where ``P(value < value of against - margin)`` of each exceeds the threshold. It
+    says nothing where no other regime is left.
     """
 
     def check(self, study: Study, looks: int) -> None:
@@ -176,7 +183,7 @@ class Inferiority(Contrast):
 
     def text(self) -> str:
         """The rule in words."""
-        return f"inferiority: P(worse{f' by {self.margin:g}' if self.margin else ''}){self._words()} > {shown_threshold(self.threshold)}"
+        return f"inferiority: P(worse{self._by()}){self._words()} > {shown_threshold(self.threshold)}{self._asked()}"
 
 
 class Futility(Contrast):
@@ -185,7 +192,7 @@ class Futility(Contrast):
     Parameters
     ----------
     threshold : float or sequence of float
-        The rule fires where ``P(value - value of against > margin)`` of every active regime is below it.
+        The rule fires where ``P(value - value of against > margin)`` of every active regime is below it, and where none is left to beat it.
     against : str or mapping, default "reference"
         The regime to be beaten.
     margin : float, default 0
@@ -207,11 +214,11 @@ class Futility(Contrast):
 
     def at(self, level: Threshold) -> "StoppingRule":
         """The same rule with another level of the statistic."""
-        return replace(self, threshold=1 - level if isinstance(level, float) else tuple(1 - v for v in level))
+        return self.changed(threshold=probability(complement(level), "Futility"))
 
     def text(self) -> str:
         """The rule in words."""
-        return f"futility: P(better{f' by {self.margin:g}' if self.margin else ''}){self._words()} < {shown_threshold(self.threshold)} for all"
+        return f"futility: P(better{self._by()}){self._words()} < {shown_threshold(self.threshold)} for all{self._asked()}"
 
 
 class Equivalence(Contrast):
@@ -236,15 +243,12 @@ class Equivalence(Contrast):
         alone = state.regimes.sum(axis=1) < 2
         return self._when(state, np.where(alone, np.nan, state.values.within(self.margin, state.regimes)))
 
-    def at(self, level: Threshold) -> "StoppingRule":
-        """The same rule with another threshold."""
-        return Equivalence(level, margin=self.margin, looks=self.looks, binding=self.binding)
-
     def text(self) -> str:
         """The rule in words."""
-        return f"equivalence: P(all within {self.margin:g}) > {shown_threshold(self.threshold)}" + ("" if self.binding else ", not binding")
+        return f"equivalence: P(all within {self.margin:g}) > {shown_threshold(self.threshold)}{self._asked()}"
 
 
+@dataclass(frozen=True, init=False)
 class SuccessProbability(Contrast):
     """Stop for futility where the predictive probability of success at the largest size is low.
 
@@ -259,8 +263,10 @@ class SuccessProbability(Contrast):
 
     Notes
     -----
-    Where the values are those of independent Bernoulli arms, outcomes yet to come are drawn from their beta-binomial predictive law at
-    fixed quasi-random points, divided equally among the active arms, and the final posterior is worked out by quadrature. Elsewhere
+    Where the values are those of independent Bernoulli arms, outcomes yet to come follow their beta-binomial predictive law and the final
+    posterior is worked out by quadrature: all completions are enumerated where there are at most 512, and others are 256 quasi-random ones,
+    the same for all trials (SE about .01 or less). Patients enrolled without an outcome count under their own arms in a study with one
+    decision and one response; those not yet enrolled are divided equally among the active arms. Elsewhere
     information is taken to grow with the number of outcomes: with ``z`` the Normal quantile of today's probability, ``f`` the share of outcomes
     known and ``c`` that of `success`, the predictive probability is ``Phi((z - c sqrt(f)) / sqrt(1 - f))`` (predictive power under a flat
     prior; Spiegelhalter, Freedman and Blackburn 1986, Controlled Clinical Trials 7:8).
@@ -271,6 +277,8 @@ class SuccessProbability(Contrast):
     def __init__(self, threshold: float | Sequence[float], *, success: float, against: Regime | None = None, margin: float = 0.0,
                  looks: Sequence[int] | None = None, binding: bool = True):
         super().__init__(threshold, against=against, margin=margin, looks=looks, binding=binding)
+        if against is None and margin:
+            raise TrialError(f"SuccessProbability(margin={margin:g}) is measured from against=..., which is not given.")
         made = probability(success, "SuccessProbability: success")
         if not isinstance(made, float):
             raise TrialError(f"SuccessProbability: success is one probability, got {success!r}.")
@@ -304,10 +312,8 @@ class SuccessProbability(Contrast):
 
     def at(self, level: Threshold) -> "StoppingRule":
         """The same rule with another level of the statistic."""
-        return SuccessProbability(1 - level if isinstance(level, float) else [1 - v for v in level], success=self.success,
-                                  against=None if self.against is None else self.against if isinstance(self.against, str) else dict(self.against),
-                                  margin=self.margin, looks=self.looks, binding=self.binding)
+        return self.changed(threshold=probability(complement(level), "SuccessProbability"))
 
     def text(self) -> str:
         """The rule in words."""
-        return f"predictive probability of success ({self.success:g}{self._words()}) < {shown_threshold(self.threshold)}"
+        return f"predictive probability of success ({self.success:g}{self._words()}{self._by()}) < {shown_threshold(self.threshold)}{self._asked()}"

@@ -1,12 +1,13 @@
 """Dropping arms that are unlikely to be the best."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import TrialError, did_you_mean, listing
 from ...study import Study
-from .naming import check_thresholds, probability, shown_threshold, which_looks
+from .naming import check_looks, check_thresholds, probability, shown_threshold, which_looks, yes_or_no
 from .rule import DroppingRule, LookState, Threshold, at_look
 from .safety import kept_one
 
@@ -40,16 +41,19 @@ class DropWorst(DroppingRule):
     iterate: bool
     looks: tuple[int, ...] | None
 
-    def __init__(self, threshold: float, *, at: str | None = None, keep: str | None = None, iterate: bool = True, looks=None):
-        if not isinstance(iterate, bool):
-            raise TrialError(f"DropWorst: iterate is True or False, got {iterate!r}.")
-        for field, value in (("threshold", probability(threshold, "DropWorst")), ("at", at), ("keep", keep), ("iterate", iterate),
-                             ("looks", which_looks(looks, "DropWorst"))):
+    def __init__(self, threshold: float | Sequence[float], *, at: str | None = None, keep: str | None = None, iterate: bool = True,
+                 looks: Sequence[int] | None = None):
+        for what, name in (("at", at), ("keep", keep)):
+            if name is not None and not isinstance(name, str):
+                raise TrialError(f"DropWorst: {what} takes the name of {'a decision' if what == 'at' else 'an option'}, got {name!r}.")
+        for field, value in (("threshold", probability(threshold, "DropWorst")), ("at", at), ("keep", keep),
+                             ("iterate", yes_or_no(iterate, "DropWorst: iterate")), ("looks", which_looks(looks, "DropWorst"))):
             object.__setattr__(self, field, value)
 
     def check(self, study: Study, looks: int) -> None:
         """Raise `TrialError` for an unknown decision or option, or thresholds that do not suit the looks."""
         check_thresholds(self.threshold, looks, "DropWorst")
+        check_looks(self.looks, looks, "DropWorst")
         names = [d.name for d in study.decisions]
         if self.at is not None and self.at not in names:
             raise TrialError(f"DropWorst: at names {self.at!r}; decisions: {listing(names)}{did_you_mean(self.at, names)}")

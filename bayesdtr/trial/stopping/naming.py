@@ -130,6 +130,23 @@ def probability(threshold: float | Sequence[float], what: str) -> Threshold:
     return made
 
 
+def yes_or_no(value: bool, what: str) -> bool:
+    """A switch.
+
+    Raises
+    ------
+    TrialError
+    """
+    if not isinstance(value, bool):
+        raise TrialError(f"{what} is True or False, got {value!r}.")
+    return value
+
+
+def complement(threshold: Threshold) -> Threshold:
+    """1 less a threshold."""
+    return 1 - threshold if isinstance(threshold, (int, float)) else tuple(1 - t for t in threshold)
+
+
 def check_thresholds(threshold: Threshold, looks: int, what: str) -> None:
     """Raise `TrialError` unless there is one threshold, or one for each look."""
     if isinstance(threshold, tuple) and len(threshold) != looks:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+from typing import Any, Self
 
 import numpy as np
 
@@ -90,6 +92,16 @@ class StoppingRule:
     def text(self) -> str:
         """The rule in words, one line."""
         raise NotImplementedError
+
+    def changed(self, **fields: Any) -> Self:
+        """The same rule with some fields as they are stored, whatever its class is made from."""
+        known = {f.name for f in dataclass_fields(self)}
+        if not fields.keys() <= known:
+            raise TypeError(f"{type(self).__name__} has no {sorted(fields.keys() - known)}")
+        made = object.__new__(type(self))
+        for name in known:
+            object.__setattr__(made, name, fields.get(name, getattr(self, name)))
+        return made
 
 
 @dataclass(frozen=True)

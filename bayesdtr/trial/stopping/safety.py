@@ -7,7 +7,7 @@ from scipy.special import betainc
 
 from ...errors import TrialError, did_you_mean, listing
 from ...study import Bernoulli, Response, Study
-from .naming import check_thresholds, probability, shown_threshold
+from .naming import check_thresholds, probability, shown_threshold, yes_or_no
 from .rule import DroppingRule, LookState, StoppingRule, Threshold, at_look
 
 PRIOR = (1.0, 1.0)
@@ -94,7 +94,7 @@ class SafetyStop(StoppingRule):
     def __init__(self, response: str, *, above: float, probability: float, prior: tuple[float, float] = PRIOR, binding: bool = True):
         object.__setattr__(self, "monitor", _monitor(response, above, prior, "SafetyStop"))
         object.__setattr__(self, "threshold", _threshold(probability, "SafetyStop: probability"))
-        object.__setattr__(self, "binding", binding)
+        object.__setattr__(self, "binding", yes_or_no(binding, "SafetyStop: binding"))
 
     def check(self, study: Study, looks: int) -> None:
         """Raise `TrialError` unless the response is a yes/no one of the study."""
@@ -112,12 +112,12 @@ class SafetyStop(StoppingRule):
 
     def at(self, level: Threshold) -> "SafetyStop":
         """The same rule with another threshold."""
-        return SafetyStop(self.monitor.response, above=self.monitor.above, probability=level, prior=self.monitor.prior,  # type: ignore[arg-type]
-                          binding=self.binding)
+        return self.changed(threshold=probability(level, "SafetyStop: probability"))
 
     def text(self) -> str:
         """The rule in words."""
-        return f"safety: P({self.monitor.response} > {self.monitor.above:g}) > {shown_threshold(self.threshold)} under every option"
+        return f"safety: P({self.monitor.response} > {self.monitor.above:g}) > {shown_threshold(self.threshold)} under every option" + (
+            "" if self.binding else ", not binding")
 
 
 @dataclass(frozen=True, init=False)
