@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,11 @@ class Cluster:
 
     def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
         """Simulate batches wherever a worker is free, in any order; a few more tasks are in flight than there are threads."""
+        parcel = importlib.import_module("cloudpickle").dumps(job)  # on its way to a worker, never kept
         asked: dict[str, tuple[Any, Span]] = {}
 
         def ask(span: Span) -> Any:
-            future = self.client.submit(_perform, job, span, pure=False)
+            future = self.client.submit(_perform, job.digest, parcel, span, pure=False)
             asked[future.key] = future, span
             return future
 
@@ -144,12 +146,23 @@ def _check_worker(found: str) -> None:
 _held: dict[str, Job] = {}
 
 
-def _perform(job: Job, span: Span) -> tuple[str, dict[str, np.ndarray]]:
+def _perform(name: str, parcel: bytes, span: Span) -> tuple[str, dict[str, np.ndarray]]:
     """A task: runs on a worker."""
     _modest()
-    if job.digest not in _held and len(_held) >= 8:
-        _held.clear()
-    return fingerprint(), _held.setdefault(job.digest, job).batch(span)
+    if name not in _held:
+        if len(_held) >= 8:
+            _held.clear()
+        _held[name] = importlib.import_module("cloudpickle").loads(parcel)
+    return fingerprint(), _held[name].batch(span)
+
+
+def by_value(folder: Path) -> None:
+    """Let functions and classes of the Python files in a folder travel to workers by value: nobody can import them there."""
+    cloudpickle = importlib.import_module("cloudpickle")
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).resolve().parent == folder.resolve() and module.__name__ != "__main__":
+            cloudpickle.register_pickle_by_value(module)
 
 
 def _modest() -> None:
@@ -191,7 +204,7 @@ def crew(scheduler: Any) -> Iterator[Here | Cluster]:
 
 @contextmanager
 def connected(scheduler: Any, file: str | None = None) -> Iterator[Any]:
-    """A client of a scheduler, for the time of the context; its workers get a file of the user's, if there is one, to import from."""
+    """A client of a scheduler, for the time of the context; functions of a user's file, and of files beside it, travel by value."""
     try:
         dask = importlib.import_module("distributed")
     except ImportError as error:
@@ -206,7 +219,7 @@ def connected(scheduler: Any, file: str | None = None) -> Iterator[Any]:
                              "`dask scheduler`, and give the address that it prints.") from error
     with client:
         if file is not None:
-            client.upload_file(file)
+            by_value(Path(file).parent)
         yield client
 
 
