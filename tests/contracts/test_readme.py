@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import bayesdtr as dtr
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -13,11 +15,25 @@ def blocks(language: str) -> list[str]:
 
 def test_the_program_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (program,) = blocks("python")
+    program, _ = blocks("python")
     exec(compile(program, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "Embedded regimes (8)" in printed and "Verdict: warn" in printed and "P(best)" in printed
     assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_the_trial_runs(tmp_path, monkeypatch, capsys):
+    """With fewer replicates than the README asks for."""
+    monkeypatch.chdir(tmp_path)
+    _, program = blocks("python")
+    study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("event", dtr.Bernoulli(), model=dtr.Saturated()), utility="event")
+    assert "10_000" in program
+    program = program.replace("10_000", "40").replace("error=0.05,", "error=0.05, replicates=300, check=300,")
+    exec(compile(program, "README.md", "exec"), {"dtr": dtr, "study": study})
+    printed = capsys.readouterr().out
+    assert "SCENARIO B works (40 replicates)" in printed
+    assert "True values" in printed
+    assert (tmp_path / "runs").is_dir()
 
 
 def test_ci_calls_exactly_the_test_command():
