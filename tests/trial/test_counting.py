@@ -72,7 +72,8 @@ def test_patients_are_drawn_with_the_numbers_of_luck():
         assert found[:, t].tolist() == [(option == k).sum() for k in range(3)] + [((option == k) & good).sum() for k in range(3)]
 
 
-@pytest.mark.parametrize(("low", "high", "arms", "margin"), [(100, 700, 3, 0.05), (0, 20, 2, 0.1), (0, 148, 2, 0.1), (20, 200, 2, 0.05), (5, 1000, 4, 0.05)])
+@pytest.mark.parametrize(("low", "high", "arms", "margin"), [(100, 700, 3, 0.05), (0, 20, 2, 0.1), (0, 148, 2, 0.1), (20, 200, 2, 0.05),
+                                                           (5, 1000, 4, 0.05)])
 def test_short_grids_have_the_probabilities_of_adaptive_panels(low, high, arms, margin):
     rng = np.random.default_rng(low + arms)
     n = rng.integers(low, high, (arms, 1024))
