@@ -18,7 +18,7 @@ import pytest
 from bayesdtr.trial.counting import run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "trial"))
-import designs  # noqa: E402
+import designs
 
 REPLICATES, BATCH = 16_384, 1_024
 GRID = (np.arange(256, dtype=np.float32) + 0.5) / 256

@@ -25,7 +25,8 @@ CASES = {
     "from the first patient": designs.two_arm(0.3, 0.5, dtr.Thompson("n/2N", floor=0.1, floor_rule="clip"), 40, range(1, 41)),
     "top two": designs.two_arm(0.3, 0.5, dtr.TopTwo(floor=0.1, ceiling=0.8), 100, range(20, 101, 20), 20, 2,
                                [dtr.Superiority(0.9), dtr.Futility(0.05, against="A", regime="B")]),
-    "burn-in cut in a block": designs.two_arm(0.3, 0.5, dtr.Thompson(0.5, floor=0.1), 90, [30, 50, 70], 13, 6, [dtr.Superiority(0.97, binding=False)]),
+    "burn-in cut in a block": designs.two_arm(0.3, 0.5, dtr.Thompson(0.5, floor=0.1), 90, [30, 50, 70], 13, 6,
+                                              [dtr.Superiority(0.97, binding=False)]),
     "fixed": designs.two_arm(0.3, 0.5, dtr.Fixed({"A": 0.4, "B": 0.6}), 100, range(20, 101, 20), 0),
     "drift": (designs.two_arm(0.3, 0.5, dtr.Thompson(), 120, [30, 60, 90], 30, None, [dtr.Equivalence(0.5, margin=0.2)])[0], DRIFTING),
 }
