@@ -123,7 +123,8 @@ def test_three_arm_against_a_plain_rival(events):
     _, threaded = timed(lambda: rival(truth, 2))
     slow = min(alone, threaded)
     print(f"\nevents {events}: ours {REPLICATES / spent[0]:,.0f} replicates/s, {spent[1] / REPLICATES * 1e6:.0f} us of processor each; "
-          f"rival {REPLICATES / slow[0]:,.0f}, {slow[1] / REPLICATES * 1e6:.0f} us; ratio {slow[0] / spent[0]:.1f} in time, {slow[1] / spent[1]:.1f} in processor time")
+          f"rival {REPLICATES / slow[0]:,.0f}, {slow[1] / REPLICATES * 1e6:.0f} us; "
+          f"ratio {slow[0] / spent[0]:.1f} in time, {slow[1] / spent[1]:.1f} in processor time")
     for mine, other in ((ours["stopped_by"] == 0, theirs[0] == 0), (ours["stopped_by"] == 1, theirs[0] == 1), (ours["selected"] == 1, theirs[2] == 1),
                         (ours["size"], theirs[1])):
         x, y = np.asarray(mine, dtype=float), np.asarray(other, dtype=float)

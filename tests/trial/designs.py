@@ -6,7 +6,8 @@ from bayesdtr.trial.looks import Looks
 
 
 def arms_study(options=("A", "B"), worth=1.0) -> dtr.Study:
-    return dtr.Study(dtr.Decision("arm", list(options)), dtr.Response("event", dtr.Bernoulli(), model=dtr.Saturated()), utility=dtr.Utility({"event": worth}))
+    event = dtr.Response("event", dtr.Bernoulli(), model=dtr.Saturated())
+    return dtr.Study(dtr.Decision("arm", list(options)), event, utility=dtr.Utility({"event": worth}))
 
 
 def three_arm() -> dtr.TrialDesign:

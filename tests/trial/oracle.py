@@ -47,10 +47,8 @@ class Sequential:
         for n in range(size):
             grown = [np.zeros((m + 1, n + 2 - m)) for m in range(n + 2)]
             for n1, weight in enumerate(tables):
-                if n < burn_in:
-                    second = float(n % 2)  # alternately
-                else:
-                    second = 0.5 if allocation is None else allocation(second_better(n1, n - n1), n)
+                second = 0.5 if allocation is None else allocation(second_better(n1, n - n1), n)
+                second = float(n % 2) if n < burn_in else second  # alternately
                 one, two = weight * (1 - second), weight * second
                 grown[n1 + 1][1:] += one * p1
                 grown[n1 + 1][:-1] += one * (1 - p1)

@@ -25,7 +25,8 @@ CASES = {
     "from the first patient": designs.two_arm(0.3, 0.5, dtr.Thompson("n/2N", floor=0.1, floor_rule="clip"), 40, range(1, 41)),
     "top two": designs.two_arm(0.3, 0.5, dtr.TopTwo(floor=0.1, ceiling=0.8), 100, range(20, 101, 20), 20, 2,
                                [dtr.Superiority(0.9), dtr.Futility(0.05, against="A", regime="B")]),
-    "burn-in cut in a block": designs.two_arm(0.3, 0.5, dtr.Thompson(0.5, floor=0.1), 90, [30, 50, 70], 13, 6, [dtr.Superiority(0.97, binding=False)]),
+    "burn-in cut in a block": designs.two_arm(0.3, 0.5, dtr.Thompson(0.5, floor=0.1), 90, [30, 50, 70], 13, 6,
+                                              [dtr.Superiority(0.97, binding=False)]),
     "fixed": designs.two_arm(0.3, 0.5, dtr.Fixed({"A": 0.4, "B": 0.6}), 100, range(20, 101, 20), 0),
     "drift": (designs.two_arm(0.3, 0.5, dtr.Thompson(), 120, [30, 60, 90], 30, None, [dtr.Equivalence(0.5, margin=0.2)])[0], DRIFTING),
 }
@@ -72,7 +73,8 @@ def test_patients_are_drawn_with_the_numbers_of_luck():
         assert found[:, t].tolist() == [(option == k).sum() for k in range(3)] + [((option == k) & good).sum() for k in range(3)]
 
 
-@pytest.mark.parametrize(("low", "high", "arms", "margin"), [(100, 700, 3, 0.05), (0, 20, 2, 0.1), (0, 148, 2, 0.1), (20, 200, 2, 0.05), (5, 1000, 4, 0.05)])
+@pytest.mark.parametrize(("low", "high", "arms", "margin"), [(100, 700, 3, 0.05), (0, 20, 2, 0.1), (0, 148, 2, 0.1), (20, 200, 2, 0.05),
+                                                           (5, 1000, 4, 0.05)])
 def test_short_grids_have_the_probabilities_of_adaptive_panels(low, high, arms, margin):
     rng = np.random.default_rng(low + arms)
     n = rng.integers(low, high, (arms, 1024))

@@ -39,7 +39,8 @@ def small(truth, power, floor_rule, row, replicates):
     assert (n1 + n2 == 40).all() and (out["total"][:, 0] == s1 + s2).all()
     pp = np.array([second_better(a, b)[x, y] for a, x, b, y in zip(n1, s1, n2, s2, strict=True)])
     np.testing.assert_allclose(out["p_best"][:, 1], pp, atol=3e-8)
-    for sample, wanted, what in zip((n2, s1 + s2, pp > 0.975, pp < 0.025, n1 - n2 >= 8), row, ("N2", "successes", "PP+", "PP-", "N1-N2"), strict=True):
+    samples = {"N2": n2, "successes": s1 + s2, "PP+": pp > 0.975, "PP-": pp < 0.025, "N1-N2": n1 - n2 >= 8}
+    for (what, sample), wanted in zip(samples.items(), row, strict=True):
         close(sample, wanted, what)
 
 

@@ -19,7 +19,7 @@ NEVER = np.int64(1) << 53
 """A threshold above every number drawn."""
 
 
-@functools.partial(jax.jit, static_argnames=())
+@jax.jit
 def _folded(start: jax.Array, replicates: jax.Array) -> jax.Array:
     return jax.vmap(lambda r: jax.random.key_data(jax.random.fold_in(start, r)))(replicates)
 
@@ -129,7 +129,8 @@ def free(assignment: np.ndarray, response: np.ndarray, pi: np.ndarray, bad: np.n
     rows = _rows(bad, begin, tile)
     with double_precision():
         for some in _chunks(len(pi)):
-            parts.append(_free(_padded(assignment[:, some]), _padded(response[:, some]), _padded(cut[:, some]), rows, np.int64(begin), np.int64(end), tile))
+            words = (_padded(x[:, some]) for x in (assignment, response, cut))
+            parts.append(_free(*words, rows, np.int64(begin), np.int64(end), tile))
         return np.concatenate([np.asarray(p) for p in parts], axis=1)[:, : len(pi)]
 
 
@@ -140,7 +141,8 @@ def blocked(lists: np.ndarray, response: np.ndarray, bad: np.ndarray, end: int, 
     with double_precision():
         for some in _chunks(trials):
             words = _padded(lists[:, some]), _padded(response[:, some])
-            parts.append([_blocked(*words, _rows(bad, begin, tile), np.int64(begin), np.int64(end), tile, block, arms) for begin in range(0, end, tile)])
+            parts.append([_blocked(*words, _rows(bad, begin, tile), np.int64(begin), np.int64(end), tile, block, arms)
+                          for begin in range(0, end, tile)])
         return np.concatenate([sum(np.asarray(p) for p in part) for part in parts], axis=1)[:, :trials]
 
 

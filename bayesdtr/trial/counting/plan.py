@@ -8,6 +8,7 @@ import numpy as np
 from ...study import Bernoulli, Study
 from ...study.models import Saturated
 from ...study.priors import Prior
+from ...study.saturated import saturated_cells
 from ..allocation import Equal, Fixed, Thompson, TopTwo
 from ..design import TrialDesign
 from ..nature import Scenario, bind
@@ -96,8 +97,6 @@ def _study(study: Study) -> bool:
 
 def prior_of(study: Study) -> np.ndarray | None:
     """Parameters of the Beta priors, shape (2, arm); None where they are others."""
-    from ...study.saturated import saturated_cells
-
     response = study.responses[0]
     labels = saturated_cells(study, response).labels
     rows = study.priors(response.name)
