@@ -143,9 +143,11 @@ class Progress:
     description : str
     show : {"auto", True, False}
         "auto" shows it in a terminal or a notebook.
+    unit : str
+        What is counted; its rate and the time left stand beside it.
     """
 
-    def __init__(self, total: int, description: str, show: str | bool = "auto"):
+    def __init__(self, total: int, description: str, show: str | bool = "auto", unit: str = "step"):
         wanted = (sys.stderr.isatty() or in_notebook()) if show == "auto" else bool(show)
         from tqdm import tqdm
 
@@ -154,7 +156,8 @@ class Progress:
             with contextlib.suppress(ImportError):
                 importlib.import_module("ipywidgets")
                 from tqdm.notebook import tqdm as made
-        self._bar = made(total=total, desc=description, disable=not wanted, leave=False, file=None if in_notebook() else sys.stderr)
+        self._bar = made(total=total, desc=description, unit=f" {unit}s", disable=not wanted, leave=False,
+                         file=None if in_notebook() else sys.stderr)
         self._lock = threading.Lock()
 
     def advance(self, steps: int) -> None:
@@ -168,9 +171,9 @@ class Progress:
 
 
 @contextlib.contextmanager
-def progress(total: int, description: str, show: str | bool = "auto") -> Iterator[Progress]:
+def progress(total: int, description: str, show: str | bool = "auto", unit: str = "step") -> Iterator[Progress]:
     """Context that holds a :class:`Progress` and closes it."""
-    bar = Progress(total, description, show)
+    bar = Progress(total, description, show, unit)
     try:
         yield bar
     finally:

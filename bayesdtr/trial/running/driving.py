@@ -124,7 +124,7 @@ def carry_out(request: Request, runner: Runner) -> tuple[dict[str, Run], dict[st
         total = sum(stop - start for store, _ in todo for start, stop in store.missing(request.replicates))
         for store, job in todo:
             _same_numbers(store, job, path)
-        bar = stack.enter_context(progress(total, "Replicates", request.progress))
+        bar = stack.enter_context(progress(total, "simulating", request.progress, "replicate"))
         for store, job in todo:
             fill(store, job, request.replicates, workers, bar)
     return runs
