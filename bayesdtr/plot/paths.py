@@ -34,7 +34,8 @@ def paths_data(run: Any) -> "DataFrame":
     -------
     pandas.DataFrame
         ``panel``, ``name`` (regime or arm), ``look`` (from 1), ``point`` (patients or time of the look), ``mean``, ``low``, ``high`` (10 % and 90 %
-        points over replicates), ``going`` (share of trials not stopped before the look). A trial that has stopped keeps its last numbers.
+        points over replicates), ``going`` (share of trials not stopped before the look).
+        Of several trials, one that has stopped keeps its last numbers; a single one is shown as far as it went.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def paths_data(run: Any) -> "DataFrame":
     going = np.isfinite(fields[BELIEF]).any(axis=2).mean(axis=0)
     rows = []
     for panel, values in fields.items():
-        kept = _carried(values)
+        kept = _carried(values) if len(values) > 1 else values  # one trial is shown as far as it went
         for i, name in enumerate(names[panel]):
             for look in range(kept.shape[1]):
                 x = kept[:, look, i][np.isfinite(kept[:, look, i])]

@@ -99,6 +99,11 @@ class TrialDesign:
         """Whether any assignment looks at outcomes."""
         return any(rule.adaptive for _, rule in self.allocation)
 
+    def __str__(self) -> str:
+        from .describe import describe
+
+        return describe(self)
+
     def _with(self, **changed: Any) -> "TrialDesign":
         made = object.__new__(TrialDesign)
         for name in self.__dataclass_fields__:

@@ -85,6 +85,9 @@ def test_paths_keep_the_last_numbers_of_trials_that_stopped():
     alone = plot.paths_data(one)
     np.testing.assert_allclose(alone[(alone["panel"] == "P(best)") & (alone["name"] == "B")]["mean"].iloc[-1], last[3])
     assert draws(plot.paths(one))
+    stopped = np.flatnonzero(first)[0]
+    short = plot.paths_data(SimpleNamespace(run=run, id=stopped, records={n: v[stopped] for n, v in run.items()}))
+    assert set(short["look"]) == {1}  # looks that never took place are not drawn
     with pytest.raises(DecisionError, match="keep='looks'"):
         plot.paths(two_arms.run(design, two_arms.Arms("better", (0.2, 0.5)), 10, seed=1))
 

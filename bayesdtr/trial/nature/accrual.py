@@ -47,7 +47,7 @@ class Steady(Accrual):
 
     def text(self, unit: str) -> str:
         """In words."""
-        return f"{self.rate:g} patients a {unit}, at equal intervals"
+        return f"{self.rate:g} patient{"" if self.rate == 1 else "s"} a {unit}, at equal intervals"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PoissonAccrual(Accrual):
 
     def text(self, unit: str) -> str:
         """In words."""
-        return f"{self.rate:g} patients a {unit} on average, at exponential intervals"
+        return f"{self.rate:g} patient{"" if self.rate == 1 else "s"} a {unit} on average, at exponential intervals"
 
 
 @dataclass(frozen=True, init=False)

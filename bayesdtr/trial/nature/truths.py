@@ -13,6 +13,7 @@ from ...study import Study
 from ...study.partition import tests_of
 from ...study.rules import Rules, embedded_regimes, tailoring_variables
 from ...study.timeline import Baseline, Decision, Response, finite_values
+from ...text import fold
 from .bound import Bound, BoundLaw, bind
 from .covariates import Joint, Levels
 from .draws import pmf
@@ -63,11 +64,12 @@ class ScenarioTruth:
         return not self.errors.any()
 
     def __str__(self) -> str:
-        width = min(max(map(len, self.regimes)), 70)
+        width = min(max(map(len, (*self.regimes, "regime"))), 70)
         rows = [f"{'best' if b else '':<5}{label[:width]:<{width}}  {v:12.6g}" + ("" if self.exact else f"  {e:9.2g}")
                 for label, v, e, b in zip(self.regimes, self.values, self.errors, self.best, strict=True)]
         how = "by enumeration" if self.exact else f"by {SCRAMBLES} x {POINTS:,} scrambled Sobol points, with standard errors"
-        return "\n".join([f"True values of {len(rows)} regimes, {how}; without drift and dropout", *rows])
+        head = f"{'':<5}{'regime':<{width}}  {'value':>12}" + ("" if self.exact else f"  {'SE':>9}")
+        return "\n".join([fold(f"True values of {len(rows)} regimes, {how}; without drift and dropout"), head, *rows])
 
 
 def truth(design: Any, scenario: Scenario) -> ScenarioTruth:

@@ -1,0 +1,40 @@
+"""A design prints as a page that a designer can check: every part of the declaration is in it, within 100 columns."""
+
+import pytest
+
+import bayesdtr as dtr
+from bayesdtr.gallery import activity_smart, small_n_smart, three_arm_adaptive
+
+
+def words(design: dtr.TrialDesign) -> str:
+    """The text with its lines joined, so that folds do not matter."""
+    return " ".join(str(design).split())
+
+
+@pytest.mark.parametrize("module", [three_arm_adaptive, small_n_smart, activity_smart])
+def test_designs_of_the_gallery_fit_a_terminal(module):
+    text = str(module.design)
+    assert max(map(len, text.splitlines())) <= 100
+    for decision in module.study.decisions:
+        assert decision.name in text and all(option in text for _, options in decision.choices for option in options)
+    for _, rule in module.design.allocation:
+        assert rule.text() in words(module.design)
+
+
+def test_rules_looks_and_calendar_are_told():
+    text = words(three_arm_adaptive.design)
+    for part in ("up to 2,000 patients", "1 patient a day", "event known after 100 days", "18 looks at 300, 400, ..., 2000", "P(best) < 0.0185682",
+                 "P(best) > 0.981432", "P(all within 0.05) > 0.9", "exact posteriors"):
+        assert part in text
+
+
+def test_what_differs_from_the_defaults_is_told():
+    design = dtr.TrialDesign(
+        three_arm_adaptive.study, size=200, looks=dtr.Looks(at=[50, 100]), burn_in=dtr.BurnIn(40, 6), minimum=60,
+        stopping=[dtr.Superiority(0.99, binding=False)], analysis=dtr.Analysis(engine="laplace", period_effects=True, audit=0.1),
+        calendar=dtr.Calendar(unit="week"))
+    text = words(design)
+    for part in ("looks at 50, 100 weeks", "first 40 patients to enter", "blocks of 6", "never acts", "never before 60 patients", "Laplace",
+                 "drift", "0.1 of looks", "allocation equal"):
+        assert part in text
+    assert "nothing: recruitment goes on" in words(dtr.TrialDesign(three_arm_adaptive.study, size=50, looks=[25], burn_in=0))
