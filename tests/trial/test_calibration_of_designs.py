@@ -7,7 +7,6 @@ import pytest
 import two_arms
 from scipy import special, stats
 
-import bayesdtr as dtr
 from bayesdtr.errors import TrialError
 from bayesdtr.trial.characteristics import calibrate, drift_inflation, null_grid, seam
 from bayesdtr.trial.characteristics.calibration import allowed_count, checked_nulls, smallest_cut
@@ -202,10 +201,3 @@ def test_inflation_by_drift_is_paired_and_per_analysis(monkeypatch):
     assert "with period effects" in text and max(map(len, text.splitlines())) <= 100
     with pytest.raises(TrialError, match="both the scenario without drift"):
         drift_inflation(two_arms.design(80), two_arms.Arms("none", (0.3, 0.3)), two_arms.Arms("none", (0.3, 0.3)), seed=1)
-
-
-def test_where_dropping_alone_errs_too_often_nothing_can_be_calibrated():
-    study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("event", dtr.Bernoulli(), model=dtr.Saturated()), utility="event")
-    design = dtr.TrialDesign(study, size=200, looks=range(40, 201, 20), stopping=[dtr.DropWorst(0.1), dtr.Superiority(0.99)])
-    with pytest.raises(TrialError, match="Drop arms at a lower probability"):
-        dtr.calibrate(design, dtr.null_grid(study, {"event": [0.3]}), replicates=500, check=10, seed=1)

@@ -69,3 +69,16 @@ def test_the_largest_error_is_within_the_target():
     found = calibrate(design, nulls, error=0.05, replicates=10_000, check=40_000, seed=1)
     assert found.largest_upper <= 0.053
     assert found.largest > 0.04  # and no stricter than it must be
+
+
+def test_where_dropping_alone_errs_too_often_nothing_can_be_calibrated():
+    study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("event", dtr.Bernoulli(), model=dtr.Saturated()), utility="event")
+    design = dtr.TrialDesign(study, size=200, looks=range(40, 201, 20), stopping=[dtr.DropWorst(0.1), dtr.Superiority(0.99)])
+    with pytest.raises(dtr.TrialError, match="Drop arms at a lower probability"):
+        dtr.calibrate(design, dtr.null_grid(study, {"event": [0.3]}), replicates=500, check=10, seed=1)
+
+
+def test_drifts_of_a_grid_have_names():
+    study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("event", dtr.Bernoulli()), utility="event")
+    with pytest.raises(dtr.TrialError, match="a mapping of names to drifts"):
+        dtr.null_grid(study, {"event": [0.3]}, drifts=[dtr.LinearDrift(0.5)])

@@ -50,6 +50,8 @@ def null_grid(study: Study, levels: Mapping[str, Any], *, drifts: Mapping[str, A
     if missing := [n for n in names if n not in levels]:
         raise TrialError(f"null_grid: a scenario says what is true of every response; {listing(missing)} has no levels.")
     tried = [_several(levels[n], n) for n in names]
+    if drifts is not None and not isinstance(drifts, Mapping):
+        raise TrialError(f"null_grid: drifts takes a mapping of names to drifts, such as {{'late step': StepDrift(0.5)}}, got {drifts!r}.")
     moves: dict[str, Any] = {"": None, **(drifts or {})}
     size = len(moves)
     for values in tried:
