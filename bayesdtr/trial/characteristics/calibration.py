@@ -204,8 +204,8 @@ def calibrate(design: TrialDesign, nulls: Any, *, rule: int = 0, error: float = 
     if not _shaped(_levels(design.stopping[rule], design.looks.count)) and cut >= 1:
         worst = max(paths, key=lambda name: np.mean(paths[name] >= 1))
         raise TrialError(f"Under {worst!r} the statistic is 1 in {np.mean(paths[worst] >= 1):.1%} of {replicates:,} replicates, more than may err, "
-                         "so no threshold keeps the error: whatever is left alone after the others were dropped is sure to be the best. Drop arms at a "
-                         "lower probability.")
+                         "so no threshold keeps the error: whatever is left alone after the others were dropped is sure to be the best. "
+                         "Drop arms at a lower probability.")
     threshold = _threshold(design.stopping[rule], cut, design.looks.count)
     made = with_threshold(design, rule, threshold)
     other = seam.stream(seed, 1)
