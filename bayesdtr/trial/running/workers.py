@@ -4,9 +4,11 @@ import importlib
 import itertools
 import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,10 +206,27 @@ def connected(scheduler: Any, file: str | None = None) -> Iterator[Any]:
         except (OSError, ValueError, TimeoutError) as error:
             raise TrialError(f"No scheduler answers at {scheduler!r} within {PATIENCE:.0f} seconds ({type(error).__name__}); start one with "
                              "`dask scheduler`, and give the address that it prints.") from error
-    with client:
-        if file is not None:
-            client.upload_file(file)
+    with client, nullcontext() if file is None else _sent(client, file):
         yield client
+
+
+@contextmanager
+def _sent(client: Any, file: str) -> Iterator[None]:
+    """For the time of the context all processes of a cluster, also such as join it, can import a file."""
+    plugin = importlib.import_module("distributed.diagnostics.plugin")
+    name = f"{file} {uuid.uuid4()}"
+    try:
+        try:
+            for made in (plugin.SchedulerUploadFile(file), plugin.UploadFile(file)):
+                client.register_plugin(made, name=name)
+        except Exception as error:  # whatever the user's file raises there
+            raise TrialError(f"{Path(file).name} fails on the cluster: {type(error).__name__}: {error}. Workers get this one file; what it imports "
+                             "must be installed there, or be sent with Client.upload_file.") from error
+        yield
+    finally:
+        for forget in (client.unregister_worker_plugin, client.unregister_scheduler_plugin):
+            with suppress(Exception):  # a file that nobody needs any more does no harm
+                forget(name)
 
 
 @contextmanager
