@@ -13,6 +13,9 @@ from .design import TrialDesign
 from .nature import Nature, Scenario, bind
 from .records import KEEP
 
+COUNTED = 4096
+"""Replicates of a batch whose patients are counted: a second's work."""
+
 
 def run_batch(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *, seed: int, keep: str = "summary") -> dict[str, np.ndarray]:
     """Simulate some replicates of a design under a scenario.
@@ -43,6 +46,15 @@ def run_batch(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *
         return counting.run(design, scenario, np.asarray(replicates), seed=seed, keep=keep)
     nature, engine, audits = _made(design, scenario)
     return Course(design, nature, engine, np.asarray(replicates), seed=seed, keep=keep, auditor=audits).run()
+
+
+def together(design: TrialDesign, scenario: Scenario, keep: str = "summary") -> int | None:
+    """How many replicates are best simulated, and kept, at a time; None where it makes no difference.
+
+    Trials that are counted take less than a millisecond each, and the less the more there are: simulating and keeping them by the hundred would
+    take several times as long.
+    """
+    return COUNTED if counting.applies(design, scenario, keep) else None
 
 
 @functools.lru_cache(maxsize=8)

@@ -80,7 +80,7 @@ import bayesdtr.trial.running.workers as workers
 from cheap import Weather, cheap, design
 
 store.CHUNK = 32  # many small batches, many moments to die in
-workers.Here.most = 24  # chunks are written in two parts
+workers.Here.parts = 2  # chunks are written in two parts
 random.seed(int(sys.argv[2]))
 kills = 0
 while True:

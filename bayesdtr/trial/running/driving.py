@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import TrialError, did_you_mean, listing
 from ...runtime import Progress, progress
+from ..batch import run_batch, together
 from ..design import TrialDesign
 from ..records import KEEP, kept
 from .describing import describe, digest
@@ -117,8 +118,8 @@ def carry_out(request: Request, runner: Runner) -> tuple[dict[str, Run], dict[st
         todo = []
         for name, scenario in request.scenarios.items():
             for equal in twins:
-                store = folder.store(scenario, equal, write=True)
                 job = _job(design.equal if equal else design, scenario, folder, runner)
+                store = folder.store(scenario, equal, write=True, chunk=together(job.design, scenario, folder.keep) if runner is run_batch else None)
                 todo.append((store, job))
                 runs[equal][name] = Run(job.design, scenario, folder.seed or 0, folder.keep, request.replicates, store, held)
         total = sum(stop - start for store, _ in todo for start, stop in store.missing(request.replicates))
@@ -137,7 +138,7 @@ def _job(design: TrialDesign, scenario: Any, folder: Folder, runner: Runner) -> 
 
 def fill(store: Store, job: Job, replicates: int, workers: Here | Cluster, bar: Progress) -> None:
     """Simulate and keep the replicates that a store lacks; one batch is written while the next is simulated."""
-    spans: Iterator[tuple[int, int]] = iter(list(store.missing(replicates, workers.most)))
+    spans: Iterator[tuple[int, int]] = iter(list(store.missing(replicates, workers.parts)))
     store.grow(replicates)
     writing: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1) as writer:
@@ -184,8 +185,6 @@ def run(design: TrialDesign, scenario: Any, replicates: int, *, seed: int, keep:
     -------
     Run
     """
-    from ..batch import run_batch
-
     request = Request.of(design, scenario, replicates, seed=seed, keep=keep, out=out, compare=False, scheduler=scheduler, progress=progress)
     return carry_out(request, run_batch)[0][scenario.name]
 

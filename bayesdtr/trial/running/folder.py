@@ -60,8 +60,8 @@ class Folder:
             raise TrialError(f"The folder {self.path} holds another scenario {scenario.name!r}: {'; '.join(differences(there, here))}. "
                              "Give the scenario another name, or out= another folder.")
 
-    def store(self, scenario: Any, equal: bool, *, write: bool) -> Store:
-        """The store of a scenario, opened."""
+    def store(self, scenario: Any, equal: bool, *, write: bool, chunk: int | None = None) -> Store:
+        """The store of a scenario, opened; one that is made has chunks of so many replicates."""
         where = slug(scenario.name)
         if write:
             self._make()
@@ -69,7 +69,7 @@ class Folder:
             if "scenario" not in group.attrs:
                 group.attrs.update({"name": scenario.name, "scenario": _through_json(describe(scenario)), "digest": digest(describe(scenario))})
         variant = "equal" if equal else "adaptive"
-        made = Store(self.path / ROOT / where / variant, self.path / COMMITS / f"{where}-{variant}.log", self.design.layout, self.keep)
+        made = Store(self.path / ROOT / where / variant, self.path / COMMITS / f"{where}-{variant}.log", self.design.layout, self.keep, chunk)
         return made.open(write=write)
 
     def _make(self) -> None:

@@ -21,7 +21,7 @@ from ..layout import Layout
 from ..records import FIELDS, REPLICATE, Records, kept, shape
 
 CHUNK = 512
-"""Replicates in a chunk of every array; batches never cross from one chunk to the next."""
+"""Replicates in a chunk of every array, where nothing else is asked for; batches never cross from one chunk to the next."""
 PIPELINE = {"codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline"}
 
 Span = tuple[int, int]
@@ -39,17 +39,21 @@ class Store:
         File of the log.
     layout : Layout
     keep : {"summary", "looks", "patients"}
+    chunk : int, optional
+        Replicates in a chunk of a store that is made; one that is there has its own.
 
     Attributes
     ----------
+    chunk : int
     done : dict of (int, int) to int
         Batches that count, with their checksums.
     damaged : list of (int, int)
         Batches that the log vouched for and whose chunks are no longer what they were.
     """
 
-    def __init__(self, group: Path, log: Path, layout: Layout, keep: str):
+    def __init__(self, group: Path, log: Path, layout: Layout, keep: str, chunk: int | None = None):
         self.path, self.log, self.layout, self.keep = group, log, layout, keep
+        self.chunk = chunk or CHUNK
         self.done: dict[Span, int] = {}
         self.sessions: list[dict[str, Any]] = []
         self.damaged: list[Span] = []
@@ -71,6 +75,7 @@ class Store:
             group = zarr.open_group(self.path, mode="r+" if write else "r")
             self._arrays = {name: group[name].with_config({"write_empty_chunks": True, "read_missing_chunks": False}) for name in kept(self.keep)
                             if (self.path / name / "zarr.json").is_file()}
+        self.chunk = next((array.chunks[0] for array in self._arrays.values()), self.chunk)
         self._read_log(write)
         for span, check in list(self.done.items()):
             if self._checksum_there(span) != check:
@@ -85,7 +90,7 @@ class Store:
             if (self.path / name / "zarr.json").is_file():
                 continue
             field, dims = FIELDS[name], shape(name, self.layout, 0)
-            group.create_array(name, shape=dims, chunks=(CHUNK, *(max(d, 1) for d in dims[1:])), dtype=field.dtype, compressors="auto",
+            group.create_array(name, shape=dims, chunks=(self.chunk, *(max(d, 1) for d in dims[1:])), dtype=field.dtype, compressors="auto",
                                fill_value=_fill(field.dtype), dimension_names=(REPLICATE, *field.dims), attributes={"meaning": field.meaning})
 
     def _read_log(self, write: bool) -> None:
@@ -151,12 +156,12 @@ class Store:
             reached = max(reached, stop)
         return reached
 
-    def missing(self, replicates: int, most: int = CHUNK) -> Iterator[Span]:
-        """Batches of at most `most` replicates that are yet to be simulated, none across the border of a chunk."""
-        reached = 0
+    def missing(self, replicates: int, parts: int = 1) -> Iterator[Span]:
+        """Batches that are yet to be simulated, each a chunk or one of its `parts`, none across the border of a chunk."""
+        reached, most = 0, -(-self.chunk // parts)
         for start, stop in [*sorted(self.done), (replicates, replicates)]:
             while reached < min(start, replicates):
-                end = min(start, replicates, reached + most, (reached // CHUNK + 1) * CHUNK)
+                end = min(start, replicates, reached + most, (reached // self.chunk + 1) * self.chunk)
                 yield reached, end
                 reached = end
             reached = max(reached, stop)

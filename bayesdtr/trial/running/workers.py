@@ -16,13 +16,13 @@ from ...errors import BayesDTRError, TrialError
 from ...kept import fingerprint
 from ..design import TrialDesign
 from ..records import Records
-from .store import CHUNK, Span
+from .store import Span
 
 Runner = Callable[..., dict[str, np.ndarray]]
 """`run_batch`, or what stands in for it in tests."""
 
-SHARE = CHUNK // 4
-"""Replicates in a task of a cluster: small enough that the last ones keep all workers busy."""
+PARTS = 4
+"""Tasks of a cluster that share a chunk: small enough that the last ones keep all workers busy."""
 PATIENCE = 10.0
 """Seconds to wait for a scheduler that does not answer."""
 WAITING = 60.0
@@ -51,7 +51,7 @@ class Job:
 class Here:
     """This process."""
 
-    most = CHUNK
+    parts = 1
 
     def batches(self, job: Job, spans: Iterator[Span]) -> Iterator[tuple[Span, Records]]:
         """Simulate batches one after the other."""
@@ -67,7 +67,7 @@ class Cluster:
     client : distributed.Client
     """
 
-    most = SHARE
+    parts = PARTS
 
     def __init__(self, client: Any):
         self.client = client
