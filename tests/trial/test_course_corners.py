@@ -233,3 +233,81 @@ def test_three_decisions_of_courses_that_end_early(lost):
         assert out["follow_up"][t] <= np.nanmax(entered[t]) + 6 + 1e-9
         assert (out["observed"][t] == (~np.isnan(answer[t])).sum(axis=0)).all()
         assert (out["allocated"][t] == [(option[t, :, k] == j).sum() for k, m in ((0, 2), (1, 2), (2, 3)) for j in range(m)]).all()
+
+
+def test_records_are_by_assignment_and_answers_by_what_was_taken():
+    """Everybody assigned to B takes A: both arms answer alike, and the records keep them apart."""
+    truth = dtr.Scenario("nobody takes B", {"y": {"A": 1 - 1e-9, "B": 1e-9}}, adherence=dtr.Adherence({"arm": {"B": 0.0}}))
+    design = dtr.TrialDesign(STUDY, size=40, looks=[10, 20], allocation=dtr.Thompson(floor=0.2))
+    out = followed(design, truth)
+    assert (out["outcome"] == 1).all() and (out["total"] == 40).all()
+    assert (out["allocated"] > 4).all() and (out["followed"] == out["allocated"]).all()
+    assert out["mean"] == pytest.approx((1 + out["allocated"]) / (2 + out["allocated"]))
+
+
+def test_utilities_of_courses_under_an_attitude_to_risk():
+    worth = dtr.Exponential(0.8)
+    study = dtr.Study(dtr.Decision("first", ["a", "b"]), dtr.Response("r", dtr.Bernoulli(), model=dtr.Saturated()),
+                      dtr.Decision("second", ["c", "d"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()),
+                      utility=dtr.Utility({"r": 1.0, "y": 2.0}, costs={"first": {"b": 0.25}, "second": {"d": 0.5}}, attitude=worth))
+    truth = dtr.Scenario("truth", {"r": {"a": 0.3, "b": 0.5}, "y": {"c": 0.4, "d": 0.7}})
+    design = dtr.TrialDesign(study, size=30, looks=[10, 20], allocation=dtr.Thompson(floor=0.1))
+    out = followed(design, truth)
+    earned = out["outcome"] @ [1.0, 2.0] - out["option"] @ [0.25, 0.5]
+    assert out["utility"] == pytest.approx(worth.worth(earned).sum(axis=1))
+
+
+def test_whole_regimes_drawn_at_baseline_survive_the_closing_of_later_options():
+    study = dtr.Study(dtr.Decision("first", ["a", "b"]), dtr.Response("r", dtr.Bernoulli(), model=dtr.Saturated()),
+                      dtr.Decision("second", ["c", "d"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
+    truth = dtr.Scenario("truth", {"r": 0.5, "y": {"c": 0.05, "d": 0.95}})
+    design = dtr.TrialDesign(study, size=60, looks=range(10, 60, 5), allocation=dtr.Thompson(level="sequence"),
+                             calendar=dtr.Calendar(dtr.Steady(2.0), delays={"r": 6.0}), stopping=[dtr.DropWorst(0.3, at="second")])
+    out = followed(design, truth)
+    closed = ~out["active"]
+    assert closed[:, 2].sum() > 6 and not closed[:, :2].any()
+    assert ((out["probability"] > 0) & (out["probability"] <= 1 + 1e-12))[out["option"] >= 0].all()
+    for t in np.flatnonzero(closed[:, 2]):
+        since = np.flatnonzero(~out["active_look"][t, :, 2] & ~np.isnan(out["time"][t]))[0]
+        after = out["look_in_force"][t, :, 1] >= since
+        assert (out["option"][t, after, 1] == 1).all() and out["probability"][t, after, 1] == pytest.approx(1)
+        assert "d" in design.layout.regime_labels[out["selected"][t]] and "c" not in design.layout.regime_labels[out["selected"][t]].split("; ")[-1]
+    assert (out["option"] >= 0).all()
+
+
+def test_drift_moves_patients_in_their_order_and_leaves_the_coupling():
+    """A step that makes everybody answer, half way; before it nothing changes, patient by patient."""
+    design = dtr.TrialDesign(STUDY, size=40, looks=[10, 30])
+    plain, moved = followed(design), followed(design, TRUTH.with_drift(dtr.StepDrift(50.0, responses=["y"])))
+    assert (plain["option"] == moved["option"]).all()
+    assert (plain["outcome"][:, :20] == moved["outcome"][:, :20]).all()
+    assert (moved["outcome"][:, 20:] == 1).all() and not (plain["outcome"][:, 20:] == 1).all()
+
+
+@pytest.mark.slow
+def test_period_effects_take_out_a_step_between_blocks_of_enrollment():
+    """Under a huge step between blocks of enrolment, chance imbalance in time passes for an effect of treatment; with periods it does not."""
+    study = dtr.Study(dtr.Decision("arm", ARMS), dtr.Response("y", dtr.Normal()), utility="y", scales={"y": (0.0, 3.0)})
+    truth = dtr.Scenario("alike", {"y": dtr.Law({"A": 0.0, "B": 0.0}, sd=1.0)}, drift=dtr.StepDrift(6.0, at=0.5))
+    unequal = {"allocation": dtr.Fixed({"A": 0.5, "B": 0.5}), "size": 40, "looks": [20, 30], "burn_in": 0}
+    found = {}
+    for periods in (False, True):
+        design = dtr.TrialDesign(study, analysis=dtr.Analysis(engine="laplace", period_effects=periods, draws=64), **unequal)
+        out = run_batch(design, truth, np.arange(8), seed=3, keep="patients")
+        found[periods] = out
+        assert (out["p_best_look"] >= 0).all() and np.isfinite(out["sd"]).all()
+    a, b = found[False], found[True]
+    assert (a["option"] == b["option"]).all() and (a["outcome"] == b["outcome"]).all()
+    contrast = {p: np.abs(o["mean"][:, 1] - o["mean"][:, 0]).mean() for p, o in found.items()}
+    assert contrast[True] < contrast[False]
+
+
+def test_a_study_whose_looks_cannot_be_analyzed_is_refused_at_the_declaration():
+    study = dtr.Study(dtr.Decision("arm", ARMS), dtr.Response("y", dtr.Normal()), utility="y")
+    with pytest.raises(TrialError, match="need declared scales"):
+        dtr.TrialDesign(study, size=20, looks=[10])
+    exact = dtr.Saturated(conjugate=dtr.NormalInverseGamma(0.0, 0.01, 1.0, 1.0))
+    study = dtr.Study(dtr.Decision("arm", ARMS), dtr.Response("y", dtr.Normal(), model=exact), utility="y")
+    dtr.TrialDesign(study, size=20, looks=[10])
+    with pytest.raises(TrialError, match="need declared scales"):
+        dtr.TrialDesign(study, size=20, looks=[10], analysis=dtr.Analysis(audit=0.1))
