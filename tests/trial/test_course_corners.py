@@ -65,7 +65,8 @@ def test_two_looks_at_one_moment():
     assert (out["mean_look"][:, 0] == out["mean_look"][:, 1]).all()
     assert (out["look_in_force"][:, :, 0] == [-1] * 10 + [1] * 5 + [2] * 5).all()
     assert np.isnan(out["probability_look"][:, 0]).all()
-    stopping = dtr.TrialDesign(STUDY, size=20, looks=[6, 8, 11], allocation=dtr.Thompson(floor=0.1), calendar=calendar, stopping=[dtr.Superiority(0.501)])
+    stopping = dtr.TrialDesign(STUDY, size=20, looks=[6, 8, 11], allocation=dtr.Thompson(floor=0.1), calendar=calendar,
+                               stopping=[dtr.Superiority(0.501)])
     out = followed(stopping)
     first = out["stopped_at"] == 0
     assert first.sum() > 6
@@ -97,6 +98,8 @@ def test_a_rule_may_fire_when_everything_is_known():
     fired = out["stopped_by"] == 0
     assert fired.any()
     assert (out["size"] == 40).all() and (out["known"] == 40).all()
+    # Nobody waits for the 60th month when all is known after the 40th.
+    assert (out["time"] == [30.5, 40.0]).all() and (out["duration"] == 40).all() and (out["follow_up"] == 40).all()
     assert (out["mean_decision"][fired] == out["mean"][fired]).all()
     assert (out["selected"] == out["selected_final"]).all()
     assert out["declared"][fired].any(axis=1).all() and not out["declared"][~fired].any()
@@ -117,11 +120,9 @@ def test_below_the_minimum_nothing_acts():
 
 
 def test_rules_that_do_not_bind_change_nothing_but_what_they_record():
-    plain = dtr.TrialDesign(STUDY, size=40, looks=[10, 20, 30], allocation=dtr.Thompson(), calendar=DELAYED)
-    watched = dtr.TrialDesign(STUDY, size=40, looks=[10, 20, 30], allocation=dtr.Thompson(), calendar=DELAYED,
-                              stopping=[dtr.Superiority(0.55, binding=False), dtr.Superiority(0.9)])
-    a, b = followed(plain), followed(watched)
-    bound = followed(dtr.TrialDesign(STUDY, size=40, looks=[10, 20, 30], allocation=dtr.Thompson(), calendar=DELAYED, stopping=[dtr.Superiority(0.9)]))
+    rules = [], [dtr.Superiority(0.55, binding=False), dtr.Superiority(0.9)], [dtr.Superiority(0.9)]
+    same = {"size": 40, "looks": [10, 20, 30], "allocation": dtr.Thompson(), "calendar": DELAYED}
+    a, b, bound = (followed(dtr.TrialDesign(STUDY, stopping=r, **same)) for r in rules)
     assert (b["stopped_by"] != 0).all() and (b["stopped_by"] == 1).any()
     assert (b["size"] == bound["size"]).all() and (b["statistic"][:, :, 1] == bound["statistic"][:, :, 0])[~np.isnan(b["time"])].all()
     on = b["stopped_by"] < 0
