@@ -20,7 +20,8 @@ class Looks:
     known : sequence of int, optional
         A look when the follow-up of so many patients is complete (outcome known, or patient lost).
     at : sequence of float, optional
-        A look at these times after the first enrolment is possible, in the calendar's unit.
+        A look at these times after the first enrolment is possible, in the calendar's unit; at the latest when the last follow-up of the largest
+        size is complete.
 
     Raises
     ------
@@ -67,7 +68,8 @@ class Looks:
             Times of enrolment and of the end of follow-up, of all patients up to the largest size.
         """
         if self.by == "at":
-            return np.broadcast_to(np.array(self.points), (len(enrolled), self.count)).copy()
+            # Once everything is known there is nothing to wait for: a look that would come later is the final analysis.
+            return np.minimum(np.array(self.points), complete.max(axis=1, keepdims=True))
         ordered = np.sort(enrolled if self.by == "recruited" else complete, axis=1)
         return ordered[:, np.array(self.points, dtype=int) - 1]
 

@@ -53,3 +53,7 @@ class Analysis:
             from .cells import CellsAnalyst
 
             CellsAnalyst(study, self)  # refuses at the declaration what it could not analyse
+        if self.chosen(study) != "exact" or self.audit:
+            from .compiled_tree import check_study
+
+            check_study(study)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...errors import TrialError, did_you_mean, listing
 from ...study import Study
+from ...study.families import Categorical
 from ...study.timeline import Decision
 from ...text import fold
 from .calendar import Calendar, plain
@@ -167,6 +168,9 @@ class Scenario:
         for name, _ in self.clusters.sd if self.clusters else ():
             if name not in names:
                 raise TrialError(f"{where}: Sites names {name!r}, which is no response; responses: {listing(names)}{did_you_mean(name, names)}")
+            if isinstance(study[name].family, Categorical):  # type: ignore[union-attr]
+                raise TrialError(f"{where}: {name!r} is Categorical, whose levels have no order along which a site could shift them; "
+                                 f"leave it out of Sites(sd=...).")
         for part in (*self.drift, self.dropout, self.adherence, self.calendar):
             if part is not None:
                 part.check(study)
