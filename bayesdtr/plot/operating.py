@@ -17,6 +17,8 @@ SHOWN = (
     (CONCLUDES, "type_1_error", "type I error"), (CONCLUDES, "power", "power"), (CONCLUDES, "wrong_declaration", "wrong declaration"),
     (CONCLUDES, "selects_best", "selects a best regime"), (TREATS, "share", "{}"), (GROWS, "size", "size"),
 )
+DECLARED = {"type_1_error", "power", "wrong_declaration"}
+"""Not shown of designs without a rule that declares superiority."""
 PANELS = (CONCLUDES, TREATS, GROWS)
 COLORS = {"adaptive": BLUE, "equal": ORANGE}
 NAMES = {"adaptive": "this design", "equal": "equal allocation"}
@@ -40,6 +42,8 @@ def operating_data(oc: OperatingCharacteristics) -> "DataFrame":
     rows = []
     for scenario in oc.runs:
         mine = [c for c in oc.characteristics if c.scenario == scenario]
+        if not any(rule.declares for rule in oc.design.stopping):
+            mine = [c for c in mine if c.quantity not in DECLARED]
         for panel, quantity, label in SHOWN:
             for c in [c for c in mine if c.quantity == quantity][:MOST_ARMS]:
                 for design in COLORS:
@@ -76,6 +80,7 @@ def operating(oc: OperatingCharacteristics) -> "Figure":
             _panel(one, data[(data["scenario"] == scenario) & (data["panel"] == panel)], panel, rows)
         axes[0].set_title(wrapped(plain(scenario), 40), size=SMALL + 1, color=INK, loc="left", weight="bold")
     _scales(grid, data)
+    figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]  # numbers under neighboring panels keep apart
     _legend(figure, [d for d in COLORS if (data["design"] == d).any()])
     return figure
 

@@ -40,7 +40,7 @@ class Looks:
         try:
             values = tuple(float(p) for p in points)
         except (TypeError, ValueError):
-            raise TrialError(f"Looks({by}=...) takes a sequence of numbers, got {points!r}.") from None
+            raise TrialError(f"Looks({by}=...) takes a sequence of numbers, such as [100, 200] or range(100, 501, 100), got {points!r}.") from None
         if not values or not all(np.isfinite(values)) or values[0] <= 0 or any(b <= a for a, b in itertools.pairwise(values)):
             raise TrialError(f"Looks({by}=...) takes positive, strictly increasing numbers, got {points!r}.")
         if by != "at" and any(v != int(v) for v in values):

@@ -3,6 +3,7 @@
 import pytest
 
 import bayesdtr as dtr
+from bayesdtr.errors import TrialError
 from bayesdtr.gallery import activity_smart, small_n_smart, three_arm_adaptive
 
 
@@ -38,3 +39,25 @@ def test_what_differs_from_the_defaults_is_told():
                  "drift", "0.1 of looks", "allocation equal"):
         assert part in text
     assert "nothing: recruitment goes on" in words(dtr.TrialDesign(three_arm_adaptive.study, size=50, looks=[25], burn_in=0))
+
+
+def test_arguments_in_the_wrong_place_are_named_briefly():
+    design, scenario = three_arm_adaptive.design, three_arm_adaptive.scenarios[0]
+    with pytest.raises(TrialError, match=r"truth takes a TrialDesign or a Study, then a Scenario; got Scenario, TrialDesign"):
+        dtr.truth(scenario, design)
+    with pytest.raises(TrialError, match=r"replay takes a Run first, .* got TrialDesign"):
+        dtr.replay(design, 0)
+    with pytest.raises(TrialError, match=r"Looks.*such as \[100, 200\]"):
+        dtr.TrialDesign(three_arm_adaptive.study, size=500, looks=5)
+
+
+def test_dropping_down_to_one_arm_leaves_no_threshold():
+    """P(best) of the last arm is 1: no threshold below 1 keeps the error, and none is made up."""
+    with pytest.raises(TrialError, match=r"no threshold keeps the error.*DropWorst"):
+        dtr.calibrate(three_arm_adaptive.design, three_arm_adaptive.scenarios[0], replicates=500, check=10, seed=2)
+
+
+def test_declarations_are_not_told_of_designs_that_declare_nothing():
+    oc = dtr.simulate(small_n_smart.design, small_n_smart.scenarios[1], 50, seed=1, compare=False, progress=False)
+    assert "(power)" not in str(oc) and "last look" not in str(oc) and "selects a best regime" in str(oc)
+    assert set(dtr.plot.operating_data(oc)["label"]) & {"power", "type I error"} == set()

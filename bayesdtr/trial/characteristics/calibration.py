@@ -226,6 +226,7 @@ def path_maxima(design: TrialDesign, scenario: Any, rule: int, replicates: int, 
         path = np.where(np.isnan(shift), -np.inf, shift).max(axis=1)
     else:
         path = np.asarray(run["path_max"])[:, rule].copy()
+    path[path >= 1] = np.inf  # above every threshold that a rule can have
     if design.stopping[rule].declares:
         path[_declares_wrongly(design, scenario, run)] = np.inf
     return path
@@ -275,8 +276,9 @@ def smallest_cut(path: np.ndarray, allowed: int, name: str) -> float:
         raise TrialError(f"Under {name!r} the rule applies in no more than {int((path > -np.inf).sum()):,} of {len(path):,} replicates, fewer than "
                          "may err: any threshold keeps the error, so there is nothing to calibrate.")
     if cut == np.inf:
-        raise TrialError(f"Under {name!r} no threshold keeps the error: other rules declare superiority, or the statistic reaches its largest value, "
-                         "in more replicates than may err.")
+        raise TrialError(f"Under {name!r} no threshold keeps the error: in {int((path == np.inf).sum()):,} of {len(path):,} replicates, more than "
+                         "may err, other rules declare superiority or the statistic reaches 1, as P(best) does where all arms but one are dropped. "
+                         "Make the other rules stricter (a smaller threshold of DropWorst), or allow a larger error.")
     return cut
 
 

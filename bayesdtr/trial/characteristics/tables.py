@@ -17,7 +17,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("power", "rightly declares superiority (power)"),
         ("wrong_declaration", "wrongly declares superiority"),
         ("selects_best", "selects a best regime at the end"),
-        ("selects_near", "selects one within the mcid of the best"),
+        ("selects_near", "selects one within mcid of the best"),
         ("reversed", "declares one, later selects another"),
         ("ran_to_the_end", "runs to its last look"),
         ("stopped_by", "stops: {}"),
@@ -95,10 +95,13 @@ def _block(oc: "OperatingCharacteristics", scenario: str) -> str:
 
 
 def _silent(oc: "OperatingCharacteristics", scenario: str) -> set[str]:
-    """What would say nothing: regret where all regimes are equal, time where it counts patients."""
+    """What would say nothing: regret where all regimes are equal, time where it counts patients, declarations without a rule that declares."""
     size, duration = oc.get(scenario, "size").adaptive, oc.get(scenario, "duration").adaptive
     same = {"duration"} if (size.value, size.error) == (duration.value, duration.error) else set()
-    return same | ({"future_regret"} if oc.question(scenario).null else set())
+    rules = oc.design.stopping
+    never = set() if any(r.declares for r in rules) else {"type_1_error", "power", "wrong_declaration", "reversed"}
+    fixed = set() if rules else {"ran_to_the_end", "size_sd", "size_quantile"}
+    return same | never | fixed | ({"future_regret"} if oc.question(scenario).null else set())
 
 
 def _head(oc: "OperatingCharacteristics", scenario: str) -> list[str]:

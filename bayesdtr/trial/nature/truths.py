@@ -87,7 +87,7 @@ def truth(design: Any, scenario: Scenario) -> ScenarioTruth:
     Raises
     ------
     TrialError
-        Where the scenario does not fit the study.
+        Where the scenario does not fit the study, or arguments are of another kind.
 
     Notes
     -----
@@ -96,7 +96,9 @@ def truth(design: Any, scenario: Scenario) -> ScenarioTruth:
     inverse cdf, the same for all regimes, and the standard error is that of 16 independent scramblings (Owen 1997).
     Drift is left out (as for the first patient), and so is dropout, which does not depend on treatment.
     """
-    study = design if isinstance(design, Study) else design.study
+    study = design if isinstance(design, Study) else getattr(design, "study", None)
+    if not isinstance(study, Study) or not isinstance(scenario, Scenario):
+        raise TrialError(f"truth takes a TrialDesign or a Study, then a Scenario; got {type(design).__name__}, {type(scenario).__name__}.")
     tree = _Tree(bind(study, scenario, size=1))
     regimes = embedded_regimes(study)
     if tree.exact:

@@ -159,7 +159,7 @@ def replay(run: Run, id: int) -> Replay:
 def replayed(run: Run, id: int, runner: Runner) -> Replay:
     """As :func:`replay`, with a given simulator."""
     if not isinstance(run, Run):
-        raise TrialError(f"replay takes a Run first, for example simulate(...).runs['null'], got {run!r}.")
+        raise TrialError(f"replay takes a Run first, for example simulate(...).runs['null'], got {type(run).__name__}.")
     whole("id", id, 0, run.replicates - 1)
     again = runner(run.design, run.scenario, np.array([id]), seed=run.seed, keep="patients")
     there = run.records(slice(int(id), int(id) + 1))
