@@ -74,7 +74,7 @@ def test_the_largest_error_is_within_the_target():
 def test_where_dropping_alone_errs_too_often_nothing_can_be_calibrated():
     study = dtr.Study(dtr.Decision("arm", ["A", "B"]), dtr.Response("event", dtr.Bernoulli(), model=dtr.Saturated()), utility="event")
     design = dtr.TrialDesign(study, size=200, looks=range(40, 201, 20), stopping=[dtr.DropWorst(0.1), dtr.Superiority(0.99)])
-    with pytest.raises(dtr.TrialError, match="Drop arms at a lower probability"):
+    with pytest.raises(dtr.TrialError, match="a smaller threshold of DropWorst"):
         dtr.calibrate(design, dtr.null_grid(study, {"event": [0.3]}), replicates=500, check=10, seed=1)
 
 

@@ -201,11 +201,6 @@ def calibrate(design: TrialDesign, nulls: Any, *, rule: int = 0, error: float = 
     allowed = allowed_count(seam.at_least(replicates, 1, "replicates"), error, confidence)
     paths = {name: path_maxima(design, s, rule, replicates, seed, scheduler) for name, s in by_name.items()}
     cut = max(smallest_cut(path, allowed, name) for name, path in paths.items())
-    if not _shaped(_levels(design.stopping[rule], design.looks.count)) and cut >= 1:
-        worst = max(paths, key=lambda name: np.mean(paths[name] >= 1))
-        raise TrialError(f"Under {worst!r} the statistic is 1 in {np.mean(paths[worst] >= 1):.1%} of {replicates:,} replicates, more than may err, "
-                         "so no threshold keeps the error: whatever is left alone after the others were dropped is sure to be the best. "
-                         "Drop arms at a lower probability.")
     threshold = _threshold(design.stopping[rule], cut, design.looks.count)
     made = with_threshold(design, rule, threshold)
     other = seam.stream(seed, 1)
