@@ -35,7 +35,7 @@ def everything(module, keep, scheduler, replicates):
 @pytest.mark.parametrize("keep", ["looks", "patients"])
 @pytest.mark.parametrize("module", GALLERY, ids=lambda m: m.__name__.rpartition(".")[2])
 def test_workers_give_the_numbers_of_this_process(cluster, module, keep):
-    replicates = 2100 if module is three_arm_adaptive and keep == "looks" else 200  # several tasks each, the last one shorter
+    replicates = 2100 if module is three_arm_adaptive and keep == "looks" else 300  # several tasks each, the last one shorter
     here, there = everything(module, keep, None, replicates), everything(module, keep, cluster.scheduler_address, replicates)
     assert [list(runs) for runs in here] == [list(runs) for runs in there] == [[module.scenarios[1].name]] * 2
     for one, other in zip(here, there, strict=True):

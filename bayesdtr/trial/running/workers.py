@@ -21,8 +21,8 @@ from .store import Span
 Runner = Callable[..., dict[str, np.ndarray]]
 """`run_batch`, or what stands in for it in tests."""
 
-PARTS = 4
-"""Tasks of a cluster that share a chunk: small enough that the last ones keep all workers busy."""
+PARTS = 2
+"""Tasks of a cluster that share a chunk: more keep all workers busy to the end, and cost more in writing here."""
 PATIENCE = 10.0
 """Seconds to wait for a scheduler that does not answer."""
 WAITING = 60.0
