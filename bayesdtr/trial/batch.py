@@ -63,7 +63,13 @@ def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst, Ana
     if counting.applies(design, scenario):
         # What was counted is followed patient by patient by the same posteriors, so that a replay agrees to the last bit.
         return bind(design, scenario), counting.CountedAnalyst(design.study), None
-    return bind(design, scenario), *_engines(design.study, design.analysis, design.size, design.looks.count)
+    nature = bind(design, scenario)
+    if design.study.cluster is not None and scenario.clusters is not None and design.analysis.chosen(design.study) != "exact":
+        from .analysis.laplace import CLUSTERS
+
+        if (sites := len(scenario.clusters.labels)) > CLUSTERS:
+            raise TrialError(f"Scenario {scenario.name!r} has {sites} sites, and simulated looks of a study with clusters hold up to {CLUSTERS}.")
+    return nature, *_engines(design.study, design.analysis, design.size, design.looks.count)
 
 
 @functools.lru_cache(maxsize=4)

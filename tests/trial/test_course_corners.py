@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import bayesdtr as dtr
 from bayesdtr.errors import TrialError
@@ -312,3 +313,50 @@ def test_a_study_whose_looks_cannot_be_analyzed_is_refused_at_the_declaration():
     dtr.TrialDesign(study, size=20, looks=[10])
     with pytest.raises(TrialError, match="need declared scales"):
         dtr.TrialDesign(study, size=20, looks=[10], analysis=dtr.Analysis(audit=0.1))
+
+
+def test_harms_are_watched_from_the_first_patient_and_the_least_harmful_option_stays():
+    study = dtr.Study(dtr.Decision("first", ["a", "b", "c"]), dtr.Response("harm", dtr.Bernoulli(), model=dtr.Saturated()),
+                      dtr.Decision("second", {dtr.when(harm=1): ["stop", "halve"], dtr.when(harm=0): []}),
+                      dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
+    truth = dtr.Scenario("harmful", {"harm": {"a": 0.9, "b": 0.9, "c": 0.9}, "y": 0.5})
+    rules = [dtr.DropUnsafe("harm", above=0.3, probability=0.6), dtr.SafetyStop("harm", above=0.3, probability=0.95, binding=False)]
+    design = dtr.TrialDesign(study, size=40, looks=dtr.Looks(at=[0.5, 5.5, 10.5, 20.5, 30.5]), allocation=dtr.Thompson(), stopping=rules, minimum=10)
+    out = followed(design, truth)
+    open_ = out["active_look"][:, :, :3].sum(axis=2)
+    # P(rate > .3) is .7 of a Beta(1, 1) law: above the limit, but nobody is recruited at the first look and too few at the second.
+    assert (open_[:, :2] == 3).all() and np.isnan(out["statistic"][:, :2]).all()
+    assert (open_[:, 2] == 1).all() and out["active"][:, 3:].all()
+    for t in IDS:
+        kept = np.flatnonzero(out["active_look"][t, 2, :3])[0]
+        first, harm = out["option"][t, :10, 0], out["outcome"][t, :10, 0]
+        yes = np.array([(harm[first == j] == 1).sum() for j in range(3)])
+        n = np.array([(first == j).sum() for j in range(3)])
+        assert kept == stats.beta(1 + yes, 1 + n - yes).sf(0.3).argmin()
+        later = out["look_in_force"][t, :, 0] >= 2
+        assert later.sum() == 30 and (out["option"][t, later, 0] == kept).all()
+    # Whoever was not harmed has no second decision, and is followed to the end all the same.
+    well = out["outcome"][:, :, 0] == 0
+    assert (out["option"][:, :, 1][well] == -1).all() and (out["completed"] == 40).all()
+    assert (out["utility"] == np.nansum(out["outcome"][:, :, 1], axis=1)).all()
+
+
+@pytest.mark.parametrize("rule", [dtr.PermutedBlock(), dtr.Fixed({"A": 0.7, "B": 0.3})], ids=["blocks", "fixed"])
+def test_rules_that_never_adapt_need_no_burn_in(rule):
+    """Blocks run on across looks, and draws are with the rule's own probabilities from the first patient on."""
+    design = dtr.TrialDesign(STUDY, size=32, looks=[10, 21], allocation=rule, stopping=[dtr.Superiority(0.999)])
+    out = followed(design, ids=np.arange(20))
+    whole = out["stopped_by"] < 0
+    assert whole.sum() > 10
+    if isinstance(rule, dtr.Fixed):
+        assert out["probability"][whole, :, 0] == pytest.approx(np.where(out["option"][whole, :, 0] == 0, 0.7, 0.3))
+        assert (out["look_in_force"][whole][:, :, 0] == np.repeat([-1, 0, 1], [10, 11, 11])).all()
+    else:
+        assert ((out["option"][whole][:, :, 0].reshape(whole.sum(), 8, 4) == 0).sum(axis=2) == 2).all()
+
+
+def test_more_sites_than_looks_can_hold_are_refused_before_anything_runs():
+    study = dtr.Study(dtr.Decision("arm", ARMS), dtr.Response("y", dtr.Bernoulli()), utility="y", cluster="site")
+    design = dtr.TrialDesign(study, size=20, looks=[10])
+    with pytest.raises(TrialError, match=r"17 sites.*up to 16"):
+        run_batch(design, dtr.Scenario("many", {"y": 0.5}, clusters=dtr.Sites(17)), IDS, seed=1)
