@@ -32,7 +32,7 @@ def scenario(name: str) -> dtr.Scenario:
 def design(rule: dtr.Equal | dtr.SmartAR | dtr.Thompson) -> dtr.TrialDesign:
     """A look at every patient from the 30th on: before, 20 of them followed for 6 months would be a chance of 1 in 1000.
 
-    The paper says that outcomes come after 6 months, not when response is judged; here half way.
+    Outcomes come after 6 months; that response is judged half way is ours.
     """
     return dtr.TrialDesign(STUDY, size=100, looks=range(30, 100), allocation=rule, burn_in=30,
                            calendar=dtr.Calendar(dtr.PoissonAccrual(4.0), delays={"improved": 3.0, "y": 3.0}))
