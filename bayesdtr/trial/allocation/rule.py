@@ -1,5 +1,6 @@
 """What an allocation rule is: a declaration, and a pure function from a posterior to probabilities."""
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -98,7 +99,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class AllocationRule:
+class AllocationRule(abc.ABC):
     """Base of the allocation rules.
 
     A rule is a frozen value without data. Rules that do not look at outcomes (`adaptive` False) are realised in permuted blocks or by
@@ -122,15 +123,15 @@ class AllocationRule:
 
     def blocks(self, study: Study, decision: str) -> Blocks:
         """The permuted blocks of rules realized by "blocks"."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} draws assignments one by one; it has no blocks.")
 
-    def check(self, study: Study, decision: str) -> None:
+    def check(self, study: Study, decision: str) -> None:  # noqa: B027 (a rule may fit everything)
         """Raise `TrialError` where the rule does not fit a decision: floor times options above 1, an unknown option."""
 
+    @abc.abstractmethod
     def probabilities(self, situation: Situation) -> np.ndarray:
         """Probability of each option for each patient, shape (m, option); rows sum to 1, infeasible options have 0."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def text(self) -> str:
         """The rule in words, for tables and reports."""
-        raise NotImplementedError

@@ -28,9 +28,9 @@ class Drift(abc.ABC):
 
     responses: tuple[str, ...] | None
 
+    @abc.abstractmethod
     def path(self, size: int) -> np.ndarray:
         """Shift of each patient, shape (patient,), in the order of enrolment, of trials of a largest size."""
-        raise NotImplementedError
 
     def effects(self, options: tuple[str, ...]) -> np.ndarray:
         """What the path is multiplied by, for each option of the latest decision."""

@@ -1,5 +1,6 @@
 """What a stopping rule is: a declaration, a statistic of a look, and the level above which it fires."""
 
+import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
@@ -62,7 +63,7 @@ class LookState:
 
 
 @dataclass(frozen=True)
-class StoppingRule:
+class StoppingRule(abc.ABC):
     """Base of the rules that end recruitment.
 
     All of them fire where `statistic` exceeds `level`; a rule that speaks of a small probability turns it round (1 - p). A rule that is not
@@ -77,28 +78,28 @@ class StoppingRule:
         """Whether firing declares regimes superior."""
         return False
 
-    def check(self, study: Study, looks: int) -> None:
+    def check(self, study: Study, looks: int) -> None:  # noqa: B027 (a rule may fit everything)
         """Raise `TrialError` where the rule does not fit: an unknown contrast, a threshold outside (0, 1), as many thresholds as looks."""
 
+    @abc.abstractmethod
     def statistic(self, state: LookState) -> np.ndarray:
         """Statistic of each trial, shape (trial,); NaN where the rule does not apply at this look."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def level(self, look: int) -> float:
         """What the statistic must exceed."""
-        raise NotImplementedError
 
     def declared(self, state: LookState) -> np.ndarray:
         """Regimes that the rule declares superior if it fires, shape (trial, regime)."""
         return np.zeros(state.regimes.shape, dtype=bool)
 
+    @abc.abstractmethod
     def at(self, level: Threshold) -> "StoppingRule":
         """The same rule with another threshold on the statistic's scale, as calibration finds it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def text(self) -> str:
         """The rule in words, one line."""
-        raise NotImplementedError
 
     def changed(self, **fields: Any) -> Self:
         """The same rule with some fields as they are stored, whatever its class is made from."""
@@ -112,19 +113,19 @@ class StoppingRule:
 
 
 @dataclass(frozen=True)
-class DroppingRule:
+class DroppingRule(abc.ABC):
     """Base of the rules that close arms while the trial goes on. The last active option of a feasible set is never dropped."""
 
-    def check(self, study: Study, looks: int) -> None:
+    def check(self, study: Study, looks: int) -> None:  # noqa: B027 (a rule may fit everything)
         """Raise `TrialError` where the rule does not fit."""
 
+    @abc.abstractmethod
     def dropped(self, state: LookState) -> np.ndarray:
         """Arms to be closed at this look, shape (trial, arm)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def text(self) -> str:
         """The rule in words, one line."""
-        raise NotImplementedError
 
 
 def per_look(threshold: float | Sequence[float]) -> Threshold:
