@@ -102,6 +102,7 @@ def test_functions_of_a_users_file_reach_the_workers(address, tmp_path, monkeypa
     assert arrays(tmp_path / "x" / "here2") == arrays(tmp_path / "x" / "there2") != arrays(tmp_path / "x" / "here")
 
 
+@pytest.mark.slow
 def test_what_stands_beside_a_file_goes_with_it(address, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "of the user").mkdir()

@@ -66,6 +66,7 @@ def test_values_are_those_of_the_tree_draw_by_draw():
         np.testing.assert_allclose(look.regimes().draws[0, :, e], wanted, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_normal_responses_tables_and_costs_agree_with_the_tree():
     data = normal_data()
     posterior = dtr.fit(NORMAL, designs.frame(NORMAL, data, 0), seed=2, engine="laplace", draws=32, chains=2)
@@ -107,6 +108,7 @@ def test_answers_do_not_depend_on_the_batch(engine, look):
         np.testing.assert_array_equal(again, asked[mine])
 
 
+@pytest.mark.slow
 def test_probabilities_agree_with_corrected_fits(look):
     data, ours = look
     arrays = {n: v for n, v in data.columns.items()}

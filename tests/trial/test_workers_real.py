@@ -32,6 +32,7 @@ def everything(module, keep, scheduler, replicates):
     return [{name: all_arrays(run) for name, run in runs.items()} for runs in carry_out(request, run_batch)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["looks", "patients"])
 @pytest.mark.parametrize("module", GALLERY, ids=lambda m: m.__name__.rpartition(".")[2])
 def test_workers_give_the_numbers_of_this_process(cluster, module, keep):
