@@ -39,12 +39,11 @@ def declared(module: ModuleType, name: str) -> tuple[Any, list[Any]]:
 def simulate_file(module: ModuleType, name: str, folder: Path, show: Callable[[str], None], *, replicates: int, seed: int, scheduler: str | None,
                   keep: str | None, compare: bool) -> None:
     """Simulate a design file's design under its scenarios, print the table and write it beside the store."""
-    from .trial.characteristics.operating import describe
     from .trial.running.workers import connected
     from .trial.simulation import simulate
 
     design, scenarios = declared(module, name)
-    show("\n".join([str(design.study), "", "Design", *(f"  {line}" for line in describe(design)), ""]))
+    show("\n".join([str(design.study), "", str(design), ""]))
     path = getattr(module, "__file__", None)
     own = path is not None and not module.__name__.startswith("bayesdtr.")
     with connected(scheduler, path if own else None) if scheduler else nullcontext() as client:

@@ -74,7 +74,7 @@ class Course:
     def run(self) -> dict[str, np.ndarray]:
         """Simulate to the end and return the records."""
         force = Force(-1, np.full(len(self.replicates), -1))
-        self.step(force, np.ones(len(self.replicates), dtype=bool), last=self.layout.looks == 0)
+        self.step(force, np.ones(len(self.replicates), dtype=bool), last=False)
         for look in range(self.layout.looks):
             trials = np.flatnonzero(self.going)
             if not len(trials):

@@ -43,7 +43,7 @@ FIELDS: dict[str, Field] = {
     # How it ended. "At the decision" is the look at which a rule fired, or the final analysis where none did; "final" has all outcomes, overrun
     # included.
     "stopped_by": Field((), "int16", "summary", "index of the stopping rule that fired; -1: none did"),
-    "stopped_at": Field((), "int16", "summary", "look at which it fired, from 0; the last look where none did, -1 of a design without looks"),
+    "stopped_at": Field((), "int16", "summary", "look at which it fired, from 0; the last look where none did"),
     "size": Field((), "int32", "summary", "patients recruited by the decision, those with outcomes pending included"),
     "known": Field((), "int32", "summary", "patients with follow-up complete at the decision"),
     "duration": Field((), "float64", "summary", "calendar time of the decision"),
