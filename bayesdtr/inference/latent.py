@@ -173,11 +173,13 @@ def positive(weight: jax.Array) -> jax.Array:
     return jnp.einsum("rij,rj,rkj->rik", vectors, jnp.maximum(values, 0.0), vectors)
 
 
-def mode(latent: Latent, start: jax.Array, psi: Arrays, design: jax.Array, data: Data, steps: int = NEWTON) -> Curvature:
+def mode(
+    latent: Latent, start: jax.Array, psi: Arrays, design: jax.Array, data: Data, steps: int = NEWTON, gain: float = 1e-9
+) -> Curvature:
     """Conditional mode of the coefficients given the other parameters, by damped Newton steps.
 
     In units of the prior scales the negative Hessian is ``B = I + S G S``; a step that does not
-    raise the density is shortened by a ridge. Stops when a step would gain less than 1e-9.
+    raise the density is shortened by a ridge. Stops when a step would gain less than `gain`.
 
     Returns
     -------
@@ -205,7 +207,7 @@ def mode(latent: Latent, start: jax.Array, psi: Arrays, design: jax.Array, data:
     rows = (len(data[1]), latent.linear.parts)
     nothing = Curvature(start, jnp.zeros(rows), jnp.zeros(latent.p), jnp.zeros((latent.p, latent.p)), jnp.zeros((*rows, rows[1])))
     first = (0, v, v, jnp.full((), -jnp.inf), jnp.zeros(()), nothing, jnp.full((), jnp.inf))
-    return jax.lax.while_loop(lambda s: (s[0] < steps) & (s[6] > 1e-9), step, first)[5]
+    return jax.lax.while_loop(lambda s: (s[0] < steps) & (s[6] > gain), step, first)[5]
 
 
 def reads(function: Any, psi: Arrays) -> bool:

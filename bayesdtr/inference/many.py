@@ -91,7 +91,7 @@ def approximate(
     assert model is not None
     table = tables(model.d, model.p, draws)
     for_design, for_draws = jax.random.split(seed)
-    mixture = _mixture(model, table.design + jax.random.uniform(for_design, (model.d,)), data, SPREAD if corrected and not model.quadratic else 0.0)
+    mixture = stretched(model, table.design + jax.random.uniform(for_design, (model.d,)), data, SPREAD if corrected and not model.quadratic else 0.0)
     diagnostics = {"ess_design": mixture.ess}
     if corrected and widened(model):
         point, x, log_ratios = _rounds(mixture, model, table.draws, for_draws, data)
@@ -156,7 +156,7 @@ def _spread(log_weights: jax.Array, share: float) -> jax.Array:
     return jnp.logaddexp(jnp.log1p(-share) + log_weights, jnp.log(share / len(log_weights))) if share else log_weights
 
 
-def _mixture(model: Latent, design: jax.Array, data: Data, spread: float) -> Mixture:
+def stretched(model: Latent, design: jax.Array, data: Data, spread: float = 0.0) -> Mixture:
     """Stretch a design to one data set's posterior; a share `spread` of the draws goes to all points alike."""
     view = model.viewed()
     pilot = find(model, data, view=view)

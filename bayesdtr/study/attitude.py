@@ -292,18 +292,26 @@ class PiecewiseLinear(Attitude):
 
 def lowest(study: "Study") -> float:
     """A bound below every total that a course can earn under the study's utility without its attitude; minus infinity where there is none."""
-    plain, total = study.linear, 0.0
+    return earned_between(study)[0] + sum(min(weight * end for end in life.bounds) for life, weight in study.linear.utility.times)
+
+
+def earned_between(study: "Study", stage: int = 1) -> tuple[float, float]:
+    """Bounds of what responses, tables and costs can come to from a stage on, by the utility without its attitude; infinite where there are none."""
+    plain, low, high = study.linear, 0.0, 0.0
     for response in plain.responses:
+        if plain.stage(response.name) < stage:
+            continue
         parts = []
         if weight := plain.weight(response.name):
             values = finite_values(response)
             family = response.family
             ends = (min(values), max(values)) if values else (0.0 if family is not None and family.link == "log" else -math.inf, math.inf)
-            parts.append(min(weight * float(e) for e in ends))
+            parts.append([weight * float(e) for e in ends])
         factor = plain.utility.discount ** (plain.stage(response.name) - 1)
-        parts += [factor * min(x for _, x in t.rows) for t in plain.tables_of(response.name)]
+        parts += [[factor * x for _, x in t.rows] for t in plain.tables_of(response.name)]
         if (decision := plain.charges(response.name)) is not None:
-            parts.append(-factor * max(0.0, *(x for _, x in dict(plain.utility.costs)[decision])))
-        bound = sum(parts)
-        total += min(bound, 0.0) if plain.stage(response.name) > 1 else bound  # a later response may not be reached
-    return total + sum(min(weight * end for end in life.bounds) for life, weight in plain.utility.times)
+            parts.append([0.0, *(-factor * x for _, x in dict(plain.utility.costs)[decision])])
+        worst, best = sum(min(p) for p in parts), sum(max(p) for p in parts)
+        later = plain.stage(response.name) > stage  # may not be reached
+        low, high = low + (min(worst, 0.0) if later else worst), high + (max(best, 0.0) if later else best)
+    return low, high

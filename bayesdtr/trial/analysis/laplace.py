@@ -1,6 +1,5 @@
 """Laplace's approximation for looks inside simulations: thousands of trials, every look's posterior in one pass of a compiled program."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,20 +9,26 @@ import numpy as np
 
 from ...errors import TrialError
 from ...inference.coordinates import latent
+from ...inference.latent import Latent
 from ...kept import Kept
 from ...model import CompiledResponse, compile_response
 from ...model.names import CLUSTER_INPUT, location_input, sd_input
 from ...runtime import double_precision
 from ...schema import NOT_YET
 from ...study import Study
+from ...study.timeline import finite_values
 from ..observed import Observed
 from . import quick
+from .along import Fitted
 from .compiled_tree import check_study
-from .looked import LANES, DrawnLook, TreePrograms, in_turn, padded
+from .lined import LinedLook, LinedPrograms
+from .looked import LANES, padded
 from .spec import Analysis
 
 CLUSTERS = 16
 """Clusters that a study with clusters may have in a simulation."""
+TOGETHER = 16
+"""Trials that are fitted side by side: enough that the program's own pace is forgotten, few enough for the processor's cache."""
 WIDTHS = (64, 128)
 """Rows that early looks are read with; later ones with as many as the largest size. By each trial's own patients, so that no other trial's matter."""
 
@@ -49,8 +54,9 @@ class LaplaceAnalyst:
     Notes
     -----
     Every response's coefficients are Normal given the few other parameters, which are integrated over fixed quasi-random points stretched to each
-    posterior; means are corrected for the likelihood's skewness (:mod:`bayesdtr.inference.many`). Draws are fixed quasi-random points too,
-    the same for all trials: probabilities carry no seed noise, only the points' own error, which :class:`Drawn` states.
+    posterior; means are corrected for the likelihood's skewness (:mod:`quick`, :mod:`bayesdtr.inference.many`). Draws are fixed quasi-random points
+    too, the same for all trials, and probabilities are integrated along lines through them (:class:`Lines`): they carry no seed noise, only the
+    points' own error, which they state.
     """
 
     def __init__(self, study: Study, analysis: Analysis, size: int, *, clusters: int = CLUSTERS):
@@ -62,40 +68,35 @@ class LaplaceAnalyst:
         for name, c in self.compiled.items():
             if c.parameters and (c.linear is None or not c.linear.affine or not c.linear.predicts):
                 raise TrialError(f"Response {name!r}: its model has no linear predictors for Laplace's approximation; use Analysis(engine='nuts').")
-        self.programs = TreePrograms(study, self.compiled)
-        self._fits = {n: _program(study, c, analysis.draws) for n, c in self.compiled.items() if c.parameters}
+        self.models = {n: _latent(study, c) for n, c in self.compiled.items() if c.parameters}
+        self.programs = LinedPrograms(study, self.compiled, self.models, analysis.draws)
+        self._fits = {n: _program(study, self.compiled[n], m, self.programs.uniforms[n]) for n, m in self.models.items()}
 
-    def look(self, data: Observed, replicates: np.ndarray, look: int) -> DrawnLook:
+    def look(self, data: Observed, replicates: np.ndarray, look: int) -> LinedLook:
         """Posteriors of a batch of trials; see :class:`~bayesdtr.trial.analysis.protocol.Analyst`."""
         if self.clusters and data.cluster is not None and data.cluster.max(initial=0) >= self.clusters:
             raise TrialError(f"Simulated looks of a study with clusters hold up to {self.clusters} of them, and there are {data.cluster.max() + 1}.")
-        draws: dict[str, dict[str, np.ndarray]] = {}
-        for name, program in self._fits.items():
-            draws[name] = self._drawn(program, self.compiled[name], data)
-        for name, c in self.compiled.items():
-            draws.setdefault(name, {"": np.zeros((data.size, self.analysis.draws))} if not c.parameters else {})
-        khat = {n: d.pop(quick.KHAT) for n, d in draws.items() if quick.KHAT in d}
-        return DrawnLook(self.programs, draws, data, khat)
-
-    def _drawn(self, program: Kept, compiled: CompiledResponse, data: Observed) -> dict[str, np.ndarray]:
-        """Draws of one response's parameters, ``[trial, draw, ...]``."""
-        columns, cluster = rows_of(self.study, compiled, data)
         seen = data.enrolled.shape[1]
         last = np.where(data.enrolled.any(axis=1), seen - np.argmax(data.enrolled[:, ::-1], axis=1), 0)
         widths = np.array([*(w for w in WIDTHS if w < seen), seen])
         mine = widths[np.searchsorted(widths, last)]
-        out: dict[str, np.ndarray] = {}
+        fits, place = [], np.zeros((data.size, 2), dtype=int)
+        nothing = {n: Fitted({"": np.zeros((LANES, self.analysis.draws))}, np.zeros((LANES, self.analysis.draws), dtype=int), np.zeros((LANES, 1, 0, 0)))
+                   for n, c in self.compiled.items() if not c.parameters}
         with double_precision():
             for width in np.unique(mine):
                 group = np.flatnonzero(mine == width)
                 for begin in range(0, len(group), LANES):
                     index = group[begin : begin + LANES]
-                    given = {n: padded(v[:, :width], index) for n, v in columns.items()}
-                    found = program(given, None if cluster is None else padded(cluster[:, :width], index))
-                    for n, v in found.items():
-                        v = np.asarray(v)
-                        out.setdefault(n, np.empty((data.size, *v.shape[1:])))[index] = v[: len(index)]
-        return out
+                    place[index] = np.stack([np.full(len(index), len(fits)), np.arange(len(index))], axis=1)
+                    fits.append(nothing | {n: self._fitted(n, data, index, width) for n in self._fits})
+        return LinedLook(self.programs, fits, place, data)
+
+    def _fitted(self, name: str, data: Observed, index: np.ndarray, width: int) -> Fitted:
+        """One response's fits of some trials, by their first `width` patients."""
+        columns, cluster = rows_of(self.study, self.compiled[name], data)
+        given = {n: padded(v[:, :width], index) for n, v in columns.items()}
+        return self._fits[name](given, None if cluster is None else padded(cluster[:, :width], index))
 
 
 def rows_of(study: Study, compiled: CompiledResponse, data: Observed) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
@@ -105,20 +106,38 @@ def rows_of(study: Study, compiled: CompiledResponse, data: Observed) -> tuple[d
     return columns, data.cluster if CLUSTER_INPUT in compiled.inputs else None
 
 
-def _program(study: Study, compiled: CompiledResponse, draws: int) -> Kept:
-    """Columns ``[lane, patient]`` to draws of the reported parameters, ``[lane, draw, ...]``."""
-    return Kept(functools.partial(in_turn, functools.partial(_approximated, study, compiled, draws)), compiled.address, "look", str(draws))
-
-
-def _approximated(
-    study: Study, compiled: CompiledResponse, draws: int, columns: Mapping[str, jax.Array], cluster: jax.Array | None
-) -> dict[str, jax.Array]:
-    inputs, y, weight = data_of(compiled, columns, cluster)
-    data = scaled(study, inputs, compiled), y, weight
-    if latent(compiled, data[0]) is None:
+def _latent(study: Study, compiled: CompiledResponse) -> Latent:
+    """The latent structure of a response's model, whatever the data."""
+    cluster = np.zeros(1, dtype=int) if CLUSTER_INPUT in compiled.inputs else None
+    with double_precision():
+        columns = {n: jnp.zeros(1, dtype=float if finite_values(study[n]) is None else int) for n in compiled.history}
+        model = latent(compiled, scaled(study, data_of(compiled, {**columns, compiled.name: jnp.ones(1)}, cluster)[0], compiled))
+    if model is None:
         raise TrialError(f"Response {compiled.name!r} has too many coefficients for looks; use Analysis(engine='nuts').")
-    found = quick.approximate(compiled, data, draws)
-    return {n: found[n] for n in (*compiled.parameters, *([quick.KHAT] if quick.KHAT in found else []))}
+    return model
+
+
+def _program(study: Study, compiled: CompiledResponse, model: Latent, uniforms: np.ndarray) -> Kept:
+    """Columns ``[lane, patient]`` and clusters to a `Fitted` of every lane."""
+
+    def fitted(columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> Fitted:
+        inputs, y, weight = data_of(compiled, columns, cluster)
+        data = scaled(study, inputs, compiled), y, weight
+        found = quick.mixture(model, data)
+        point, x, _ = found.draw(uniforms)
+        begin, coefficients = compiled.initial(data[0]), frozenset(model.linear.latent)
+
+        def reported(other: jax.Array) -> dict[str, jax.Array]:
+            values = compiled.constrain({**begin, **model.other(other)}, data[0])
+            return {n: v for n, v in values.items() if n in compiled.parameters and n not in coefficients}
+
+        draws = {n: v[point] for n, v in jax.vmap(reported)(found.others).items()} | jax.vmap(model.named)(x)
+        return Fitted({n: draws[n] for n in compiled.parameters}, point, found.roots)
+
+    def program(columns: Any, cluster: Any) -> Fitted:
+        return jax.lax.map(lambda lane: fitted(*lane), (columns, cluster), batch_size=TOGETHER)
+
+    return Kept(program, compiled.address, "fit of a look", str(len(uniforms)))
 
 
 def data_of(compiled: CompiledResponse, columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> tuple[dict[str, Any], jax.Array, jax.Array]:

@@ -81,10 +81,15 @@ class DrawnLook:
 
     @functools.cached_property
     def _regimes(self) -> Drawn:
-        names = [b.name for b in self.study.baselines]
-        place, weight = people(self.data.enrolled, bool(names) or self.study.cluster is not None)
-        columns = {n: np.take_along_axis(self.data.columns[n], place, axis=1) for n in names}
-        return Drawn(np.swapaxes(self._over(self.programs.regimes, columns, place, weight), 1, 2))
+        place, weight = people(self.data.enrolled, bool(self.study.baselines) or self.study.cluster is not None)
+        columns, cluster = covariates(self.study, self.data, place)
+        out = []
+        with double_precision():
+            for begin in range(0, self.data.size, LANES):
+                index = np.arange(begin, min(begin + LANES, self.data.size))
+                given = jax.tree.map(lambda v, i=index: padded(v, i), (self.draws, columns, cluster, weight))
+                out.append(np.asarray(self.programs.regimes(*given))[: len(index)])
+        return Drawn(np.swapaxes(np.concatenate(out), 1, 2))
 
     def regimes(self) -> Drawn:
         """Values of the embedded regimes, averaged over the covariates of up to `PEOPLE` patients enrolled; batch = trials."""
@@ -100,44 +105,19 @@ class DrawnLook:
 
         Where a trial has had none, all feasible options are worth the same.
         """
-        name = self.study.decisions[decision].name
-        before = [n.name for n in self.study.before(name)]
-        feasible, shape = np.asarray(feasible, dtype=bool), self.data.enrolled.shape
-        here = self.data.enrolled.copy()
-        for n in before:
-            column = self.data.columns[n]
-            here &= column != NOT_YET if column.dtype.kind == "i" else ~np.isnan(column)
-        at = np.nonzero(here)
-        if len(at[0]) and before:
-            mine = self.study.feasible(name, {n: self.data.columns[n][at] for n in before})
-            here[at] = (mine == feasible).all(axis=1)
-        place, weight = people(here, bool(before) or self.study.cluster is not None)
-        columns = {n: _known(np.take_along_axis(self.data.columns[n], place, axis=1)).ravel() for n in before}
-        if self.study.cluster is not None and self.data.cluster is not None:
-            columns[self.study.cluster] = np.take_along_axis(self.data.cluster, place, axis=1).ravel()
-        trial = np.repeat(np.arange(shape[0]), place.shape[1])
-        values = self._asked(decision, trial, columns)
-        values = (values.reshape(*place.shape, *values.shape[1:]) * weight[:, :, None, None]).sum(axis=1)
+        feasible = np.asarray(feasible, dtype=bool)
+        columns, cluster, weight = marginal_people(self.study, self.data, decision, feasible)
+        given = {n: v.ravel() for n, v in columns.items()}
+        if cluster is not None:
+            given[self.study.cluster] = cluster.ravel()  # type: ignore[index]
+        values = self._asked(decision, np.repeat(np.arange(self.data.size), weight.shape[1]), given)
+        values = (values.reshape(*weight.shape, *values.shape[1:]) * weight[:, :, None, None]).sum(axis=1)
         return Drawn(np.where(feasible, values, -np.inf))
-
-    def _over(self, program: Callable[..., Any], columns: dict[str, np.ndarray], place: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Run a program for all trials, each with patients of its own."""
-        size = len(weight)
-        cluster = None if self.data.cluster is None else np.take_along_axis(self.data.cluster, place, axis=1)
-        columns = {n: _known(v) for n, v in columns.items()}
-        out = []
-        with double_precision():
-            for begin in range(0, size, LANES):
-                index = np.arange(begin, min(begin + LANES, size))
-                draws = jax.tree.map(lambda v, i=index: padded(v, i), self.draws)
-                given = ({n: padded(v, index) for n, v in columns.items()}, None if cluster is None else padded(cluster, index))
-                out.append(np.asarray(program(draws, *given, padded(weight, index)))[: len(index)])
-        return np.concatenate(out)
 
     def _asked(self, decision: int, trial: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Values ``[patient, draw, option]`` for some patients, those of a trial side by side in lanes of their own."""
         names = [n.name for n in self.study.before(self.study.decisions[decision].name)]
-        rank, lane, lanes = _laned(trial)
+        rank, lane, lanes = laned(trial, SLOTS)
         slots = np.zeros((len(lanes), SLOTS), dtype=int)  # which patient stands where; empty places repeat the lane's first
         first = np.full(len(lanes), len(trial))
         np.minimum.at(first, lane, np.arange(len(trial)))
@@ -150,7 +130,7 @@ class DrawnLook:
                 index = np.arange(begin, min(begin + LANES, len(lanes)))
                 of, who = padded(lanes, index), padded(slots, index)
                 draws = jax.tree.map(lambda v, o=of: v[o], self.draws)
-                given = {n: _known(np.asarray(columns[n]))[who] for n in names}
+                given = {n: known(np.asarray(columns[n]))[who] for n in names}
                 found = np.asarray(program(draws, given, None if cluster is None else cluster[who]))
                 out = np.empty((len(trial), *found.shape[2:])) if out is None else out
                 mine = np.flatnonzero((lane >= begin) & (lane < begin + LANES))
@@ -159,21 +139,47 @@ class DrawnLook:
         return np.swapaxes(out, 1, 2)
 
 
-def _known(values: np.ndarray) -> np.ndarray:
+def known(values: np.ndarray) -> np.ndarray:
     """A column without what is not known, which no weight or slot reads."""
     return np.where(values == NOT_YET, 0, values).astype(np.int64) if values.dtype.kind == "i" else np.nan_to_num(values.astype(float), nan=0.0)
 
 
-def _laned(trial: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each patient's place in a lane and its lane; and the lanes' trials. A trial's patients fill lanes in the order given."""
+def laned(trial: np.ndarray, slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each patient's place in a lane and its lane; and the lanes' trials. A trial's patients fill lanes of `slots` in the order given."""
     order = np.argsort(trial, kind="stable")
     ordered = trial[order]
     start = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     within = np.arange(len(trial)) - np.repeat(start, np.diff(np.r_[start, len(trial)]))
     rank, group = np.empty(len(trial), dtype=int), np.empty(len(trial), dtype=int)
-    rank[order], group[order] = within % SLOTS, within // SLOTS
+    rank[order], group[order] = within % slots, within // slots
     pairs, lane = np.unique(np.stack([trial, group], axis=1), axis=0, return_inverse=True)
     return rank, lane.ravel(), pairs[:, 0]
+
+
+def covariates(study: Study, data: Observed, place: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Baseline covariates, and clusters, of some patients of each trial ``(trial, patient)``."""
+    columns = {b.name: known(np.take_along_axis(data.columns[b.name], place, axis=1)) for b in study.baselines}
+    return columns, None if data.cluster is None else np.take_along_axis(data.cluster, place, axis=1)
+
+
+def marginal_people(
+    study: Study, data: Observed, decision: int, feasible: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, np.ndarray]:
+    """Histories, clusters and weights ``(trial, patient)`` of up to `PEOPLE` of those who reached a decision and had a feasible set ``(option,)``."""
+    name = study.decisions[decision].name
+    before = [n.name for n in study.before(name)]
+    here = data.enrolled.copy()
+    for n in before:
+        column = data.columns[n]
+        here &= column != NOT_YET if column.dtype.kind == "i" else ~np.isnan(column)
+    at = np.nonzero(here)
+    if len(at[0]) and before:
+        mine = study.feasible(name, {n: data.columns[n][at] for n in before})
+        here[at] = (mine == feasible).all(axis=1)
+    place, weight = people(here, bool(before) or study.cluster is not None)
+    columns = {n: known(np.take_along_axis(data.columns[n], place, axis=1)) for n in before}
+    cluster = None if study.cluster is None or data.cluster is None else np.take_along_axis(data.cluster, place, axis=1)
+    return columns, cluster, weight
 
 
 def people(who: np.ndarray, many: bool) -> tuple[np.ndarray, np.ndarray]:

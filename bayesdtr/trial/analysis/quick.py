@@ -1,28 +1,31 @@
-"""Laplace's approximation where the other parameters are scales of coefficients only: their marginal is climbed in closed form.
+"""Laplace's approximation where the other parameters are scales of coefficients only, made for looks by the hundred thousand.
 
-For a likelihood seen as quadratic around the coefficients' mode, with precision ``G`` and prior precisions ``P = S^-2``, the coefficients
-given their scales are Normal with covariance ``V = (G + P)^-1`` and mean `m`. With ``r = m - prior mean`` the log marginal density has, in
-the log scales, the derivatives
+The log likelihood is read once, to third order around the coefficients' mode `x`: with gradient `g`, curvature `G` and third derivatives `T`,
+
+    l(x + D) = l(x) + g'D - D'GD / 2 + T[D, D, D] / 6.
+
+After that no patient is read. Given their scales the coefficients have prior precision ``P = S^-2`` and, in the quadratic view, covariance
+``V = (G + P)^-1`` and mean `m`. With ``r = m - prior mean`` the log marginal density of the scales has, in their logarithms, the derivatives
 
     g_i = P_i (r_i^2 + V_ii) - 1,    H_ij = 2 P_i P_j V_ij (2 r_i r_j + V_ij) - 2 [i = j] P_i (r_i^2 + V_ii),
 
-so that Newton's method over the scales reads no patient and differentiates nothing. All else is as in :mod:`bayesdtr.inference.many`.
+so that Newton's method finds their mode in closed form. At every point of the design over the scales the cubic view then moves the mode, changes
+the curvature to ``G - T[D]``, and takes mode to mean by ``V T:V / 2``. On a logistic design of 16 coefficients at 40 to 200 patients that
+took the largest error of a probability of being best from .03, of the quadratic view alone, to .01, what each point's own Newton steps reach.
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import solve_triangular
 
 from ...inference import many
-from ...inference.coordinates import latent
-from ...inference.laplace import halves, skewness, students_t
+from ...inference.laplace import students_t
 from ...inference.latent import Curvature, Data, Latent, mode, reads
-from ...inference.pareto import smooth
-from ...inference.pilot import LONGEST, SD_LIMITS, Pilot, marginal
-from ...inference.transport import factor
-from ...model import CompiledResponse
+from ...inference.pilot import LONGEST, SD_LIMITS
 
 STEPS = 12
 """Newton steps over the scales, at most."""
@@ -30,77 +33,48 @@ LEVEL = 1e-2
 """A step that gains less in log density is the last: what is found steers a design of points and is never the answer."""
 MOST = 12
 """Other parameters up to which this is done."""
+TRUSTED = 1.0
+"""Length, in posterior SDs, up to which a move of the mode by the cubic view is believed; and the smallest pivot of a curvature is its half."""
 
 
-def approximate(compiled: CompiledResponse, data: Data, draws: int) -> dict[str, jax.Array]:
-    """Draws ``[draw, ...]`` of one trial's parameters: fixed quasi-random points, the same for all trials.
+class View(NamedTuple):
+    """The log likelihood to third order around coefficients `x`.
+
+    Attributes
+    ----------
+    x, gradient : array, shape (p,)
+    gram : array, shape (p, p)
+        Negative second derivatives.
+    third : array, shape (p, p, p)
+    """
+
+    x: jax.Array
+    gradient: jax.Array
+    gram: jax.Array
+    third: jax.Array
+
+
+class Seen(NamedTuple):
+    """What the quadratic view says at one point of the scales; see :func:`quadratic`."""
+
+    value: jax.Array
+    mean: jax.Array
+    log_scale: jax.Array
+    low: jax.Array
+    move: jax.Array
+
+
+def mixture(model: Latent, data: Data) -> many.Mixture:
+    """The approximation to one trial's posterior, at fixed quasi-random points over the other parameters.
 
     Parameters
     ----------
-    compiled : CompiledResponse
-        With a latent Gaussian structure.
+    model : Latent
     data : tuple
         Inputs, outcomes, weights.
-    draws : int
     """
-    model = latent(compiled, data[0])
-    assert model is not None
-    for_design, for_draws, for_picks = jax.random.split(jax.random.key(0), 3)
-    if not scales_only(model, data):
-        return many.approximate(compiled, data, for_draws, draws, 0)[0]
-    table = many.tables(model.d, model.p, draws)
-    mixture = _mixture(model, table.design + jax.random.uniform(for_design, (model.d,)), data)
-    point, x, z = mixture.draw((table.draws + jax.random.uniform(for_draws, (1 + model.p,))) % 1.0, WIDER)
-    log_ratios = _exact(model, mixture, point, x, data) + 0.5 * jnp.sum((z / WIDER) ** 2, axis=1)
-    weights, khat = smooth(log_ratios)
-    picked = many._systematic(weights, draws, jax.random.uniform(for_picks))
-    begin = compiled.initial(data[0])
-    coefficients = frozenset(model.linear.latent)
-    others = jax.vmap(lambda other: {n: v for n, v in compiled.constrain({**begin, **model.other(other)}, data[0]).items()
-                                     if n in compiled.parameters and n not in coefficients})(mixture.others)
-    found = {n: v[point[picked]] for n, v in others.items()} | jax.vmap(model.named)(x[picked])
-    return {n: found[n] for n in compiled.parameters} | {KHAT: khat}
-
-
-KHAT = "(k-hat)"
-"""Among a trial's draws: the shape of the importance weights' tail; no parameter is called so."""
-WIDER = 1.1
-"""Scale of the proposals' coordinates, so that the largest weights are not in their tails."""
-
-
-def _exact(model: Latent, mixture: many.Mixture, point: jax.Array, x: jax.Array, data: Data) -> jax.Array:
-    """Log posterior density of draws over the mixture's, but for the standard coordinates' part: all predictors in one product."""
-    inputs = data[0]
-    eta = jnp.einsum("rmp,pd->rmd", model.design(inputs), x.T) + model.eta(jnp.zeros(model.p), inputs)[:, :, None]
-    rows = likelihoods(model, eta, data)
-    # Priors of coefficients and of scales, worked out at the points.
-    mean, log_scale = jax.vmap(lambda other: model.prior(model.other(other), inputs))(mixture.others)
-    own = jax.vmap(lambda other: own_density(model, other, data))(mixture.others)
-    known = own - jnp.sum(log_scale, axis=1) - mixture.log_density
-    return rows + known[point] - 0.5 * jnp.sum(((x - mean[point]) * jnp.exp(-log_scale)[point]) ** 2, axis=1)
-
-
-def own_density(model: Latent, other: jax.Array, data: Data) -> jax.Array:
-    """Log prior density of the other parameters themselves, up to a constant."""
-    psi = model.other(other)
-    mean, log_scale = model.prior(psi, data[0])
-    return model.log_prior(mean, psi, data) + jnp.sum(log_scale)
-
-
-ROWS = 512
-"""Factors between 1 and 2 that are multiplied before a logarithm is taken."""
-
-
-def likelihoods(model: Latent, eta: jax.Array, data: Data) -> jax.Array:
-    """Log likelihood of all rows that count, for draws of the predictors ``[row, part, draw]``; shape (draw,)."""
-    if model.compiled.distribution == "bernoulli" and model.linear.parts == 1 and model.compiled.address is not None:
-        # With a logit link: y eta - max(eta, 0) - log(1 + exp(-|eta|)), the last summed as the logarithm of a product.
-        y, weight, eta = data[1][:, None], data[2][:, None], eta[:, 0]
-        factors = 1.0 + jnp.where(weight > 0, jnp.exp(-jnp.abs(eta)), 0.0)
-        small = sum(jnp.log(jnp.prod(factors[begin : begin + ROWS], axis=0)) for begin in range(0, len(eta), ROWS))
-        return jnp.sum(weight * (y * eta - jnp.maximum(eta, 0.0)), axis=0) - small
-    psi = model.other(jnp.zeros(model.d))  # the rows do not look at it
-    return jax.vmap(lambda e: model.likelihood(e, psi, data), in_axes=-1)(eta)
+    design = jnp.asarray(many.tables(model.d, model.p, 1).design)
+    return _cubic(model, design, data) if scales_only(model, data) else many.stretched(model, design, data)
 
 
 def scales_only(model: Latent, data: Data) -> bool:
@@ -112,25 +86,123 @@ def scales_only(model: Latent, data: Data) -> bool:
     return not reads(lambda given: model.linear.rows(eta, given, data[0], data[1]), psi)
 
 
-def _mixture(model: Latent, design: jax.Array, data: Data) -> many.Mixture:
-    """As :func:`bayesdtr.inference.many.approximate` stretches a design to a data set's posterior."""
-    view = model.viewed()
-    pilot = _pilot(model, data)
-    skew = skewness(model, pilot, data)
-    scales = halves(lambda w: marginal(view, pilot, pilot.psi + pilot.spread @ w, data), model.d)
-    sides, log_density = students_t(design % 1.0)
-    sides_scale = jnp.where(sides > 0, scales[0], scales[1])
-    others = pilot.psi + (sides_scale * sides) @ pilot.spread.T
-    centres, roots, jacobians, marginals = jax.vmap(lambda other: many._point(view, pilot, skew, other, data))(others)
-    density = log_density - jnp.sum(jnp.log(sides_scale), axis=1)
+def _cubic(model: Latent, design: jax.Array, data: Data) -> many.Mixture:
+    """Stretch a design to the posterior of the scales, and place the coefficients at each of its points."""
+    psi, spread, at = _pilot(model, data)
+    view = View(at.x, at.gradient, at.gram, _third(model, at, data))
+    # A long tail to either side of the mode is covered by the design's own scale there.
+    reach = jnp.array([1.5, 3.0, 4.0])
+    ends = (jnp.array([1.0, -1.0])[:, None, None, None] * reach[:, None, None] * jnp.eye(model.d)).reshape(-1, model.d)
+    values = jax.vmap(lambda w: quadratic(model, view, psi + spread @ w, data).value)(jnp.concatenate([jnp.zeros((1, model.d)), ends]))
+    fall = jnp.maximum(values[0] - values[1:].reshape(2, 3, model.d), 1e-3)
+    scales = jnp.clip(jnp.nanmax(reach[:, None] / jnp.sqrt(2 * fall), axis=1), 0.5, 5.0)
+    sides, log_density = students_t(design)
+    stretch = jnp.where(sides > 0, scales[0], scales[1])
+    others = psi + (stretch * sides) @ spread.T
+    centres, roots, jacobians, marginals = _placed(model, view, others, data)
+    density = log_density - jnp.sum(jnp.log(stretch), axis=1)
     log_weights = marginals - density
-    log_weights = jax.nn.log_softmax(jnp.where(jnp.isfinite(log_weights), log_weights, -jnp.inf))
-    share = many._spread(log_weights, many.SPREAD)
-    return many.Mixture(others, centres, roots, share, share + density - jacobians, 1.0 / jnp.sum(jnp.exp(2 * log_weights)))
+    share = jax.nn.log_softmax(jnp.where(jnp.isfinite(log_weights), log_weights, -jnp.inf))
+    return many.Mixture(others, centres, roots, share, share + density - jacobians, 1.0 / jnp.sum(jnp.exp(2 * share)))
 
 
-def _pilot(model: Latent, data: Data) -> Pilot:
-    """Mode of the coefficients, then of the scales, and both again."""
+def _third(model: Latent, at: Curvature, data: Data) -> jax.Array:
+    """Third derivatives of the log likelihood in the coefficients, shape (p, p, p)."""
+    design = model.design(data[0])
+    psi, parts = model.other(jnp.zeros(model.d)), model.linear.parts
+    directions = [jnp.zeros_like(at.eta).at[:, j].set(1.0) for j in range(parts)]
+    rows = -jnp.stack([jax.jvp(lambda e: model.second(e, psi, data)[1], (at.eta,), (d,))[1] for d in directions], axis=-1)
+    if parts > 1:
+        return jnp.einsum("ria,rjb,rkc,rijk->abc", design, design, design, rows)
+    # By the pairs a <= b alone: with a hundred patients this is the widest product of a fit.
+    p, one = model.p, design[:, 0]
+    pairs = jnp.concatenate([one[:, a : a + 1] * one[:, a:] for a in range(p)], axis=1)
+    packed = pairs.T @ (rows.reshape(-1, 1) * one)
+    place = np.zeros((p, p), dtype=int)
+    place[np.triu_indices(p)] = np.arange(packed.shape[0])
+    return packed[np.maximum(place, place.T).ravel()].reshape(p, p, p)
+
+
+def quadratic(model: Latent, view: View | Curvature, other: jax.Array, data: Data) -> Seen:
+    """Log marginal density of the scales under the quadratic view; the prior; ``S V S`` as a factor; and the mode's place from `x`."""
+    mean, log_scale = model.prior(model.other(other), data[0])
+    scale = jnp.exp(log_scale)
+    low = jnp.linalg.cholesky(jnp.eye(model.p) + scale[:, None] * view.gram * scale, symmetrize_input=False)
+    pull = scale * (view.gradient + view.gram @ (view.x - mean))
+    half = solve_triangular(low, pull, lower=True)
+    value = 0.5 * half @ half - jnp.sum(jnp.log(jnp.diagonal(low))) + own_density(model, other, data)
+    move = mean + scale * solve_triangular(low, half, lower=True, trans=1) - view.x
+    return Seen(value, mean, log_scale, low, move)
+
+
+def _placed(model: Latent, view: View, others: jax.Array, data: Data) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """At each point: the coefficients' mean, a root of their covariance (rows), its log determinant, the log marginal density.
+
+    Points are the last axis of every array here, so that small matrices are worked on for all points at once.
+    """
+    mean, log_scale = (v.T for v in jax.vmap(lambda other: model.prior(model.other(other), data[0]))(others))
+    own = jax.vmap(lambda other: own_density(model, other, data))(others)
+    scale = jnp.exp(log_scale)
+    both, eye = scale[:, None] * scale[None, :], jnp.eye(model.p)[:, :, None]
+    third = view.third.reshape(-1, model.p)
+
+    def times(matrices: jax.Array, vectors: jax.Array) -> jax.Array:
+        return jnp.sum(matrices * vectors[None], axis=1)
+
+    def bent(move: jax.Array) -> jax.Array:
+        return (third @ move).reshape(model.p, model.p, -1)
+
+    straight = eye + both * view.gram[:, :, None]
+    inverse, log_det, _ = swept(straight)
+    pull = scale * (view.gradient[:, None] + view.gram @ (view.x[:, None] - mean))
+    move = mean + scale * times(inverse, pull) - view.x[:, None]
+    bend = 0.5 * scale * times(bent(move), move)
+    step = times(inverse, bend)
+    moved = move + scale * step
+    change = bent(moved)
+    fresh, fresh_det, smallest = swept(straight - both * change)
+    good = (smallest > 0.5 * TRUSTED) & (jnp.sum(bend * step, axis=0) < TRUSTED**2)
+    move, change = jnp.where(good, moved, move), jnp.where(good, change, 0.0)
+    inverse, log_det = jnp.where(good, fresh, inverse), jnp.where(good, fresh_det, log_det)
+    v = (view.x[:, None] + move - mean) / scale
+    level = view.gradient @ move - 0.5 * jnp.sum(move * (view.gram @ move), axis=0) + jnp.sum(times(change, move) * move, axis=0) / 6.0
+    value = level - 0.5 * jnp.sum(v**2, axis=0) - 0.5 * log_det + own
+    covariance = both * inverse
+    skew = 0.5 * (view.third.reshape(model.p, -1) @ covariance.reshape(-1, covariance.shape[-1]))
+    centre = view.x[:, None] + move + times(covariance, skew)
+    roots = jnp.swapaxes(jnp.linalg.cholesky(jnp.moveaxis(inverse, -1, 0), symmetrize_input=False), 1, 2) * scale.T[:, None, :]
+    return centre.T, roots, jnp.sum(log_scale, axis=0) - 0.5 * log_det, value
+
+
+def swept(matrices: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Inverses of symmetric matrices ``(p, p, many)``, their log determinants and their smallest pivots ``(many,)``, by Gauss-Jordan sweeps."""
+    p = len(matrices)
+    place = jnp.arange(p)
+
+    def sweep(j: jax.Array, state: Any) -> Any:
+        a, log_det, smallest = state
+        row, pivot = a[j], a[j, j]
+        here = place == j
+        scaled = row / pivot
+        inner = a - row[:, None] * scaled[None]
+        edge = jnp.where(here[:, None, None], scaled[None], scaled[:, None])
+        a = jnp.where(here[:, None, None] & here[None, :, None], -1.0 / pivot, jnp.where(here[:, None, None] | here[None, :, None], edge, inner))
+        return a, log_det + jnp.log(pivot), jnp.minimum(smallest, pivot)
+
+    many = matrices.shape[-1]
+    swept_, log_det, smallest = jax.lax.fori_loop(0, p, sweep, (matrices, jnp.zeros(many), jnp.full(many, jnp.inf)))
+    return -swept_, log_det, smallest
+
+
+def own_density(model: Latent, other: jax.Array, data: Data) -> jax.Array:
+    """Log prior density of the other parameters themselves, up to a constant."""
+    psi = model.other(other)
+    mean, log_scale = model.prior(psi, data[0])
+    return model.log_prior(mean, psi, data) + jnp.sum(log_scale)
+
+
+def _pilot(model: Latent, data: Data) -> tuple[jax.Array, jax.Array, Curvature]:
+    """Mode of the coefficients, then of the scales with a root of their covariance, and both again."""
     begin = model.compiled.initial(data[0])
     design = model.design(data[0])
     start = model.flat_other(begin)
@@ -138,13 +210,10 @@ def _pilot(model: Latent, data: Data) -> Pilot:
     def improve(round_: Any, state: Any) -> Any:  # the first round finds the coefficients' mode only; one copy of it all is compiled
         psi, _, at = state
         psi, spread = climb(model, at, psi, data, jnp.where(round_ == 0, 0, STEPS))
-        return psi, spread, mode(model, at.x, model.other(psi), design, data)
+        return psi, spread, mode(model, at.x, model.other(psi), design, data, gain=LEVEL)
 
     first = model.curvature(model.prior(begin, data[0])[0], begin, design, data)
-    psi, spread, at = jax.lax.fori_loop(0, 3, improve, (start, jnp.eye(model.d), first))
-    total = jnp.sum(jnp.trace(at.weight, axis1=1, axis2=2))
-    level = model.likelihood(at.eta, model.other(psi), data)
-    return Pilot(psi, spread, at, total, level, jnp.zeros(()), jnp.sum(data[2]))
+    return jax.lax.fori_loop(0, 3, improve, (start, jnp.eye(model.d), first))
 
 
 def climb(model: Latent, at: Curvature, start: jax.Array, data: Data, steps: jax.Array | int = STEPS) -> tuple[jax.Array, jax.Array]:
@@ -157,14 +226,10 @@ def climb(model: Latent, at: Curvature, start: jax.Array, data: Data, steps: jax
     own = functools.partial(own_density, model, data=data)
 
     def look(psi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        mean, log_scale = parts(psi)
-        scale, precision = jnp.exp(log_scale), jnp.exp(-2.0 * log_scale)
-        _, low, inverse = factor(at.gram, log_scale)
-        root = inverse * scale
-        v = root.T @ root
-        pull = at.gradient + at.gram @ (at.x - mean)
-        r = v @ pull
-        value = 0.5 * pull @ r - jnp.sum(jnp.log(jnp.diagonal(low))) + own(psi)
+        value, mean, log_scale, low, move = quadratic(model, at, psi, data)
+        precision = jnp.exp(-2.0 * log_scale)
+        root = solve_triangular(low, jnp.eye(model.p), lower=True) * jnp.exp(log_scale)
+        v, r = root.T @ root, at.x + move - mean
         size = precision * (r**2 + jnp.diagonal(v))
         across = 2.0 * precision[:, None] * precision * v * (2.0 * jnp.outer(r, r) + v)
         second = across - 2.0 * jnp.diag(size)

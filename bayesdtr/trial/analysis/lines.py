@@ -1,0 +1,134 @@
+"""Values held as lines through draws of a posterior: probabilities are integrated along each, which leaves no steps of 1/draws."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from .drawn import BATCHES, Drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Lines(Drawn):
+    """Joint draws of the values of a few entries, each on lines along which the parameters are standard Normal.
+
+    On a line through a draw at `at`, entry `e` is worth ``draws[e] + slopes[e] * (t - at)``, and t is standard Normal whatever the other
+    coordinates are. Which entry is best along a line, and whether all are close together, are intervals of t, whose probability is closed; what is
+    averaged over draws is the little that the other coordinates change (line sampling: Koutsourelakis, Pradlwarter & Schuëller (2004),
+    Probabilistic Engineering Mechanics 19:409). For a contrast that is linear in Normal parameters one line is exact.
+
+    Where values are bounded, they are compared on the scale of their bounds' logits (or logarithms), on which the mean of a logistic response is
+    straight and others' are straighter.
+
+    Attributes
+    ----------
+    draws : array, shape (batch, draw, entry)
+        -inf for entries that are not possible.
+    slopes : array, shape (batch, line, draw, entry)
+    at : array, shape (batch, line, draw)
+        One line, between two entries, or one for each entry, between it and the others.
+    bounds : tuple of float
+        Values lie between; infinite where there are none.
+    """
+
+    slopes: np.ndarray
+    at: np.ndarray
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+
+    def p_best(self, active: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Probability of having the largest value, ties shared, and the error that the draws leave, by batches of them."""
+        possible = self._possible(active)
+        share = np.stack([self._ahead(e, possible) for e in range(self.shape[1])], axis=2)
+        total = share.mean(axis=1).sum(axis=1)[:, None, None]
+        share /= np.where(total > 0, total, 1.0)  # each entry has lines of its own, and only averages over draws sum to 1
+        p = share.mean(axis=1)
+        size = share.shape[1] // BATCHES * BATCHES
+        if size < 2 * BATCHES:
+            return p, share.std(axis=1, ddof=1) / np.sqrt(share.shape[1])
+        means = share[:, :size].reshape(len(share), BATCHES, -1, share.shape[2]).mean(axis=2)
+        return p, means.std(axis=1, ddof=1) / np.sqrt(BATCHES)
+
+    def exceeds(self, reference: np.ndarray, margin: float = 0.0) -> np.ndarray:
+        """``P(value - value of the reference > margin)``, ``[batch, entry]``; ties count half at margin 0; 0.5 for the reference itself."""
+        found = np.empty(self.shape)
+        for e in range(self.shape[1]):
+            low, high, tied = self._beyond(e, reference, self._line(e), margin)
+            found[:, e] = np.where(tied, 0.5, _between(low, high)).mean(axis=1)
+        np.put_along_axis(found, reference[:, None], 0.5, axis=1)
+        return found
+
+    def within(self, margin: float, active: np.ndarray | None = None) -> np.ndarray:
+        """``P(largest - smallest < margin)`` among the active and possible, ``[batch]``."""
+        possible, found = self._possible(active), []
+        for line in range(self.slopes.shape[1]):
+            low, high = np.full(self.at[:, line].shape, -np.inf), np.full(self.at[:, line].shape, np.inf)
+            for one, other in itertools.permutations(range(self.shape[1]), 2):
+                both = (possible[:, one] & possible[:, other])[:, None]
+                after, before, _ = self._beyond(one, np.full(len(self.draws), other), line, margin)
+                # Close together is where one is not so far ahead: what lies outside an interval that is open to one side.
+                low = np.where(both & (before < np.inf), np.maximum(low, before), low)
+                high = np.where(both & (before == np.inf), np.minimum(high, after), high)
+            found.append(_between(low, high).mean(axis=1))
+        return np.mean(found, axis=0)
+
+    def _possible(self, active: np.ndarray | None) -> np.ndarray:
+        possible = np.isfinite(self.draws[:, 0])
+        return possible if active is None else possible & active
+
+    def _line(self, entry: int) -> int:
+        return entry if self.slopes.shape[1] > 1 else 0
+
+    def _compared(self, values: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values, and slopes, on the scale they are compared on."""
+        low, high = self.bounds
+        below, above = np.maximum(values - low, TINY), np.maximum(high - values, TINY)
+        scale = (1.0 / below if np.isfinite(low) else 0.0) + (1.0 / above if np.isfinite(high) else 0.0)
+        if not np.isfinite(low) and not np.isfinite(high):
+            return values, slopes
+        return (np.log(below) if np.isfinite(low) else 0.0) - (np.log(above) if np.isfinite(high) else 0.0), slopes * scale
+
+    def _beyond(self, entry: int, other: np.ndarray, line: int, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Between which bounds on each draw's line an entry is better than another ``(batch,)`` by a margin; and where they are equal all along."""
+        index = other[:, None, None]
+        theirs = np.take_along_axis(self.draws, index, axis=2)[:, :, 0]
+        theirs = np.where(np.isfinite(theirs), theirs, 0.0)
+        mine = np.where(np.isfinite(self.draws[:, :, entry]), self.draws[:, :, entry], 0.0)
+        slopes, at = self.slopes[:, line], self.at[:, line]
+        (a, up), (b, down) = (self._compared(mine, slopes[:, :, entry]),
+                              self._compared(theirs + margin, np.take_along_axis(slopes, index, axis=2)[:, :, 0]))
+        gap, rise = a - b, up - down
+        flat = rise == 0
+        root = at - gap / np.where(flat, 1.0, rise)
+        never, always = flat & (gap < 0), flat & (gap >= 0)
+        low = np.where(rise > 0, root, np.where(never, np.inf, -np.inf))
+        high = np.where(rise < 0, root, np.inf)
+        return low, high, always & (gap == 0)
+
+    def take(self, index: np.ndarray) -> "Lines":
+        """Some of the batch, by index."""
+        return Lines(self.draws[index], self.slopes[index], self.at[index], self.bounds)
+
+    def _ahead(self, entry: int, possible: np.ndarray) -> np.ndarray:
+        """Probability along each draw's line that an entry is the best, ``[batch, draw]``; exact ties shared."""
+        at = self.at[:, self._line(entry)]
+        low, high, ties = np.full(at.shape, -np.inf), np.full(at.shape, np.inf), np.ones(at.shape)
+        for other in range(self.shape[1]):
+            if other == entry:
+                continue
+            after, before, tied = self._beyond(entry, np.full(len(at), other), self._line(entry))
+            meets = possible[:, other, None]
+            low, high, ties = np.where(meets, np.maximum(low, after), low), np.where(meets, np.minimum(high, before), high), ties + (meets & tied)
+        return np.where(possible[:, entry, None], _between(low, high) / ties, 0.0)
+
+
+TINY = 1e-300
+"""Nearest to a bound that a value is taken to be."""
+
+
+def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Probability of a standard Normal variable between two bounds; 0 where they have changed places."""
+    # In the tail where both lie, so that no digits are lost.
+    upper = low > 0
+    a, b = np.where(upper, -high, low), np.where(upper, -low, high)
+    return np.maximum(ndtr(b) - ndtr(a), 0.0)
