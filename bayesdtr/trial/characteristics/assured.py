@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import TrialError
+from ...inference import Posterior
 from ...text import fold
 from ..design import TrialDesign
+from ..nature import Scenario
 from . import seam
 from .estimates import NONE, WIDTH, estimate, probability
 from .success import Criterion, check_criterion, succeeded, words
@@ -35,6 +37,8 @@ class Assurance:
         Per scenario.
     drawn : bool
         Whether scenarios were drawn.
+    source : str
+        What they were drawn from.
     """
 
     value: float
@@ -46,6 +50,7 @@ class Assurance:
     errors: np.ndarray
     replicates: int
     drawn: bool
+    source: str = "the design prior"
 
     def frame(self) -> "DataFrame":
         """One row per scenario: ``scenario``, ``weight``, ``success``, ``mcse``."""
@@ -58,7 +63,7 @@ class Assurance:
         lines = [f"Assurance {self.value:.4f} (Monte Carlo SE {self.error:.4f}, 95% {max(low, 0):.4f} to {min(high, 1):.4f})",
                  f"Success: {self.criterion}"]
         if self.drawn:
-            lines.append(f"Average over {len(self.scenarios):,} scenarios drawn from the design prior, {self.replicates:,} replicates each.")
+            lines.append(f"Average over {len(self.scenarios):,} scenarios drawn from {self.source}, {self.replicates:,} replicates each.")
         else:
             width = min(max(map(len, self.scenarios)), 50) + 2
             lines.append(f"{'scenario':<{width}}{'weight':>8}{'success':>10}{'MCSE':>9}")
@@ -68,15 +73,17 @@ class Assurance:
         return fold("\n".join(lines))
 
 
-def assurance(design: TrialDesign, prior: Callable[[np.random.Generator], Any] | Sequence[tuple[float, Any]], *, draws: int = 200,
-              replicates: int = 100, criterion: Criterion = "power", margin: float | None = None, seed: int, scheduler: Any = None) -> Assurance:
-    """Probability that a trial succeeds, averaged over a design prior.
+def assurance(design: TrialDesign, prior: Callable[[np.random.Generator], Any] | Sequence[tuple[float, Any]] | Posterior, *,
+              draws: int = 200, replicates: int = 100, criterion: Criterion = "power", margin: float | None = None, seed: int,
+              scheduler: Any = None) -> Assurance:
+    """Probability that a trial succeeds, averaged over a design prior: what was believed before it, or learned in an earlier trial.
 
     Parameters
     ----------
     design : TrialDesign
-    prior : callable, or sequence of (weight, Scenario)
-        A function that draws a scenario with the random generator it is given; or scenarios with weights, which are normalised.
+    prior : callable, sequence of (weight, Scenario), or Posterior
+        A function that draws a scenario with the random generator it is given; scenarios with weights, which are normalised; or the posterior of
+        an earlier trial of the same study, whose draws are picked at random (see :meth:`Scenario.drawn_from`).
     draws : int
         Scenarios drawn, of a function.
     replicates : int
@@ -101,8 +108,11 @@ def assurance(design: TrialDesign, prior: Callable[[np.random.Generator], Any] |
     """
     check_criterion(criterion, margin)
     replicates = seam.at_least(replicates, 1, "replicates")
+    source = "the design prior"
+    if isinstance(prior, Posterior):
+        source, prior = f"the posterior of {prior.trajectories.n:,} patients", Scenario.drawn_from(prior)
     if callable(prior):
-        return _drawn(design, prior, seam.at_least(draws, 2, "draws"), replicates, criterion, margin, seed, scheduler)
+        return _drawn(design, prior, source, seam.at_least(draws, 2, "draws"), replicates, criterion, margin, seed, scheduler)
     weights, scenarios = _weighted(prior)
     found = np.stack([_success(design, s, replicates, criterion, margin, seed, scheduler) for s in scenarios.values()], axis=1)
     mixed = found @ weights
@@ -110,8 +120,8 @@ def assurance(design: TrialDesign, prior: Callable[[np.random.Generator], Any] |
                      np.array([estimate(probability(f), NONE).error for f in found.T]), replicates, drawn=False)
 
 
-def _drawn(design: TrialDesign, prior: Callable[[np.random.Generator], Any], draws: int, replicates: int, criterion: Criterion, margin: float | None,
-           seed: int, scheduler: Any) -> Assurance:
+def _drawn(design: TrialDesign, prior: Callable[[np.random.Generator], Any], source: str, draws: int, replicates: int, criterion: Criterion,
+           margin: float | None, seed: int, scheduler: Any) -> Assurance:
     names, shares, errors = [], [], []
     for i in range(draws):
         scenario = prior(np.random.default_rng([seed, 5, i]))
@@ -122,7 +132,7 @@ def _drawn(design: TrialDesign, prior: Callable[[np.random.Generator], Any], dra
         shares.append(one.value)
         errors.append(one.error)
     return Assurance(float(np.mean(shares)), _error(np.array(shares)), words(criterion, margin), tuple(names), np.full(draws, 1 / draws),
-                     np.array(shares), np.array(errors), replicates, drawn=True)
+                     np.array(shares), np.array(errors), replicates, drawn=True, source=source)
 
 
 def _success(design: TrialDesign, scenario: Any, replicates: int, criterion: Criterion, margin: float | None, seed: int,

@@ -7,11 +7,21 @@ import numpy as np
 from ...errors import TrialError
 from ..design import TrialDesign
 
+BATCH = 512
+"""Replicates that are simulated at once and held in memory."""
+
 
 def simulated(design: TrialDesign, scenario: Any, replicates: int, *, seed: int, keep: str = "summary", scheduler: Any = None) -> Any:
-    """A run: arrays of `records.FIELDS` by name, the leading axis being the replicate."""
-    from .. import running
+    """A run: arrays of `records.FIELDS` by name, the leading axis being the replicate.
 
+    A single batch is not written to disk first: making a store takes longer than simulating it.
+    """
+    from .. import running
+    from ..batch import run_batch
+
+    if scheduler is None and at_least(replicates, 1, "replicates") <= BATCH:
+        running.Request.of(design, scenario, replicates, seed=seed, keep=keep)
+        return run_batch(design, scenario, np.arange(replicates), seed=seed, keep=keep)
     return running.run(design, scenario, replicates, seed=seed, keep=keep, scheduler=scheduler)
 
 

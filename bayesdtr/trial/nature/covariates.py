@@ -148,7 +148,10 @@ class Joint:
 
     def columns(self, u: np.ndarray, study: Study) -> dict[str, np.ndarray]:
         """Columns by name, shape (n,), labels as codes."""
-        given = self.function.call(u)
+        return self.coded(self.function.call(u), len(u), study)
+
+    def coded(self, given: Any, rows: int, study: Study) -> dict[str, np.ndarray]:
+        """What the function returned, checked, with labels as codes."""
         wanted = [b.name for b in study.baselines]
         if not isinstance(given, Mapping):
             raise TrialError(f"Scenario: the function {self.function} of the baseline must return a mapping of names to arrays, got {given!r}.")
@@ -161,8 +164,8 @@ class Joint:
             if b.name not in given:
                 raise TrialError(f"Scenario: the function of the baseline lacks {b.name!r}.")
             values = np.asarray(given[b.name])
-            if values.shape != u.shape[:1]:
-                raise TrialError(f"Scenario: baseline {b.name!r} must have shape {u.shape[:1]}, the function returned {values.shape}.")
+            if values.shape != (rows,):
+                raise TrialError(f"Scenario: baseline {b.name!r} must have shape {(rows,)}, the function returned {values.shape}.")
             if b.levels is not None:
                 codes = np.full(len(values), -1)
                 for code, label in enumerate(b.levels):
