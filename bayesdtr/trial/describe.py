@@ -34,6 +34,8 @@ def describe(design: "TrialDesign") -> str:
         lines += _decision(design, decision)
     lines.append(_line("burn-in", _burn_in(design)))
     lines.append(_line("responses", ", ".join(f"{r.name} ({type(r.family).__name__})" for r in design.study.responses)))
+    if design.study.cluster is not None:
+        lines.append(_line("clusters", design.study.cluster))
     lines.append(_line("utility", str(design.study.utility)))
     lines.append(_line("calendar", calendar.text()))
     lines.append(_line("looks", f"{when}; a final analysis when all follow-up is complete"))

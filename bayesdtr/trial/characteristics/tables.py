@@ -171,5 +171,8 @@ def _notes(oc: "OperatingCharacteristics", names: list[str]) -> list[str]:
     if len(oc.design.layout.decisions) > 1:
         notes.append("A patient counts as on a best course while the options assigned agree with the best regime (of several, with the one most "
                      "followed).")
+    if oc.design.study.cluster is not None and any(getattr(oc.scenarios[n], "clusters", None) for n in names):
+        notes.append(f"True values are averages over all {oc.design.study.cluster}s that could take part; models with effects of sites value "
+                     "regimes at the trial's own, so that bias, error and coverage hold their luck too.")
     return notes
 

@@ -192,6 +192,11 @@ class Sites:
     sd : mapping of response to float, optional
         SD of the sites' Normal effects on a response's linear predictor, independent between sites and responses and drawn anew in
         every replicate.
+
+    Notes
+    -----
+    What a scenario says of a response is true at a site without an effect. Averaged over sites a probability lies nearer to 1/2 and a mean with a
+    log link is larger; :func:`truth` averages.
     """
 
     labels: tuple[str, ...]
@@ -216,4 +221,4 @@ class Sites:
 
     def __str__(self) -> str:
         effects = ", ".join(f"{n} {s:g}" for n, s in self.sd)
-        return f"{len(self.labels)} sites" + (f", SD of their effects: {effects}" if effects else "")
+        return f"{len(self.labels)} sites" + (f", SD of their effects on the linear predictor: {effects}" if effects else "")
