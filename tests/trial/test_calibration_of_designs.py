@@ -131,7 +131,7 @@ def test_drift_counts_among_the_nulls():
     ({"rule": 1}, "no stopping rule 1; the design's are 0: "),
     ({"nulls": two_arms.Arms("better", (0.3, 0.4))}, "'better' is no null"),
     ({"nulls": [NULLS[0], NULLS[0]]}, "two scenarios are called"),
-    ({"nulls": []}, "a Scenario or a sequence"),
+    ({"nulls": []}, "needs at least one scenario"),
     ({"error": 5}, "error is a number between 0 and 1"),
     ({"replicates": 0}, "replicates is a whole number"),
     ({"replicates": 20}, "cannot show an error"),

@@ -38,24 +38,10 @@ def stream(seed: int, *path: int) -> int:
 
 
 def by_name(scenarios: Any, what: str) -> dict[str, Any]:
-    """Scenarios by name: of one, of a sequence, or of a mapping.
+    """Scenarios by name: of one, of a sequence, or of a mapping; refused as :func:`bayesdtr.simulate` refuses them, in the name of `what`."""
+    from ..running.driving import by_name as named
 
-    Raises
-    ------
-    TrialError
-        When there is none, or two have the same name.
-    """
-    if hasattr(scenarios, "values") and hasattr(scenarios, "keys"):
-        given = list(scenarios.values())
-    else:
-        given = list(scenarios) if isinstance(scenarios, (list, tuple)) else [scenarios]
-    if not given or not all(hasattr(s, "name") for s in given):
-        raise TrialError(f"{what} takes a Scenario or a sequence of them, got {scenarios!r}.")
-    names = [s.name for s in given]
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise TrialError(f"{what}: two scenarios are called {twice!r}; names tell them apart in tables.")
-    return dict(zip(names, given, strict=True))
+    return named(scenarios, what)
 
 
 def at_least(value: Any, least: int, what: str) -> int:

@@ -1,7 +1,7 @@
 """From a request to runs: what can be refused is refused first, then batches are simulated and kept as they come."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -58,27 +58,36 @@ class Request:
             raise TrialError(f"keep={keep!r}: levels of detail are {listing(KEEP)}{did_you_mean(keep, KEEP)}")
         named = by_name(scenarios)
         for scenario in named.values():
+            if not callable(getattr(scenario, "check", None)):
+                raise TrialError(f"simulate(scenarios=...) takes a Scenario or a list of them, got {scenario!r}.")
             scenario.check(design.study)
         return cls(design, named, int(replicates), int(seed), keep, None if out is None else Path(out), bool(compare), scheduler, progress)
 
 
-def by_name(scenarios: Any) -> dict[str, Any]:
+def by_name(scenarios: Any, what: str = "simulate(scenarios=...)") -> dict[str, Any]:
     """Scenarios by their names.
+
+    Parameters
+    ----------
+    scenarios : Scenario, sequence of Scenario, or mapping with scenarios as values
+    what : str
+        Who asks, in messages.
 
     Raises
     ------
     TrialError
         When there is none, or two have the same name.
     """
-    given = list(scenarios) if isinstance(scenarios, Sequence) and not isinstance(scenarios, str) else [scenarios]
+    several = isinstance(scenarios, (Sequence, Mapping)) and not isinstance(scenarios, str)
+    given = list(scenarios.values() if isinstance(scenarios, Mapping) else scenarios) if several else [scenarios]
     for one in given:
-        if not (isinstance(getattr(one, "name", None), str) and callable(getattr(one, "check", None))):
-            raise TrialError(f"simulate takes a Scenario or a list of them second, got {one!r}.")
+        if not isinstance(getattr(one, "name", None), str):
+            raise TrialError(f"{what} takes a Scenario or a list of them, got {one!r}.")
     names = [one.name for one in given]
     if not names:
-        raise TrialError("simulate needs at least one scenario, got an empty list.")
+        raise TrialError(f"{what} needs at least one scenario, got an empty {type(scenarios).__name__}.")
     if twice := [n for n in names if names.count(n) > 1]:
-        raise TrialError(f"Two scenarios are called {twice[0]!r}; give them different names.")
+        raise TrialError(f"{what}: two scenarios are called {twice[0]!r}; give them different names, which tell them apart in tables.")
     return dict(zip(names, given, strict=True))
 
 
