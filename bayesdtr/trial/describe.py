@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..errors import listing
 from ..study.timeline import Decision
 from ..text import fold
 
@@ -92,7 +93,10 @@ def _decision(design: "TrialDesign", decision: Decision) -> list[str]:
     else:
         lines = [_line("decision", decision.name)]
         lines += [_line("", f"  {', '.join(options)}, where {' or '.join(conditions)}") for options, conditions in sets.items()]
-    return [*lines, _line("  allocation", design.rule(decision.name).text())]
+    rule = design.rule(decision.name)
+    unseen = rule.unseen(design.study, decision.name)
+    lines.append(_line("  allocation", rule.text()))
+    return [*lines, _line("", f"ignores {listing(unseen, 20)}: patients are assigned alike whatever values they have")] if unseen else lines
 
 
 def _burn_in(design: "TrialDesign") -> str:
