@@ -16,7 +16,7 @@ from ..batch import run_batch, together
 from ..design import TrialDesign
 from ..records import KEEP, kept
 from .describing import describe, digest
-from .folder import Folder, session
+from .folder import Folder, declared_in, scenarios_in, session
 from .run import Run
 from .store import Store
 from .workers import Cluster, Here, Job, Runner, crew
@@ -198,13 +198,17 @@ def run(design: TrialDesign, scenario: Any, replicates: int, *, seed: int, keep:
     return carry_out(request, run_batch)[0][scenario.name]
 
 
-def reopen(path: Path, design: TrialDesign, scenarios: dict[str, Any]) -> tuple[dict[str, Run], dict[str, Run]]:
+def reopen(path: Path, design: TrialDesign | None, scenarios: Any) -> tuple[TrialDesign, dict[str, Any], tuple[dict[str, Run], dict[str, Run]]]:
     """The runs that a folder holds, without simulating any; each has the replicates that both it and its twin have."""
+    if design is not None and not isinstance(design, TrialDesign):
+        raise TrialError(f"load_run takes a TrialDesign second, or none, got {design!r}.")
+    design = declared_in(path) if design is None else design
     folder = Folder(path, design, None, None)
     if not folder.exists:
         raise TrialError(f"There is no run in {path}.")
+    named = scenarios_in(path) if scenarios is None else by_name(scenarios, "load_run(scenarios=...)")
     runs: tuple[dict[str, Run], dict[str, Run]] = {}, {}
-    for name, scenario in scenarios.items():
+    for name, scenario in named.items():
         folder.check(scenario)
         stores = {False: folder.store(scenario, False, write=False)}
         with suppress(TrialError):
@@ -214,4 +218,4 @@ def reopen(path: Path, design: TrialDesign, scenarios: dict[str, Any]) -> tuple[
             raise TrialError(f"No replicate under {name!r} is finished in {path}.")
         for equal, store in stores.items():
             runs[equal][name] = Run(design.equal if equal else design, scenario, folder.seed or 0, folder.keep, replicates, store)
-    return runs
+    return design, named, runs
