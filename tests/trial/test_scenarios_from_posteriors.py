@@ -6,7 +6,9 @@ import pytest
 from known import SMART, cohort, posterior_with, random_cells
 
 import bayesdtr as dtr
+from bayesdtr.data import read
 from bayesdtr.decision.values import values_of
+from bayesdtr.model import given_effect
 from bayesdtr.model.distributions import LAWS
 from bayesdtr.runtime import double_precision
 from bayesdtr.study.counts import Hurdle, NegativeBinomial, Poisson, ZeroInflated
@@ -52,6 +54,30 @@ def test_labelled_covariates_come_with_the_draws_own_weights():
     np.testing.assert_allclose(dtr.truth(study, mean).values, by_hand, atol=1e-12)
 
 
+def test_responses_that_share_a_patients_effect_are_drawn_given_the_earlier_ones():
+    study = dtr.Study(dtr.Decision("a", ["p", "q"]), dtr.Response("r", dtr.Bernoulli()), dtr.Decision("b", ["u", "v"]),
+                      dtr.Response("y", dtr.Bernoulli()), utility="y", patient_effects=["r", "y"])
+    posterior = posterior_with(study, {n: random_draws(study, n, 4, np.random.default_rng(k)) for k, n in enumerate(("r", "y"))}, cohort(study, 40))
+    for draw, expected in enumerate(values(posterior)):
+        np.testing.assert_allclose(dtr.truth(study, Scenario.from_posterior(posterior, draw=draw)).values, expected, atol=1e-12)
+    both = dtr.Study(*study.timeline[:3], dtr.Response("y", dtr.Normal()), utility="y", patient_effects=["r", "y"])
+    other = posterior_with(both, {n: random_draws(both, n, 2, np.random.default_rng(k)) for k, n in enumerate(("r", "y"))}, cohort(both, 40))
+    with pytest.raises(dtr.TrialError, match="'y' shares a patient's effect .* mixture of Normal laws"):
+        Scenario.from_posterior(other)
+
+
+def random_draws(study, response, size, rng, clusters=()):
+    """Arbitrary draws of a hierarchical model's parameters, scales positive."""
+    compiled = given_effect(study, response, clusters)
+    sizes = {d: len(v) for d, v in compiled.coords.items()}
+    draws = {}
+    for name in compiled.parameters:
+        dims = compiled.dims.get(name, ())
+        drawn = rng.normal(0, 1, (1, size, *(sizes[d] for d in dims)))
+        draws[name] = drawn if dims or name == "intercept" else np.abs(drawn)
+    return draws
+
+
 CLINICS = dtr.Study(dtr.Baseline("x"), dtr.Decision("arm", ["A", "B", "C"]), dtr.Response("y", dtr.Normal()), utility="y", cluster="clinic")
 
 
@@ -60,16 +86,7 @@ def clinics():
     """A hierarchical Normal model with clinics that have no effects, in one draw, and with effects in the others."""
     rng = np.random.default_rng(2)
     frame = cohort(CLINICS, 60).assign(clinic=rng.choice(["north", "south", "west"], 60, p=[0.5, 0.3, 0.2]))
-    from bayesdtr.data import read
-    from bayesdtr.model import compile_response
-
-    compiled = compile_response(CLINICS, "y", read(CLINICS, frame).cluster_labels)
-    sizes = {d: len(v) for d, v in compiled.coords.items()}
-    draws = {}
-    for name in compiled.parameters:
-        shape = (1, 6, *(sizes[d] for d in compiled.dims.get(name, ())))
-        spread = rng.gamma(4, 0.2, shape) if compiled.dims.get(name, ()) == () and name != "intercept" else rng.normal(0, 1, shape)
-        draws[name] = spread
+    draws = random_draws(CLINICS, "y", 6, rng, read(CLINICS, frame).cluster_labels)
     for name in ("cluster_effect", "cluster_treatment"):
         draws[name][:, 0] = 0.0
     return posterior_with(CLINICS, {"y": draws}, frame)

@@ -120,8 +120,14 @@ class FittedModel:
     def law(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Mean and further quantities at histories by this study's codes, averaged over draws, shape (m,) or (m, level).
 
-        An SD is the root of the mean square, so that the residual variance is averaged.
+        An SD is the root of the mean square, so that the residual variance is averaged. Patients who are alike are worked out once.
         """
+        table = np.stack([np.asarray(c, dtype=float) for c in columns.values()], axis=1)
+        _, first, back = np.unique(table.view(np.dtype((np.void, table.itemsize * table.shape[1]))).ravel(), return_index=True, return_inverse=True)
+        found = self._law({n: c[first] for n, c in columns.items()})
+        return {n: v[back] for n, v in found.items()}
+
+    def _law(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows = len(next(iter(columns.values())))
         compiled, parameters = self.compiled, self.draws or {"": np.zeros(1)}
         run, size = _program(compiled, self.family), len(next(iter(parameters.values())))
