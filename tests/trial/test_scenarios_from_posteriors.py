@@ -62,7 +62,7 @@ def test_responses_that_share_a_patients_effect_are_drawn_given_the_earlier_ones
         np.testing.assert_allclose(dtr.truth(study, Scenario.from_posterior(posterior, draw=draw)).values, expected, atol=1e-12)
     both = dtr.Study(*study.timeline[:3], dtr.Response("y", dtr.Normal()), utility="y", patient_effects=["r", "y"])
     other = posterior_with(both, {n: random_draws(both, n, 2, np.random.default_rng(k)) for k, n in enumerate(("r", "y"))}, cohort(both, 40))
-    with pytest.raises(dtr.TrialError, match="'y' shares a patient's effect .* mixture of Normal laws"):
+    with pytest.raises(dtr.TrialError, match=r"'y' shares a patient's effect .* mixture of Normal laws"):
         Scenario.from_posterior(other)
 
 
