@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .design import TrialDesign
-from .running.driving import Request, by_name, carry_out, reopen
+from .running.driving import Request, carry_out, reopen
 
 if TYPE_CHECKING:
     from .characteristics import OperatingCharacteristics
@@ -54,15 +54,16 @@ def simulate(design: TrialDesign, scenarios: Any, replicates: int = 10_000, *, s
     return OperatingCharacteristics(design, request.scenarios, runs, equal_runs, truths)
 
 
-def load_run(path: str | Path, design: TrialDesign, scenarios: Any) -> "OperatingCharacteristics":
+def load_run(path: str | Path, design: TrialDesign | None = None, scenarios: Any = None) -> "OperatingCharacteristics":
     """What a folder of :func:`simulate` holds, without simulating: the replicates finished so far.
 
     Parameters
     ----------
     path : path
-    design : TrialDesign
-        As it was declared; a design may hold functions, which a folder does not.
-    scenarios : Scenario or sequence of Scenario
+    design : TrialDesign, optional
+        By default read back from the folder. To be given, as it was declared, where it holds functions, which a folder does not.
+    scenarios : Scenario or sequence of Scenario, optional
+        Likewise; by default all that the folder has.
 
     Returns
     -------
@@ -72,11 +73,10 @@ def load_run(path: str | Path, design: TrialDesign, scenarios: Any) -> "Operatin
     Raises
     ------
     TrialError
-        When there is no run, or one of another design or scenario; the message says where they differ.
+        When there is no run, or one of another design or scenario, or of one that cannot be read back; the message says which it is.
     """
     from .characteristics import OperatingCharacteristics
     from .nature import truth
 
-    named = by_name(scenarios)
-    runs, equal_runs = reopen(Path(path), design, named)
+    design, named, (runs, equal_runs) = reopen(Path(path), design, scenarios)
     return OperatingCharacteristics(design, named, runs, equal_runs, {name: truth(design, s) for name, s in named.items()})

@@ -8,6 +8,7 @@ import two_arms
 from scipy import special, stats
 
 from bayesdtr.errors import TrialError
+from bayesdtr.study import Bernoulli, Decision, Response, Study
 from bayesdtr.trial.characteristics import calibrate, drift_inflation, null_grid, seam
 from bayesdtr.trial.characteristics.calibration import allowed_count, checked_nulls, smallest_cut
 from bayesdtr.trial.characteristics.estimates import upper_bound
@@ -131,7 +132,7 @@ def test_drift_counts_among_the_nulls():
     ({"rule": 1}, "no stopping rule 1; the design's are 0: "),
     ({"nulls": two_arms.Arms("better", (0.3, 0.4))}, "'better' is no null"),
     ({"nulls": [NULLS[0], NULLS[0]]}, "two scenarios are called"),
-    ({"nulls": []}, "a Scenario or a sequence"),
+    ({"nulls": []}, "needs at least one scenario"),
     ({"error": 5}, "error is a number between 0 and 1"),
     ({"replicates": 0}, "replicates is a whole number"),
     ({"replicates": 20}, "cannot show an error"),
@@ -186,8 +187,9 @@ def test_inflation_by_drift_is_paired_and_per_analysis(monkeypatch):
         return run
 
     monkeypatch.setattr(seam, "simulated", simulated)
-    found = drift_inflation(two_arms.design(80), two_arms.Arms("none", (0.3, 0.3)), two_arms.Arms("step", (0.3, 0.3), jump=0.2), error=0.05,
-                            replicates=8000, seed=1)
+    study = Study(Decision("treatment", ["A", "B"]), Response("event", Bernoulli()), utility="event")
+    found = drift_inflation(two_arms.design(80)._with(study=study), two_arms.Arms("none", (0.3, 0.3)),
+                            two_arms.Arms("step", (0.3, 0.3), jump=0.2), error=0.05, replicates=8000, seed=1)
     assert seeds[0] == seeds[3] == 1 and len({*seeds[1:3], *seeds[4:]}) == 1 and seeds[1] != 1
     plain, drifting, plain_period, drifting_period = found.rows
     cut = dict(found.thresholds)["no period effects"]

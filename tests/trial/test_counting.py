@@ -101,7 +101,7 @@ def test_trials_that_are_not_counted():
         with_(allocation=dtr.PermutedBlock()),
         with_(calendar=dtr.Calendar(dtr.PoissonAccrual(2.0))),
         with_(stopping=[dtr.SuccessProbability(0.1, success=0.95)]),
-        with_(analysis=dtr.Analysis(engine="laplace")),
+        with_(analysis=dtr.Analysis(engine="nuts")),
         with_(allocation=dtr.Thompson(control="A", protect="matched")),
     ]
     assert not any(applies(d, scenario) for d in refused)

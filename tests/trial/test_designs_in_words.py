@@ -30,8 +30,9 @@ def test_rules_looks_and_calendar_are_told():
 
 
 def test_what_differs_from_the_defaults_is_told():
+    arms = dtr.Study(dtr.Decision("arm", ["A", "B", "C"]), dtr.Response("event", dtr.Bernoulli()), utility="event")
     design = dtr.TrialDesign(
-        three_arm_adaptive.study, size=200, looks=dtr.Looks(at=[50, 100]), burn_in=dtr.BurnIn(40, 6), minimum=60,
+        arms, size=200, looks=dtr.Looks(at=[50, 100]), burn_in=dtr.BurnIn(40, 6), minimum=60,
         stopping=[dtr.Superiority(0.99, binding=False)], analysis=dtr.Analysis(engine="laplace", period_effects=True, audit=0.1),
         calendar=dtr.Calendar(unit="week"))
     text = words(design)
@@ -39,6 +40,13 @@ def test_what_differs_from_the_defaults_is_told():
                  "drift", "0.1 of looks", "allocation equal"):
         assert part in text
     assert "nothing: recruitment goes on" in words(dtr.TrialDesign(three_arm_adaptive.study, size=50, looks=[25], burn_in=0))
+
+
+def test_saturated_cells_have_no_periods_and_no_laplace():
+    for analysis, words_ in ((dtr.Analysis(period_effects=True), "Period effects drift along a linear predictor"),
+                             (dtr.Analysis(engine="laplace"), "Laplace's approximation needs a linear predictor")):
+        with pytest.raises(TrialError, match=f"{words_}.*'event' is Saturated"):
+            dtr.TrialDesign(three_arm_adaptive.study, size=200, looks=[100], analysis=analysis)
 
 
 def test_arguments_in_the_wrong_place_are_named_briefly():

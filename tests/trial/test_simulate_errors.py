@@ -23,8 +23,8 @@ def ask(made=None, scenarios=None, replicates=10, runner=never, **how):
     ({"seed": -1}, "seed takes a whole number from 0.*-1"),
     ({"keep": "look"}, "keep='look'.*did you mean 'looks'"),
     ({"scenarios": []}, "at least one scenario"),
-    ({"scenarios": [Weather("dry"), Weather("dry", 1.0)]}, "Two scenarios are called 'dry'"),
-    ({"scenarios": ["dry"]}, "takes a Scenario or a list of them second, got 'dry'"),
+    ({"scenarios": [Weather("dry"), Weather("dry", 1.0)]}, "two scenarios are called 'dry'"),
+    ({"scenarios": ["dry"]}, "takes a Scenario or a list of them, got 'dry'"),
     ({"scenarios": [Weather("dry"), Weather("odd", -1.0)]}, "cannot be negative"),
     ({"made": "three arms"}, "takes a TrialDesign first, got 'three arms'"),
 ])

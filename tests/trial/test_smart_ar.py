@@ -11,6 +11,7 @@ from bayesdtr.errors import TrialError
 from bayesdtr.study import Baseline, Bernoulli, Decision, Normal, Response, Study, Utility, when
 from bayesdtr.trial.allocation import Fixed, PermutedBlock, Situation, SmartAR, Thompson
 from bayesdtr.trial.allocation.smart_ar import completed, q_functions, swept
+from bayesdtr.trial.design import TrialDesign
 from bayesdtr.trial.observed import Observed
 
 CHEUNG = Study(Decision("a1", ["0", "1"]), Response("r", Bernoulli()), Decision("a2", ["0", "1"]), Response("y", Normal()), utility="y",
@@ -219,6 +220,16 @@ def test_covariates_are_not_looked_at():
     with_age = Observed({**data.columns, "age": np.random.default_rng(1).normal(50, 10, (5, 40))}, None, data.period, data.enrolled)
     rule = SmartAR()
     np.testing.assert_array_equal(rule.probabilities(ask(rule, with_age, study)), rule.probabilities(ask(rule, data)))
+    assert rule.unseen(study, "a2") == ("age",) and rule.unseen(study, "a1") == ("age",)
+
+
+def test_a_design_says_what_it_ignores():
+    timeline = (Decision("a1", ["0", "1"]), Response("r", Normal()), Decision("a2", ["0", "1"]), Response("y", Normal()))
+    study = Study(Baseline("age"), *timeline, utility="y", scales={"y": (0, 10), "age": (50, 10), "r": (0, 1)})
+    text = str(TrialDesign(study, size=60, looks=[30], allocation=SmartAR()))
+    assert "ignores 'age': patients are assigned alike whatever" in text and "ignores 'age', 'r': patients" in text
+    assert "ignores" not in str(TrialDesign(study, size=60, looks=[30], allocation=Thompson()))
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_it_says_what_it_does():

@@ -105,7 +105,7 @@ def test_killed_at_random_moments_and_taken_up_again_to_the_last_bit(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "o"), "1"], cwd=HERE, check=True, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(HERE / "tests" / "trial")})
     assert int(done.stdout) >= 3
-    there = reopen(tmp_path / "o", design(), {"dry": Weather("dry")})
+    _, _, there = reopen(tmp_path / "o", design(), {"dry": Weather("dry")})
     for one, other in zip(whole, there, strict=True):
         assert all_arrays(one["dry"]) == all_arrays(other["dry"]) and other["dry"].replicates == 1500
     for variant in ("adaptive", "equal"):

@@ -135,3 +135,7 @@ class AllocationRule(abc.ABC):
     @abc.abstractmethod
     def text(self) -> str:
         """The rule in words, for tables and reports."""
+
+    def unseen(self, study: Study, decision: str) -> tuple[str, ...]:
+        """Variables before a decision, other than sites, that assignments do not go by although the study has them; for the design in words."""
+        return ()

@@ -21,6 +21,10 @@ LARGEST_RATIO = 1e5
 class SmartAR(AllocationRule):
     """Randomization in proportion to ``base`` to the power of standardized Q-functions, fitted by least squares backwards.
 
+    **It ignores covariates**: patients with the same earlier decisions and discrete responses are assigned alike whatever their baseline covariates
+    and continuous responses are, even where the study's models let effects depend on these; `print(design)` names them. To randomize by a patient's
+    own history take `Thompson`.
+
     Parameters
     ----------
     base : float, default 10
@@ -44,9 +48,9 @@ class SmartAR(AllocationRule):
     largest fitted Q among the options feasible for the patient (Cheung, Chakraborty and Davidson 2015, Biometrics 71:450; ratios of weights are
     capped at 1e5 as in their program).
 
-    Completed are patients whose last response is known; what they earned is the utility. Baseline covariates are not looked at, nor are responses
-    without a finite list of values. Where an option has no completed patient in a cell, the pseudo-outcome leaves it out, and assignment takes its Q
-    for the average of the other options' there: neither favored nor avoided. Aliased terms of the published model are 0, the later ones first.
+    Completed are patients whose last response is known; what they earned is the utility. Where an option has no completed patient in a cell, the
+    pseudo-outcome leaves it out, and assignment takes its Q for the average of the other options' there: neither favored nor avoided. Aliased terms
+    of the published model are 0, the later ones first.
 
     Examples
     --------
@@ -101,6 +105,11 @@ class SmartAR(AllocationRule):
         log_weight = own * np.log(np.where(feasible & (begin > 0), begin, 1.0)) + (1 - own) * hat
         weight = np.where(feasible & (begin > 0), np.exp(log_weight), 0.0)
         return np.where(n[:, None] >= self.minimum, normalized(weight, feasible), begin)
+
+    def unseen(self, study: Study, decision: str) -> tuple[str, ...]:
+        """Baseline covariates and continuous responses."""
+        seen = discrete_history(study, [d.name for d in study.decisions].index(decision))
+        return tuple(n.name for n in study.before(decision) if n.name not in seen)
 
     def text(self) -> str:
         """The rule in words."""

@@ -57,3 +57,7 @@ class Analysis:
             from .compiled_tree import check_study
 
             check_study(study)
+        cells = [r.name for r in study.responses if isinstance(r.model, Saturated)]
+        if cells and (self.chosen(study) == "laplace" or self.period_effects):
+            what = "Period effects drift along" if self.period_effects else "Laplace's approximation needs"
+            raise TrialError(f"{what} a linear predictor, and the model of {listing(cells)} is Saturated(); declare Hierarchical() for it.")

@@ -10,7 +10,8 @@ from ...text import fold
 from ..design import TrialDesign
 from . import seam
 from .calibration import allowed_count, checked_nulls, path_maxima, smallest_cut
-from .estimates import MISSING, NONE, Estimate, estimate, paired, probability
+from .estimates import MISSING, NONE, PROBABILITY, Estimate, estimate, paired, probability
+from .tables import shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -68,13 +69,18 @@ class DriftInflation:
                               "added": r.added.value, "added_mcse": r.added.error, "added_upper": r.added.upper} for r in self.rows])
 
     def __str__(self) -> str:
-        width = min(max(20, *(len(r.scenario) for r in self.rows)), 40)
-        lines = [f"{'analysis':<24}{'scenario':<{width}}{'error':>9}{'MCSE':>8}{'added':>9}{'MCSE':>8}"]
-        for r in self.rows:
-            added = f"{r.added.value:>+9.4f}{r.added.error:>8.4f}" if np.isfinite(r.added.value) else ""
-            lines.append(f"{r.analysis:<24}{r.scenario[:width]:<{width}}{r.error.value:>9.4f}{r.error.error:>8.4f}{added}")
-        lines.append(f"{self.replicates:,} replicates a row, on common random numbers. Each analysis has its own threshold, found without drift for "
-                     f"an error of at most {self.target:g} on other simulations; 'added' is what drift adds to the error.")
+        width = min(max(20, *(len(r.scenario) for r in self.rows)), 44) + 2
+        lines = [f"Type I error under drift over calendar time, threshold for {self.target:g} without it"]
+        for name, cut in self.thresholds:
+            lines += ["", f"ANALYSIS {name}, threshold {cut:.6g}", f"{'scenario':<{width}}{'error':>17}{'added by drift':>20}{'95% bound':>11}"]
+            for r in (r for r in self.rows if r.analysis == name):
+                scenario = r.scenario if len(r.scenario) <= width - 2 else f"{r.scenario[:width - 5]}..."
+                added = f"{shown(r.added, 'difference'):>20}{r.added.upper:>+11.4f}" if np.isfinite(r.added.value) else ""
+                lines.append(f"{scenario:<{width}}{shown(r.error, PROBABILITY):>17}{added}")
+        lines += ["", f"{self.replicates:,} replicates a row, on common random numbers; in brackets Monte Carlo standard errors, (<...): 95% bound "
+                      "where no replicate erred. Added by drift: the error less that without drift, with the upper end of its 95% interval. Each "
+                      f"analysis has its own threshold, at which the error without drift is with 95% confidence at most {self.target:g} in "
+                      f"{self.replicates:,} other replicates; with few of them, or few draws a look, it lies well below."]
         return fold("\n".join(lines))
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TrialError, did_you_mean, listing
+from ..describe import in_short
 from ..design import TrialDesign
 from .estimates import MISSING, Estimate, estimate, paired
 from .quantities import Quantity, Question, Reader, quantities
@@ -164,7 +165,7 @@ class OperatingCharacteristics:
             truths[name] = {"null": bool(self.question(name).null), "optimal": float(truth.optimal),
                             "regimes": [{"regime": label, "value": float(v), "error": float(e), "best": bool(b)} for label, v, e, b
                                         in zip(self.design.layout.regime_labels, truth.values, truth.errors, truth.best, strict=True)]}
-        content = {"design": describe(self.design), "imbalance": self.imbalance, "scenarios": truths, "rows": self.frame().to_dict("records")}
+        content = {"design": in_short(self.design), "imbalance": self.imbalance, "scenarios": truths, "rows": self.frame().to_dict("records")}
         return json.dumps(_plain(content), indent=1, allow_nan=False)
 
     def table(self, scenario: str | None = None) -> str:
@@ -175,16 +176,6 @@ class OperatingCharacteristics:
 
     def __str__(self) -> str:
         return self.table()
-
-
-def describe(design: TrialDesign) -> list[str]:
-    """A design in words, a line each: allocation, looks, rules, size."""
-    text = {d: rule.text() for d, rule in design.allocation}
-    several = len(text) > 1
-    lines = [f"up to {design.size} patients, {design.looks.text()}"]
-    lines += [f"allocation{f' at {d}' if several else ''}: {words}" for d, words in text.items()]
-    lines += [f"{'stops' if rule.binding else 'records'}: {rule.text()}" for rule in design.stopping]
-    return lines + [f"drops arms: {rule.text()}" for rule in design.dropping]
 
 
 def _characteristic(scenario: str, quantity: Quantity, ask: Question, read: Reader, other: Reader | None) -> Characteristic:

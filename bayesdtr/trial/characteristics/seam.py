@@ -7,11 +7,21 @@ import numpy as np
 from ...errors import TrialError
 from ..design import TrialDesign
 
+BATCH = 512
+"""Replicates that are simulated at once and held in memory."""
+
 
 def simulated(design: TrialDesign, scenario: Any, replicates: int, *, seed: int, keep: str = "summary", scheduler: Any = None) -> Any:
-    """A run: arrays of `records.FIELDS` by name, the leading axis being the replicate."""
-    from .. import running
+    """A run: arrays of `records.FIELDS` by name, the leading axis being the replicate.
 
+    A single batch is not written to disk first: making a store takes longer than simulating it.
+    """
+    from .. import running
+    from ..batch import run_batch
+
+    if scheduler is None and at_least(replicates, 1, "replicates") <= BATCH:
+        running.Request.of(design, scenario, replicates, seed=seed, keep=keep)
+        return run_batch(design, scenario, np.arange(replicates), seed=seed, keep=keep)
     return running.run(design, scenario, replicates, seed=seed, keep=keep, scheduler=scheduler)
 
 
@@ -28,24 +38,10 @@ def stream(seed: int, *path: int) -> int:
 
 
 def by_name(scenarios: Any, what: str) -> dict[str, Any]:
-    """Scenarios by name: of one, of a sequence, or of a mapping.
+    """Scenarios by name: of one, of a sequence, or of a mapping; refused as :func:`bayesdtr.simulate` refuses them, in the name of `what`."""
+    from ..running.driving import by_name as named
 
-    Raises
-    ------
-    TrialError
-        When there is none, or two have the same name.
-    """
-    if hasattr(scenarios, "values") and hasattr(scenarios, "keys"):
-        given = list(scenarios.values())
-    else:
-        given = list(scenarios) if isinstance(scenarios, (list, tuple)) else [scenarios]
-    if not given or not all(hasattr(s, "name") for s in given):
-        raise TrialError(f"{what} takes a Scenario or a sequence of them, got {scenarios!r}.")
-    names = [s.name for s in given]
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise TrialError(f"{what}: two scenarios are called {twice!r}; names tell them apart in tables.")
-    return dict(zip(names, given, strict=True))
+    return named(scenarios, what)
 
 
 def at_least(value: Any, least: int, what: str) -> int:

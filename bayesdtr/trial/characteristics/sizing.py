@@ -12,8 +12,9 @@ from ...text import fold
 from ..design import TrialDesign
 from . import seam
 from .curves import Curve, fit_curve
-from .estimates import exact_interval
+from .estimates import PROBABILITY, Estimate, exact_interval
 from .success import Criterion, check_criterion, succeeded, words
+from .tables import shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -141,16 +142,20 @@ class Sizing:
         return pd.DataFrame(rows)
 
     def __str__(self) -> str:
-        lines = [f"Success: {self.criterion}", f"{self.replicates:,} replicates per size and scenario"]
+        lines = ["Probability of success over the size of the trial", f"Success: {self.criterion}",
+                 f"{self.replicates:,} replicates per size and scenario, on common random numbers"]
         frame = self.frame()
         for name, curve in self.curves.items():
             effect = self.effects[name]
             lines += ["", f"SCENARIO {name}{f' (effect {effect:g})' if math.isfinite(effect) else ''}",
-                      f"{'size':>8}{'simulated':>20}{'fitted':>10}{'95% band':>20}{'residual / SE':>16}"]
+                      f"{'size':>8}{'simulated':>20}{'fitted':>9}{'95% band':>18}{'residual':>11}"]
             for row in frame[frame["scenario"] == name].to_dict("records"):
-                simulated, band = f"{row['power']:.4f} ({row['mcse']:.4f})", f"{row['band_lower']:.4f} to {row['band_upper']:.4f}"
-                lines.append(f"{row['size']:>8}{simulated:>20}{row['fitted']:>10.4f}{band:>20}{row['residual']:>+16.1f}")
+                simulated = shown(Estimate(row["power"], row["mcse"], row["lower"], row["upper"]), PROBABILITY)
+                band = f"{row['band_lower']:.3f} to {row['band_upper']:.3f}"
+                lines.append(f"{row['size']:>8}{simulated:>20}{row['fitted']:>9.3f}{band:>18}{round(row['residual'], 1) + 0.0:>+11.1f}")
             lines += [*_found(self, name), *_fit_words(curve)]
+        lines += ["", "In brackets: Monte Carlo standard error; (<...), (>...): 95% bound where none or all of the replicates succeeded. Residual: "
+                      "simulated less fitted, in standard errors."]
         return fold("\n".join(lines))
 
 
@@ -306,15 +311,20 @@ def _found(sizing: Sizing, name: str) -> list[str]:
     size, low, high = sizing.size(name)
     curve = sizing.curve(name)
     if not math.isfinite(size):
-        top = f"{curve.at(curve.sizes)[0].max():.3f}"
-        return [f"No size up to {curve.sizes.max():g} reaches {sizing.target:g}; the largest fitted probability is {top}. Simulate larger trials."]
+        fitted, lower, upper = curve.at(curve.sizes)
+        top = int(fitted.argmax())
+        # Never rounded up to what it does not reach.
+        told = next((text for k in (3, 4, 5) if float(text := f"{fitted[top]:.{k}f}") < sizing.target), "just below it")
+        return [f"No size up to {curve.sizes.max():g} reaches {sizing.target:g}: the largest fitted probability is {told} (95% band "
+                f"{lower[top]:.3f} to {upper[top]:.3f}), at {curve.sizes[top]:g} patients. Simulate larger trials."]
     if size == curve.sizes.min():
         return [f"Already the smallest size simulated, {size:g}, reaches {sizing.target:g}; a smaller trial may do."]
     end = f"{high:g}" if math.isfinite(high) else f"more than {curve.sizes.max():g}"
     lines = [f"{sizing.target:g} is reached with {size:g} patients (95% interval {low:g} to {end})."]
     if sizing.check is not None:
         c = sizing.check
-        lines.append(f"Check with other random numbers: {c.share:.4f} ({c.error:.4f}) at {c.size} patients.")
+        checked = shown(Estimate(c.share, c.error, *exact_interval(c.successes, c.replicates)), PROBABILITY)
+        lines.append(f"Check with other random numbers: {checked} at {c.size} patients.")
     return lines
 
 
@@ -323,4 +333,4 @@ def _fit_words(curve: Curve) -> list[str]:
         return []
     shape = "probit linear in the root of the size" if len(curve.coefficients) == 2 else "probit quadratic in the root of the size"
     widened = f"; the curve does not fit, its errors are widened {curve.widened:.1f} times" if curve.widened > 1 else ""
-    return [f"Curve: {shape}; lack of fit p = {curve.p_value:.2f}{widened}."]
+    return [f"Curve: {shape}; lack of fit p = {curve.p_value:.2g}{widened}."]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import TrialError, did_you_mean, listing
 from ...text import fold
+from ..describe import in_short
 from .estimates import PROBABILITY, Estimate
 
 if TYPE_CHECKING:
@@ -61,12 +62,10 @@ def table(oc: "OperatingCharacteristics", scenario: str | None = None) -> str:
     TrialError
         For an unknown scenario.
     """
-    from .operating import describe
-
     if scenario is not None and scenario not in oc.runs:
         raise TrialError(f"No scenario {scenario!r}; there are {listing(oc.runs)}{did_you_mean(scenario, oc.runs)}")
     names = list(oc.runs) if scenario is None else [scenario]
-    text = [fold("\n".join(describe(oc.design)))]
+    text = [fold("\n".join(in_short(oc.design)))]
     text += [_block(oc, name) for name in names]
     text.append(fold("\n".join(_notes(oc, names))))
     return "\n\n".join(text)
@@ -171,5 +170,8 @@ def _notes(oc: "OperatingCharacteristics", names: list[str]) -> list[str]:
     if len(oc.design.layout.decisions) > 1:
         notes.append("A patient counts as on a best course while the options assigned agree with the best regime (of several, with the one most "
                      "followed).")
+    if oc.design.study.cluster is not None and any(getattr(oc.scenarios[n], "clusters", None) for n in names):
+        notes.append(f"True values are averages over all {oc.design.study.cluster}s that could take part; models with effects of sites value "
+                     "regimes at the trial's own, so that bias, error and coverage hold their luck too.")
     return notes
 

@@ -148,7 +148,10 @@ class Joint:
 
     def columns(self, u: np.ndarray, study: Study) -> dict[str, np.ndarray]:
         """Columns by name, shape (n,), labels as codes."""
-        given = self.function.call(u)
+        return self.coded(self.function.call(u), len(u), study)
+
+    def coded(self, given: Any, rows: int, study: Study) -> dict[str, np.ndarray]:
+        """What the function returned, checked, with labels as codes."""
         wanted = [b.name for b in study.baselines]
         if not isinstance(given, Mapping):
             raise TrialError(f"Scenario: the function {self.function} of the baseline must return a mapping of names to arrays, got {given!r}.")
@@ -161,8 +164,8 @@ class Joint:
             if b.name not in given:
                 raise TrialError(f"Scenario: the function of the baseline lacks {b.name!r}.")
             values = np.asarray(given[b.name])
-            if values.shape != u.shape[:1]:
-                raise TrialError(f"Scenario: baseline {b.name!r} must have shape {u.shape[:1]}, the function returned {values.shape}.")
+            if values.shape != (rows,):
+                raise TrialError(f"Scenario: baseline {b.name!r} must have shape {(rows,)}, the function returned {values.shape}.")
             if b.levels is not None:
                 codes = np.full(len(values), -1)
                 for code, label in enumerate(b.levels):
@@ -189,6 +192,11 @@ class Sites:
     sd : mapping of response to float, optional
         SD of the sites' Normal effects on a response's linear predictor, independent between sites and responses and drawn anew in
         every replicate.
+
+    Notes
+    -----
+    What a scenario says of a response is true at a site without an effect. Averaged over sites a probability lies nearer to 1/2 and a mean with a
+    log link is larger; :func:`truth` averages.
     """
 
     labels: tuple[str, ...]
@@ -213,4 +221,4 @@ class Sites:
 
     def __str__(self) -> str:
         effects = ", ".join(f"{n} {s:g}" for n, s in self.sd)
-        return f"{len(self.labels)} sites" + (f", SD of their effects: {effects}" if effects else "")
+        return f"{len(self.labels)} sites" + (f", SD of their effects on the linear predictor: {effects}" if effects else "")

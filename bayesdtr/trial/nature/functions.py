@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ...study import Study
 from ...study.models import source_hash
+from ...study.timeline import labels_of
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,33 @@ class Function:
         _feed(made, function, set())
         return cls(_address(function), made.hexdigest()[:16], function)
 
+    def answers(self, study: Study, response: str, columns: Mapping[str, np.ndarray]) -> Any:
+        """What it says of histories before a response, columns as codes, of shape (m,)."""
+        return self.call(labelled(study, response, columns))
+
+    def looks_at(self, name: str) -> bool:
+        """Whether its answer may depend on a variable: a user's function may look at all."""
+        return True
+
+    def check(self, study: Study, response: str, what: str) -> None:
+        """Raise `TrialError` where it says nothing of a study's response; a user's function is found out when it is called."""
+
     def description(self) -> dict[str, str]:
         """Plain data that tell it from others."""
         return {"function": self.address, "digest": self.digest}
 
     def __str__(self) -> str:
         return f"{self.address.split(':')[-1]}()"
+
+
+def labelled(study: Study, response: str, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A history before a response as users' functions see it: labels as text, numbers as floats."""
+    seen = {}
+    for node in study.before(response):
+        labels = labels_of(node)
+        values = np.asarray(columns[node.name])
+        seen[node.name] = values.astype(float) if labels is None else np.array(labels)[values.astype(np.intp)]
+    return seen
 
 
 def _address(value: Any) -> str:

@@ -57,16 +57,6 @@ def grid(study: Study, response: str, conditions: list[Condition],
     return nodes, {name: c[possible] for name, c in columns.items()}
 
 
-def labelled(study: Study, response: str, columns: Columns) -> dict[str, np.ndarray]:
-    """A history before a response as users' functions see it: labels as text, numbers as floats."""
-    seen = {}
-    for node in study.before(response):
-        labels = labels_of(node)
-        values = np.asarray(columns[node.name])
-        seen[node.name] = values.astype(float) if labels is None else np.array(labels)[values.astype(np.intp)]
-    return seen
-
-
 @dataclass(frozen=True, eq=False)
 class Lookup:
     """A number, or one for each level, for each history: a constant, an array indexed by codes, conditions, or a function.
@@ -129,7 +119,7 @@ class Lookup:
 def called(function: Function, study: Study, response: str, columns: Columns, rows: int, what: str) -> np.ndarray:
     """A user's function on histories, its answer checked for shape and finiteness."""
     try:
-        given = function.call(labelled(study, response, columns))
+        given = function.answers(study, response, columns)
     except KeyError as error:
         known = [n.name for n in study.before(response)]
         raise TrialError(f"{what}: the function {function} looks up {error.args[0]!r}; before {response!r} are known {listing(known)}"
@@ -167,6 +157,7 @@ def compiled(study: Study, response: str, form: Form, swaps: Mapping[str, np.nda
     labels = labels_of(study[response]) if levels else None
     latest = next(n for n in reversed(study.before(response)) if isinstance(n, Decision))
     if isinstance(form, Function):
+        form.check(study, response, what)
         return _of_function(study, response, form, swaps, make, what)
     if isinstance(form, float):
         if labels:

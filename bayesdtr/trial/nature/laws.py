@@ -101,7 +101,8 @@ class Law:
 
     def __str__(self) -> str:
         shown = lambda v: f"{v:.6g}" if isinstance(v, float) else str(v)  # noqa: E731
-        return "; ".join([shown(self.mean), *(f"{n} {shown(v)}" for n, v in self.extras)])
+        extras = [(n, v) for n, v in self.extras if isinstance(v, (float, Cells)) or shown(v) != shown(self.mean)]
+        return "; ".join([shown(self.mean), *(f"{n} {shown(v)}" for n, v in extras)])
 
 
 def read_law(given: Any, response: str) -> Law:

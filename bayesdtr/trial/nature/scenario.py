@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from .covariates import Covariate, Joint, Sites
 from .draws import check_extras
 from .laws import Law, read_law
 from .shifts import Drift
+
+if TYPE_CHECKING:
+    from ...inference import Posterior
+    from .fitted import PosteriorScenarios
 
 
 @dataclass(frozen=True, init=False)
@@ -86,6 +90,71 @@ class Scenario:
         put("adherence", _kind(adherence, Adherence, "adherence", "Adherence({'arm': 0.9})"))
         put("calendar", _kind(calendar, Calendar, "calendar", "Calendar(PoissonAccrual(4), delays=6)"))
         put("as_under", tuple((str(d), str(o)) for d, o in dict(as_under or {}).items()))
+
+    # ---- made from what is known -------------------------------------------------------------------
+
+    @classmethod
+    def from_posterior(cls, posterior: "Posterior", *, draw: int | None = None, name: str | None = None,
+                       baseline: Mapping[str, Covariate] | Joint | None = None, clusters: Sites | None = None,
+                       calendar: Calendar | None = None) -> "Scenario":
+        """What an earlier trial says of the next one of the same study: the truth of one posterior draw, or their mean.
+
+        Parameters
+        ----------
+        posterior : Posterior
+        draw : int, optional
+            Number of a draw, chains end to end from 0. By default responses follow their posterior mean: the mean (or the probabilities of
+            levels) given a history, averaged over draws; an SD is the root of the mean variance, other quantities are averaged.
+        name : str, optional
+        baseline : mapping of covariate to Covariate, or Joint, optional
+            By default the patients observed, each with all covariates together; under a draw weighed by its Bayesian bootstrap, so that values of
+            regimes are those that :func:`compare` has for the draw.
+        clusters : Sites, optional
+            Of a study with clusters; by default as many sites with the observed shares of patients, whose effects are drawn anew with the SD that the
+            draw has. Sites differ in level: their own treatment effects are left out, and responses are those of a site without an effect.
+        calendar : Calendar, optional
+
+        Returns
+        -------
+        Scenario
+            Of any study with the same variables in the same order and the same families; decisions may have fewer options than the fitted study.
+
+        Raises
+        ------
+        TrialError
+            For what is no posterior, a draw that it does not have, and responses whose law no scenario draws.
+        """
+        from .fitted import scenarios_of
+
+        made = scenarios_of(posterior, baseline, clusters, calendar)
+        if draw is not None and (isinstance(draw, bool) or not isinstance(draw, (int, np.integer)) or not 0 <= draw < posterior.size):
+            raise TrialError(f"Scenario.from_posterior: the posterior has draws 0 to {posterior.size - 1}, got draw={draw!r}.")
+        found = made.at(None if draw is None else int(draw), name)
+        found.check(posterior.study)
+        return found
+
+    @classmethod
+    def drawn_from(cls, posterior: "Posterior", *, baseline: Mapping[str, Covariate] | Joint | None = None, clusters: Sites | None = None,
+                   calendar: Calendar | None = None) -> "PosteriorScenarios":
+        """What :func:`assurance` averages over: a function that draws one of a posterior's draws as a scenario.
+
+        Parameters
+        ----------
+        posterior, baseline, clusters, calendar
+            As of :meth:`from_posterior`.
+
+        Returns
+        -------
+        callable
+            From a random generator to a Scenario.
+
+        Raises
+        ------
+        TrialError
+        """
+        from .fitted import scenarios_of
+
+        return scenarios_of(posterior, baseline, clusters, calendar)
 
     # ---- others made from it -----------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from .bound import Bound, BoundLaw, bind
 from .covariates import Joint, Levels
 from .draws import pmf
 from .laws import Cells, Form, Law
+from .resampled import Resampled
 from .scenario import Scenario
 
 POINTS, SCRAMBLES, SEED = 2**13, 16, 20_240_229
@@ -155,11 +156,14 @@ class _Tree:
         return name not in self.site_sd or law.node.family.link == "identity"
 
     def _is_exact(self) -> bool:
-        if isinstance(self.scenario.baseline, Joint) and self.study.baselines:
+        baseline, rows = self.scenario.baseline, 1.0
+        if isinstance(baseline, Resampled):
+            rows = float(len(baseline.weights))
+        elif isinstance(baseline, Joint):
+            if self.study.baselines:
+                return False
+        elif any(not isinstance(c, Levels) for _, c in baseline):
             return False
-        if any(not isinstance(c, Levels) for _, c in self.scenario.baseline or ()):
-            return False
-        rows = 1.0
         for node in self.study.timeline:
             if isinstance(node, Response) and node.name not in self.mean_only:
                 values = finite_values(node)
@@ -168,7 +172,7 @@ class _Tree:
                 rows *= len(values)
             elif isinstance(node, Decision) and node.name in self.taken:
                 rows *= len(node.options)
-            elif isinstance(node, Baseline):
+            elif isinstance(node, Baseline) and not isinstance(baseline, Joint):
                 rows *= len(dict(self.scenario.baseline)[node.name].probabilities)
         return rows <= LARGEST_TREE
 
@@ -194,11 +198,13 @@ class _Tree:
         rows = 1 if u is None else len(u)
         weight = np.full(rows, 1.0 / rows)
         assigned: Rows = {}
-        taken: Rows = {}
+        baseline = self.scenario.baseline
         if u is not None and "*" in self.place:
-            begin, baseline = self.place["*"], self.scenario.baseline
+            begin = self.place["*"]
             assigned = baseline.columns(u[:, begin : begin + baseline.count], self.study)
-            taken = dict(assigned)
+        elif u is None and isinstance(baseline, Resampled):
+            assigned, weight = baseline.support(self.study), baseline.weights
+        taken: Rows = dict(assigned)
         total = 0.0
         for node in self.study.timeline:
             if node.name in assigned:
@@ -265,7 +271,7 @@ def _looks_at(law: Law, name: str) -> bool:
         if isinstance(form, Cells):
             if any(name in getattr(k, "variables", ()) for k, _ in form.rows):
                 return True
-        elif not isinstance(form, float):
+        elif not isinstance(form, float) and form.looks_at(name):
             return True
     return False
 

@@ -1,7 +1,7 @@
 """Batches, stores, workers: the same numbers wherever they run."""
 
-from .driving import run
+from .driving import Request, run
 from .replay import Replay, replay
 from .run import Run
 
-__all__ = ["Replay", "Run", "replay", "run"]
+__all__ = ["Replay", "Request", "Run", "replay", "run"]

@@ -1,7 +1,7 @@
 """From a request to runs: what can be refused is refused first, then batches are simulated and kept as they come."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ..batch import run_batch, together
 from ..design import TrialDesign
 from ..records import KEEP, kept
 from .describing import describe, digest
-from .folder import Folder, session
+from .folder import Folder, declared_in, scenarios_in, session
 from .run import Run
 from .store import Store
 from .workers import Cluster, Here, Job, Runner, crew
@@ -58,27 +58,36 @@ class Request:
             raise TrialError(f"keep={keep!r}: levels of detail are {listing(KEEP)}{did_you_mean(keep, KEEP)}")
         named = by_name(scenarios)
         for scenario in named.values():
+            if not callable(getattr(scenario, "check", None)):
+                raise TrialError(f"simulate(scenarios=...) takes a Scenario or a list of them, got {scenario!r}.")
             scenario.check(design.study)
         return cls(design, named, int(replicates), int(seed), keep, None if out is None else Path(out), bool(compare), scheduler, progress)
 
 
-def by_name(scenarios: Any) -> dict[str, Any]:
+def by_name(scenarios: Any, what: str = "simulate(scenarios=...)") -> dict[str, Any]:
     """Scenarios by their names.
+
+    Parameters
+    ----------
+    scenarios : Scenario, sequence of Scenario, or mapping with scenarios as values
+    what : str
+        Who asks, in messages.
 
     Raises
     ------
     TrialError
         When there is none, or two have the same name.
     """
-    given = list(scenarios) if isinstance(scenarios, Sequence) and not isinstance(scenarios, str) else [scenarios]
+    several = isinstance(scenarios, (Sequence, Mapping)) and not isinstance(scenarios, str)
+    given = list(scenarios.values() if isinstance(scenarios, Mapping) else scenarios) if several else [scenarios]
     for one in given:
-        if not (isinstance(getattr(one, "name", None), str) and callable(getattr(one, "check", None))):
-            raise TrialError(f"simulate takes a Scenario or a list of them second, got {one!r}.")
+        if not isinstance(getattr(one, "name", None), str):
+            raise TrialError(f"{what} takes a Scenario or a list of them, got {one!r}.")
     names = [one.name for one in given]
     if not names:
-        raise TrialError("simulate needs at least one scenario, got an empty list.")
+        raise TrialError(f"{what} needs at least one scenario, got an empty {type(scenarios).__name__}.")
     if twice := [n for n in names if names.count(n) > 1]:
-        raise TrialError(f"Two scenarios are called {twice[0]!r}; give them different names.")
+        raise TrialError(f"{what}: two scenarios are called {twice[0]!r}; give them different names, which tell them apart in tables.")
     return dict(zip(names, given, strict=True))
 
 
@@ -189,13 +198,17 @@ def run(design: TrialDesign, scenario: Any, replicates: int, *, seed: int, keep:
     return carry_out(request, run_batch)[0][scenario.name]
 
 
-def reopen(path: Path, design: TrialDesign, scenarios: dict[str, Any]) -> tuple[dict[str, Run], dict[str, Run]]:
+def reopen(path: Path, design: TrialDesign | None, scenarios: Any) -> tuple[TrialDesign, dict[str, Any], tuple[dict[str, Run], dict[str, Run]]]:
     """The runs that a folder holds, without simulating any; each has the replicates that both it and its twin have."""
+    if design is not None and not isinstance(design, TrialDesign):
+        raise TrialError(f"load_run takes a TrialDesign second, or none, got {design!r}.")
+    design = declared_in(path) if design is None else design
     folder = Folder(path, design, None, None)
     if not folder.exists:
         raise TrialError(f"There is no run in {path}.")
+    named = scenarios_in(path) if scenarios is None else by_name(scenarios, "load_run(scenarios=...)")
     runs: tuple[dict[str, Run], dict[str, Run]] = {}, {}
-    for name, scenario in scenarios.items():
+    for name, scenario in named.items():
         folder.check(scenario)
         stores = {False: folder.store(scenario, False, write=False)}
         with suppress(TrialError):
@@ -205,4 +218,4 @@ def reopen(path: Path, design: TrialDesign, scenarios: dict[str, Any]) -> tuple[
             raise TrialError(f"No replicate under {name!r} is finished in {path}.")
         for equal, store in stores.items():
             runs[equal][name] = Run(design.equal if equal else design, scenario, folder.seed or 0, folder.keep, replicates, store)
-    return runs
+    return design, named, runs

@@ -12,10 +12,12 @@ from typing import Any
 
 import zarr
 
-from ...errors import TrialError
+from ...errors import BayesDTRError, TrialError
 from ...inference.files import versions
 from ...kept import fingerprint
+from ..describe import in_short
 from ..design import TrialDesign
+from .declared import read, written
 from .describing import describe, differences, digest
 from .store import Store
 
@@ -67,7 +69,8 @@ class Folder:
             self._make()
             group = zarr.open_group(self.path / ROOT / where, mode="a", zarr_format=3)
             if "scenario" not in group.attrs:
-                group.attrs.update({"name": scenario.name, "scenario": _through_json(describe(scenario)), "digest": digest(describe(scenario))})
+                group.attrs.update({"name": scenario.name, "scenario": _through_json(describe(scenario)), "digest": digest(describe(scenario)),
+                                    "declaration": written(scenario)})
         variant = "equal" if equal else "adaptive"
         made = Store(self.path / ROOT / where / variant, self.path / COMMITS / f"{where}-{variant}.log", self.design.layout, self.keep, chunk)
         return made.open(write=write)
@@ -84,7 +87,7 @@ class Folder:
         except OSError as error:
             raise TrialError(f"Cannot write to the folder {self.path}: {error.strerror or error}.") from error
         content = {"kind": KIND, "version": VERSION, "design": self.description, "digest": digest(self.description), "seed": self.seed,
-                   "keep": self.keep, "versions": versions()}
+                   "keep": self.keep, "versions": versions(), "words": in_short(self.design), "declaration": written(self.design)}
         zarr.open_group(stage / ROOT, mode="w", zarr_format=3, attributes=content)
         (stage / ROOT).replace(self.path / ROOT)
         stage.rmdir()
@@ -106,6 +109,44 @@ class Folder:
                 except OSError:
                     raise TrialError(f"Another process is writing to the folder {self.path}; wait for it, or give out= another folder.") from None
             yield
+
+
+def declared_in(path: Path) -> TrialDesign:
+    """The design whose run a folder holds, read back from what it was declared as.
+
+    Raises
+    ------
+    TrialError
+        When there is no run, or its design holds functions, which a folder does not keep, or comes from another release; the message says
+        which design it is.
+    """
+    if (there := attributes(path)) is None:
+        raise TrialError(f"There is no run in {path}.")
+    of = f"The run in {path} is of a design of {'; '.join(there.get('words') or ['which no more is known'])}"
+    return _read_back(there, "design", f"{of}. Give the design: load_run(path, design).")
+
+
+def scenarios_in(path: Path) -> dict[str, Any]:
+    """The scenarios whose runs a folder holds, by name, read back as :func:`declared_in` does."""
+    found = {}
+    for file in sorted((path / ROOT).glob("*/zarr.json")):
+        there = json.loads(file.read_text(encoding="utf-8"))["attributes"]
+        told = f"The run in {path} has a scenario {there['name']!r}. Give the scenarios: load_run(path, design, scenarios)."
+        found[there["name"]] = _read_back({**there, "design": there["scenario"]}, "scenario", told)
+    return found
+
+
+def _read_back(there: Mapping[str, Any], what: str, told: str) -> Any:
+    if there.get("declaration") is None:
+        raise TrialError(f"{told} It cannot be read back, since it holds a function or a class of the user's own, or was kept by an earlier release.")
+    try:
+        made = read(there["declaration"])
+        same = _through_json(describe(made)) == there["design"]
+    except (BayesDTRError, AttributeError, TypeError) as error:
+        raise TrialError(f"{told} It cannot be read back: {error}.") from error
+    if not same:
+        raise TrialError(f"{told} Read back, this {what} is another: the folder comes from another release.")
+    return made
 
 
 def session() -> dict[str, Any]:

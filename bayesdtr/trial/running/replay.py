@@ -7,6 +7,7 @@ import numpy as np
 
 from ...errors import TrialError
 from ...text import fold
+from ..nature import bind
 from ..records import kept
 from .driving import whole
 from .folder import session
@@ -83,14 +84,15 @@ class Replay:
         Returns
         -------
         pandas.DataFrame
-            ``patient`` (from 1), ``enrolled``, and for each decision the option assigned, its ``probability DECISION`` and ``look DECISION`` (the
-            look whose probabilities were in force, from 1; 0: burn-in); for each response its value, labels where it has them.
+            ``patient`` (from 1), ``enrolled``, the cluster and the covariates; for each decision the option assigned, its ``probability DECISION``
+            and ``look DECISION`` (the look whose probabilities were in force, from 1; 0: burn-in); for each response its value. Labels where there
+            are any.
         """
         import pandas as pd
 
         r, layout = self.records, self.run.layout
         rows = int(r["size"])
-        made: dict[str, object] = {"patient": np.arange(1, rows + 1), "enrolled": r["enrolled_at"][:rows]}
+        made: dict[str, object] = {"patient": np.arange(1, rows + 1), "enrolled": r["enrolled_at"][:rows], **self._baseline(rows)}
         for d, name in enumerate(layout.decisions):
             options = [o for decision, o in layout.arms if decision == name]
             made |= {name: [options[c] if c >= 0 else None for c in r["option"][:rows, d]], f"probability {name}": r["probability"][:rows, d],
@@ -99,6 +101,20 @@ class Replay:
             values, levels = r["outcome"][:rows, j], getattr(response, "levels", None)
             made[response.name] = values if not levels else [levels[int(v)] if v >= 0 else None for v in values]
         return pd.DataFrame(made)
+
+    def _baseline(self, rows: int) -> dict[str, object]:
+        """Clusters and covariates, which no record holds: they are drawn again, by the patient's own random numbers."""
+        study, scenario = self.run.design.study, self.run.scenario
+        if not study.baselines and study.cluster is None:
+            return {}
+        people = bind(self.run.design, scenario).patients(self.run.seed, np.array([self.id]))
+        made: dict[str, object] = {}
+        if study.cluster is not None and people.cluster is not None:
+            made[study.cluster] = np.array(scenario.clusters.labels)[people.cluster[0, :rows]]
+        for b in study.baselines:
+            values = people.columns[b.name][0, :rows]
+            made[b.name] = np.array(b.levels)[values.astype(int)] if b.levels else values
+        return made
 
     def __str__(self) -> str:
         layout, r = self.run.layout, self.records

@@ -9,6 +9,7 @@ from scipy.special import ndtr, ndtri
 
 from ...errors import TrialError
 from ...study import Study
+from .completions import Contest
 from .naming import Named, check_looks, check_thresholds, complement, meant, one, probability, shown, shown_threshold, stored, which_looks, yes_or_no
 from .predictive import success_by_growth, success_of_arms
 from .rule import LookState, StoppingRule, Threshold, at_look
@@ -290,8 +291,17 @@ class SuccessProbability(Contrast):
         """1 less the predictive probability, shape (trial,)."""
         if not self.applies(state.look):
             return np.full(len(state.regimes), np.nan)
-        exact = success_of_arms(state, self._likely, self.success)
+        exact = success_of_arms(state, self._contests(state.study, state.regimes.shape[1]), self.success)
         return 1 - (self._by_information(state) if exact is None else exact)
+
+    def _contests(self, study: Study, count: int) -> tuple[Contest, ...]:
+        """All arms against one another, or each against the one that it must beat."""
+        every = tuple(range(count))
+        if self.against is None:
+            return (Contest(every, every, lambda values, active: values.p_best(active)[0]),)
+        reference = one(study, self.against, "against")
+        beats = lambda values, active: values.exceeds(np.ones(len(active), dtype=int), self.margin)  # noqa: E731
+        return tuple(Contest((j, reference), (0,), beats) for j in every if j != reference)
 
     def _likely(self, values: Any, active: np.ndarray, study: Study) -> np.ndarray:
         """The largest probability that success is about, shape (batch,)."""

@@ -1,6 +1,7 @@
 """Predictive probability of success: outcomes to come of Bernoulli arms from their beta-binomial law, elsewhere posteriors that shrink."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import special, stats
 from ...study import Study
 from ..analysis.betas import Betas
 from ..analysis.drawn import Drawn
+from .completions import Completed, Contest
 from .rule import LookState
 
 POINTS = 256
@@ -23,14 +25,14 @@ ROWS = 1 << 17
 Likely = Callable[[Any, np.ndarray, Study], np.ndarray]
 
 
-def success_of_arms(state: LookState, likely: Likely, success: float) -> np.ndarray | None:
-    """Predictive probability that `likely` exceeds `success` with all outcomes known, shape (trial,); None unless values are independent Betas.
+def success_of_arms(state: LookState, contests: Sequence[Contest], success: float) -> np.ndarray | None:
+    """Predictive probability of success with all outcomes known, shape (trial,); None unless values are independent Betas.
 
     Parameters
     ----------
     state : LookState
-    likely : callable
-        Of values, the active entries and the study: the probability that success is about.
+    contests : sequence of Contest
+        A trial succeeds where a probability of any of them exceeds `success`.
     success : float
     """
     values = state.values
@@ -46,7 +48,7 @@ def success_of_arms(state: LookState, likely: Likely, success: float) -> np.ndar
         step = max(ROWS // len(yes), 1)
         for some in (trials[i : i + step] for i in range(0, len(trials), step)):
             weight = stats.betabinom.pmf(yes[None], extra[some][:, None], values.a[some][:, None], values.b[some][:, None]).prod(axis=2)
-            reached = _reached(state, some, extra[some], np.broadcast_to(yes, (len(some), *yes.shape)), likely, success)
+            reached = _reached(state, some, extra[some], np.broadcast_to(yes, (len(some), *yes.shape)), contests, success, enumerated=True)
             found[some] = np.clip((weight * reached).sum(axis=1), 0.0, 1.0)
     uniform = stats.qmc.Sobol(2 * extra.shape[1], seed=0).random(POINTS)
     rest = np.flatnonzero(~few)
@@ -54,12 +56,14 @@ def success_of_arms(state: LookState, likely: Likely, success: float) -> np.ndar
         n = extra[some][:, None]
         p = special.betaincinv(values.a[some][:, None], values.b[some][:, None], uniform[None, :, : extra.shape[1]])
         yes = np.where(n > 0, stats.binom.ppf(uniform[None, :, extra.shape[1] :], n, p), 0.0)
-        found[some] = _reached(state, some, extra[some], yes, likely, success).mean(axis=1)
+        found[some] = _reached(state, some, extra[some], yes, contests, success, enumerated=False).mean(axis=1)
     return found
 
 
 def success_by_growth(state: LookState, likely: Likely, success: float) -> np.ndarray:
-    """As :func:`success_of_arms` for any posterior, taken to shrink about a mean that moves as a growing sample's does; shape (trial,).
+    """Predictive probability that `likely` exceeds `success` for any posterior, shape (trial,).
+
+    It is taken to shrink about a mean that moves as a growing sample's does.
 
     With the share ``f`` of outcomes known, the final mean is ``m + sqrt(1 - f) (v' - m)`` for a draw ``v'`` of the values with mean ``m``, and
     the final posterior is that of ``final mean + sqrt(f) (v - m)``: exact for a jointly Normal posterior under a flat prior and known SDs.
@@ -76,23 +80,47 @@ def success_by_growth(state: LookState, likely: Likely, success: float) -> np.nd
             away = np.where(possible[some, None], values.draws[some, :INNER], 0.0) - mean[some, None]
         else:
             away = around[None] * sd[some, None]
-        f, futures = known[some, None, None], away[:, :FUTURES]
-        ends = mean[some, None] + np.sqrt(1 - f) * futures
-        final = ends[:, :, None] + np.sqrt(f)[..., None] * away[:, None]
-        final = np.where(possible[some, None, None], final, -np.inf).reshape(-1, *away.shape[1:])
-        every = np.repeat(state.regimes[some], futures.shape[1], axis=0)
-        found[some] = (likely(Drawn(final), every, state.study).reshape(futures.shape[:2]) > success).mean(axis=1)
+        f, away = known[some, None], np.ascontiguousarray(np.moveaxis(away, 2, 0))  # entries first: draws lie side by side
+        ends = mean[some].T[..., None] + np.sqrt(1 - f) * away[..., :FUTURES]
+        final = ends[..., None] + np.sqrt(f)[..., None] * away[:, :, None]
+        if not possible[some].all():
+            final[~possible[some].T] = -np.inf
+        every = np.repeat(state.regimes[some], ends.shape[2], axis=0)
+        found[some] = (likely(Ends(final.reshape(len(final), -1, away.shape[2])), every, state.study).reshape(ends.shape[1:]) > success).mean(axis=1)
     return found
 
 
-def _reached(state: LookState, trials: np.ndarray, extra: np.ndarray, yes: np.ndarray, likely: Likely, success: float) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """Draws of final posteriors, as :class:`~bayesdtr.trial.analysis.drawn.Drawn` with the entries first: a few rows of many draws.
+
+    Attributes
+    ----------
+    draws : array, shape (entry, batch, draw)
+    """
+
+    draws: np.ndarray
+
+    def p_best(self, active: np.ndarray) -> tuple[np.ndarray, None]:
+        """Probability of having the largest value among the active, ties shared, ``[batch, entry]``."""
+        shown = self.draws if active.all() else np.where(active.T[..., None], self.draws, -np.inf)
+        best = shown == shown.max(axis=0)
+        tied = best.sum(axis=0)
+        return (best.mean(axis=2) if (tied == 1).all() else (best / tied).mean(axis=2)).T, None
+
+    def exceeds(self, reference: np.ndarray, margin: float) -> np.ndarray:
+        """``P(value - value of the reference > margin)``, ties half, ``[batch, entry]``; one reference for the whole batch."""
+        other = self.draws[int(reference[0])] + margin
+        return ((self.draws > other).mean(axis=2) + 0.5 * (self.draws == other).mean(axis=2)).T
+
+
+def _reached(state: LookState, trials: np.ndarray, extra: np.ndarray, yes: np.ndarray, contests: Sequence[Contest], success: float, *,
+             enumerated: bool) -> np.ndarray:
     """Whether some trials succeed when completed by `yes` ``[trial, completion, arm]``, shape (trial, completion)."""
-    values, shape = state.values, yes.shape
+    values = state.values.take(trials)
     assert isinstance(values, Betas)
-    every = np.repeat(trials, shape[1])
-    yes, no = yes.reshape(-1, shape[2]), (extra[:, None] - yes).reshape(-1, shape[2])
-    final = Betas(values.a[every] + yes, values.b[every] + no, values.scale[every], values.offset[every])
-    return likely(final, state.regimes[every], state.study).reshape(shape[:2]) > success
+    made = Completed(values, state.regimes[trials], extra, yes)
+    return np.any([c.reached(made, success, enumerated=enumerated) for c in contests], axis=0)
 
 
 def to_come(state: LookState) -> np.ndarray:
