@@ -51,11 +51,12 @@ def pair(engine, looks):
 
 
 def nuts_answers(given):
+    """NUTS's :func:`summaries` of every question, ``{quantity: {summary: [chain, batch, entry]}}``, computed once for a version of the package."""
     parts = [*(str(v.tobytes()) for v in given.data.columns.values()), *(str(a[0].tobytes()) + str(a[1]) for a in given.asked)]
     name = kept.digest("gates of looks", str((CHAINS, DRAWS)), *parts)
     if (found := kept.read(name)) is not None:
-        table = np.load(io.BytesIO(found))
-        return {q: {k.split(" ")[1]: table[k] for k in table.files if k.split(" ")[0] == q} for q in QUANTITIES}
+        saved = np.load(io.BytesIO(found))
+        return {q: {k.split(" ")[1]: saved[k] for k in saved.files if k.split(" ")[0] == q} for q in QUANTITIES}
     engine = NutsAnalyst(STUDY, Analysis(), SIZE, draws=DRAWS)
     chains = [one_chain(engine, given, c) for c in range(CHAINS)]
     made = {q: {s: np.stack([c[q][s] for c in chains]) for s in chains[0][q]} for q in QUANTITIES}
@@ -65,13 +66,29 @@ def nuts_answers(given):
     return made
 
 
-def test_the_engine_is_calibrated_over_the_prior(engine):
-    """Coefficients, scales, log likelihoods, contrasts and values of regimes and options: all ranks within the simultaneous band at 99 %."""
+@pytest.fixture(scope="session")
+def extreme(engine):
+    """How far each quantity's ranks are from uniform, scales' apart, and the limit for all of them together."""
     simulated = simulate(FITS, seed=12)
-    found = transforms(engine.look(simulated.data, np.arange(FITS), 0), simulated)
-    limit, extreme = threshold(FITS, len(found)), {n: extremeness(r) for n, r in ranks(found).items()}
+    found = {n: extremeness(r) for n, r in ranks(transforms(engine.look(simulated.data, np.arange(FITS), 0), simulated)).items()}
+    scales = {n for n in found if ": tau" in n}
+    return {n: v for n, v in found.items() if n not in scales}, {n: found[n] for n in scales}, threshold(FITS, len(found))
+
+
+def test_coefficients_contrasts_and_values_are_calibrated_over_the_prior(extreme):
+    """Log likelihoods too: all ranks within the simultaneous band at 99 %."""
+    _uniform(extreme[0], extreme[2])
+
+
+def test_scales_are_calibrated_over_the_prior(extreme):
+    """As coefficients are. An engine that integrates over too few points of the scales passes all else and fails here."""
+    assert len(extreme[1]) == 5
+    _uniform(extreme[1], extreme[2])
+
+
+def _uniform(extreme, limit):
     worst = min(extreme, key=extreme.get)
-    print(f"\nSBC: {FITS} looks, {len(found)} quantities, most extreme {worst} {extreme[worst]:.2e}, limit {limit:.2e}")
+    print(f"\nSBC: {FITS} looks, {len(extreme)} quantities, most extreme {worst} {extreme[worst]:.2e}, limit {limit:.2e}")
     assert extreme[worst] > limit, {n: v for n, v in extreme.items() if v <= limit}
 
 
@@ -104,8 +121,8 @@ def test_final_analyses_are_those_of_nuts(pair, looks):
         assert each.beyond <= MOST_DISAGREE
 
 
-def _some(table, which, axis=0):
-    return {s: np.compress(which, v, axis=axis) for s, v in table.items()}
+def _some(summary, which, axis=0):
+    return {s: np.compress(which, v, axis=axis) for s, v in summary.items()}
 
 
 def test_the_analysis_of_a_real_trial_agrees_with_nuts_at_its_final_look(pair, looks):
