@@ -110,6 +110,7 @@ def test_weights_have_light_tails(pair):
 
 
 def test_final_analyses_are_those_of_nuts(pair, looks):
+    """Of the looks above, 20 are final analyses: too few for a share of decisions, enough for probabilities."""
     final = looks.look == FINAL
     found = {"regimes": gap(_some(pair[1]["regimes"], final), _some(pair[2]["regimes"], final, 1))}
     for d, q in enumerate(QUANTITIES[1:]):
@@ -118,7 +119,6 @@ def test_final_analyses_are_those_of_nuts(pair, looks):
     print("\n" + table(found))
     for each in found.values():
         assert each.net <= LARGEST_GAP
-        assert each.beyond <= MOST_DISAGREE
 
 
 def _some(summary, which, axis=0):
