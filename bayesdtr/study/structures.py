@@ -194,7 +194,7 @@ def structured(study: "Study", response: Response, table: dict[str, Address]) ->
         if predictor.interaction_smooth:
             added += _smooth(prefix, sd, "interaction_smooth")
         if predictor.drift:
-            added.append(Address(prefix + "drift", ON_THE_LINE, Prior("Normal", loc=0, scale=1.5),
+            added.append(Address(prefix + "drift", ON_THE_LINE, Prior("Normal", loc=0, scale=2.5),
                                  "step of the level from one period to the next, alike for all options: wide, for what it holds back is put "
                                  "down to treatment where shares changed with the periods", sd))
         if model.sequences:

@@ -72,8 +72,8 @@ class Baseline:
 
     Where shares of options change from period to period, time and treatment are confounded, and whatever a prior holds back of a step of the
     level is put down to treatment: of a step ``d`` between two periods whose difference has standard error ``s`` a prior with SD ``p`` holds
-    back about ``d s^2 / (s^2 + p^2)``. With 100 patients a period (``s = .3`` on the logit scale) that is 81 % under SDs of .15 and 4 % under
-    1.5. A scale common to the steps with a half-Normal prior shrinks few steps towards none, even when it is wide; so the SD is a number,
+    back about ``d s^2 / (s^2 + p^2)``. With 100 patients a period (``s = .3`` on the logit scale) that is 81 % under an SD of .15 and 1.5 % under
+    2.5. A scale common to the steps with a half-Normal prior shrinks few steps towards none, even when it is wide; so the SD is a number,
     ``priors={"y.drift.scale": ...}``.
 
     Examples

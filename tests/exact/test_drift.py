@@ -56,7 +56,7 @@ def test_the_prior_is_printed_and_can_be_set():
     study = _study(priors={"y.drift.scale": 0.3})
     row = study.priors("y")["drift"]
     assert row.prior["scale"] == 0.3
-    assert _study().priors("y")["drift"].prior == dtr.Prior("Normal", loc=0, scale=1.5)
+    assert _study().priors("y")["drift"].prior == dtr.Prior("Normal", loc=0, scale=2.5)
     text = str(_study())
     assert "+ drift: a random walk over block" in text
     assert "a random walk over block" in text

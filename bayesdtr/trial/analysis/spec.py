@@ -27,7 +27,7 @@ class Analysis:
 
     Notes
     -----
-    A step of the walk is ``Normal(0, 1.5)`` on the linear predictor (SDs of a continuous response): what a narrower prior holds back of a step
+    A step of the walk is ``Normal(0, 2.5)`` on the linear predictor (SDs of a continuous response): what a narrower prior holds back of a step
     in time is put down to treatment, whose shares change at the same moments. Period effects take out drift that is common to the options.
     They cost power where shares are uneven, for then treatment is compared within blocks only, and they cannot take out drift that differs
     between options. Blocks follow the first decision; where a later decision comes long after, its probabilities may change inside a block.
