@@ -109,8 +109,8 @@ def drift_inflation(design: TrialDesign, null: Any, drifts: Any, *, rule: int = 
     Notes
     -----
     Drift adds to the error in two ways. Where shares of options change over time it passes for an effect of treatment; period effects take that
-    out, whatever its size. And it moves the level at which responses are observed, while the threshold was found at another: rates below about
-    .2 that rise make a given probability easier to reach. That part is there under equal allocation too,
+    out, whatever its size. And it moves the level at which responses are observed, while the threshold was found at another: low rates
+    that rise make a given probability easier to reach. That part is there under equal allocation too,
     ``drift_inflation(design.equal, ...)``; a threshold calibrated over a :func:`null_grid` of levels allows for it.
     """
     checked_nulls(design, null, rule)
