@@ -162,8 +162,7 @@ class _Design:
 
 _DIMS = {"beta": "covariate", "treatment": "treatment_contrast", "interaction": "interaction_contrast", "combination": "combination_contrast",
          "cluster_treatment": "cluster_contrast", "drift": "drift_step", "smooth": "smooth_basis", "interaction_smooth": "interaction_smooth_basis"}
-_SCALES = {"treatment": "tau", "interaction": "tau_interaction", "combination": "tau_combination", "cluster_treatment": "cluster_treatment_sd",
-           "drift": "tau_drift"}
+_SCALES = {"treatment": "tau", "interaction": "tau_interaction", "combination": "tau_combination", "cluster_treatment": "cluster_treatment_sd"}
 
 
 def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -> list[tuple[str, Tensor]]:
@@ -184,7 +183,7 @@ def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -
         own = rows_of(part.prefix + "beta", design.labels["beta"], priors)
         dims = (_DIMS["beta"], *across)
         found.append(("beta", place_vector(part.prefix + "beta", own, part.sd, dims=dims, across=part.width) if own else of("beta", dims=dims[:1])))
-    for name in (n for n in ("treatment", "interaction", "combination", "smooth", "interaction_smooth", "drift") if n in design.matrices):
+    for name in (n for n in ("treatment", "interaction", "combination", "smooth", "interaction_smooth") if n in design.matrices):
         columns = design.columns[name]
         if name in ("smooth", "interaction_smooth"):
             scale: Tensor | str = smooth_scales(part.prefix + name, columns, priors, part.sd)
@@ -193,6 +192,8 @@ def _effects(part: _Part, design: _Design, priors: Mapping[str, PriorInForce]) -
         else:
             scale = _SCALES[name]
         found.append((name, scaled(name, scale, (_DIMS[name],))))
+    if "drift" in design.matrices:
+        found.append(("drift", of("drift", dims=(_DIMS["drift"],))))
     if design.sequence is not None:
         found.append(("sequence_effect", scaled("sequence_effect", "tau_sequence", ("sequence",))))
     if design.clustered:
@@ -245,7 +246,7 @@ def build(study: Study, response: Response, history: History) -> Outcome:
     Every coefficient is written centred, Normal given its scale, so that draws are effects on the
     natural scale: ``intercept``, ``beta``, ``treatment`` (scale ``tau``), ``interaction`` (scale
     ``tau_interaction``, or one scale each), ``combination`` (of decisions, ``tau_combination``), ``smooth`` and
-    ``interaction_smooth`` (basis functions), ``drift`` (steps between periods, ``tau_drift``), ``sequence_effect`` (``tau_sequence``),
+    ``interaction_smooth`` (basis functions), ``drift`` (steps between periods), ``sequence_effect`` (``tau_sequence``),
     ``cluster_effect``, ``cluster_treatment``; those of a family's part for zeros begin with ``zero_``. Engines choose their own coordinates.
     """
     family = response.family

@@ -86,7 +86,7 @@ def _kinds(key: str, table: Mapping[str, Address]) -> tuple[str, ...]:
 def _vector(key: str, study: "Study", response: Response) -> bool:
     """Whether an address governs several coefficients at once."""
     assert response.family is not None
-    return key.removeprefix("zero_") in ("beta", "probability", "mean") or (key == "intercept" and response.family.width is not None)
+    return key.removeprefix("zero_") in ("beta", "drift", "probability", "mean") or (key == "intercept" and response.family.width is not None)
 
 
 def _check_value(where: str, key: str, value: object, table: Mapping[str, Address], study: "Study", response: Response) -> None:

@@ -84,7 +84,7 @@ def equation(study: Study, response: Response) -> list[str]:
         lines += [f"+ {name}: {first} × ({' + '.join(others)})" for first, others in grouped.items()]
     if p.drift:
         periods = dict.fromkeys(c.group for c in p.drift)
-        lines.append("+ tau_drift: " + " + ".join(f"a random walk over {name}" for name in periods))
+        lines.append("+ drift: " + " + ".join(f"a random walk over {name}" for name in periods))
     if p.smooth:
         lines.insert(3, "+ smooth: " + " + ".join(dict.fromkeys(_shown(c.factors) for c in p.smooth)))
     if response.name in study.pool_stages:

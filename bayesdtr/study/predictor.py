@@ -161,7 +161,7 @@ class Predictor:
     smooth, interaction_smooth : tuple of Column
         Basis functions of smooth main effects, and of smooth treatment-by-covariate interactions.
     drift : tuple of Column
-        Beginnings of the periods over which the level walks; prior ``tau_drift``.
+        Beginnings of the periods over which the level walks; prior ``drift``.
     """
 
     main: tuple[Column, ...]

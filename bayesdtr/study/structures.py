@@ -194,8 +194,9 @@ def structured(study: "Study", response: Response, table: dict[str, Address]) ->
         if predictor.interaction_smooth:
             added += _smooth(prefix, sd, "interaction_smooth")
         if predictor.drift:
-            added.append(Address(prefix + "tau_drift", POSITIVE, Prior("HalfNormal", scale=0.15),
-                                 "spread of a step of the level from one period to the next, alike for all options", sd))
+            added.append(Address(prefix + "drift", ON_THE_LINE, Prior("Normal", loc=0, scale=2.5),
+                                 "step of the level from one period to the next, alike for all options: wide, for what it holds back is put "
+                                 "down to treatment where shares changed with the periods", sd))
         if model.sequences:
             sequence_variables(study, response)
             added.append(Address(prefix + "tau_sequence", POSITIVE, Prior("HalfNormal", scale=0.25),

@@ -69,10 +69,10 @@ def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst, Ana
 
         if (sites := len(scenario.clusters.labels)) > CLUSTERS:
             raise TrialError(f"Scenario {scenario.name!r} has {sites} sites, and simulated looks of a study with clusters hold up to {CLUSTERS}.")
-    return nature, *_engines(design.study, design.analysis, design.size, design.looks.count)
+    return nature, *_engines(design.study, design.analysis, design.size, design.blocks)
 
 
 @functools.lru_cache(maxsize=4)
-def _engines(study: Study, analysis: Analysis, size: int, looks: int) -> tuple[Analyst, Analyst | None]:
+def _engines(study: Study, analysis: Analysis, size: int, blocks: int) -> tuple[Analyst, Analyst | None]:
     """A design's engine and its auditor; the same for all its allocation rules and thresholds, since what they compile takes long."""
-    return analyst(study, analysis, size, looks), auditor(study, analysis, size, looks)
+    return analyst(study, analysis, size, blocks), auditor(study, analysis, size, blocks)

@@ -59,7 +59,7 @@ class Course:
         self.layout: Layout = design.layout
         self.replicates = np.asarray(replicates)
         patients = nature.patients(seed, self.replicates)
-        self.clock = Clock.of(design.looks, patients)
+        self.clock = Clock.of(design.looks, patients, design.cut)
         draws = any(rule.draws_regimes for _, rule in design.allocation)
         self.state = State.start(self.study, self.layout, patients, self.clock, draws_regimes=draws)
         trials = len(self.replicates)

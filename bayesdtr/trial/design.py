@@ -90,6 +90,18 @@ class TrialDesign:
         return dict(self.allocation)[decision]
 
     @property
+    def cut(self) -> int:
+        """Patients after whom the burn-in may end inside what is a block of enrolment between two looks; 0 where it cannot."""
+        first = self.burn_in.patients if self.burn_in else 0
+        at_look = self.looks.by == "recruited" and first in self.looks.points
+        return first if first < self.size and not at_look else 0
+
+    @property
+    def blocks(self) -> int:
+        """Most blocks of enrolment: assignments to the first decision have the same probabilities, patients being alike, all through one."""
+        return self.looks.count + 1 + (self.cut > 0)
+
+    @property
     def equal(self) -> "TrialDesign":
         """The same trial with equal allocation at every decision: what an adaptive one is compared with."""
         return self._with(allocation=tuple((d.name, Equal()) for d in self.study.decisions))

@@ -25,19 +25,26 @@ class Clock:
         Calendar times of the looks.
     in_force : array of int, shape (trial, patient, decision)
         The last look before each decision; -1 before the first.
+    block : array of int, shape (trial, patient)
+        Block of enrolment, from 0: a new one begins after each look, and where the burn-in ends between two looks, so that no change of
+        the first decision's probabilities falls inside a block.
     """
 
     looks: np.ndarray
     in_force: np.ndarray
+    block: np.ndarray
 
     @classmethod
-    def of(cls, looks: Looks, patients: Patients) -> "Clock":
-        """Set the times of some patients against those of the looks."""
+    def of(cls, looks: Looks, patients: Patients, cut: int = 0) -> "Clock":
+        """Set the times of some patients against those of the looks; after `cut` patients a block ends too (0: none)."""
         times = looks.times(patients.enrolled, patients.complete)
         in_force = np.full(patients.decided.shape, -1, dtype=np.int16)
         for look in range(times.shape[1]):  # looks are few; a table of patients by looks would be large
             in_force += (times[:, look, None, None] < patients.decided).astype(np.int16)
-        return cls(times, in_force)
+        block = in_force[:, :, 0].astype(np.int64) + 1
+        if cut:
+            block[:, cut:] += (block[:, cut - 1] == block[:, cut])[:, None]
+        return cls(times, in_force, block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +105,7 @@ class State:
         found = {n: source[n][trial, patient] for n in before}
         if self.study.cluster is not None and self.patients.cluster is not None:
             found[self.study.cluster] = self.patients.cluster[trial, patient]
-        return found | {PERIOD: self.clock.in_force[trial, patient, 0].astype(np.int64) + 1} if periods else found
+        return found | {PERIOD: self.clock.block[trial, patient]} if periods else found
 
     def observed(self, at: np.ndarray, trials: np.ndarray, recruited_by: np.ndarray) -> Observed:
         """What is known of some trials.
@@ -125,7 +132,7 @@ class State:
                 columns[name] = np.where(enrolled & (people.answered[trials][..., responses[name]] <= at), values, np.nan)
             else:
                 columns[name] = np.where(enrolled, values, -1 if values.dtype.kind == "i" else np.nan)
-        period = np.where(enrolled, self.clock.in_force[trials][..., 0] + 1, -1)
+        period = np.where(enrolled, self.clock.block[trials], -1)
         return Observed(columns, None if people.cluster is None else people.cluster[trials], period, enrolled)
 
     def lost_before(self, decision: int, trial: np.ndarray, patient: np.ndarray) -> np.ndarray:

@@ -53,12 +53,12 @@ def world_rows(frame, code):
 
 
 def test_the_prior_is_printed_and_can_be_set():
-    study = _study(priors={"y.tau_drift.scale": 0.3})
-    row = study.priors("y")["tau_drift"]
+    study = _study(priors={"y.drift.scale": 0.3})
+    row = study.priors("y")["drift"]
     assert row.prior["scale"] == 0.3
-    assert _study().priors("y")["tau_drift"].prior["scale"] == 0.15
+    assert _study().priors("y")["drift"].prior == dtr.Prior("Normal", loc=0, scale=2.5)
     text = str(_study())
-    assert "tau_drift" in text
+    assert "+ drift: a random walk over block" in text
     assert "a random walk over block" in text
     assert "periods in time order" in text
     assert not any("block" in c.label for c in compile_labels(study, "interaction"))
@@ -73,7 +73,7 @@ def compile_labels(study, table):
 
 def test_a_step_in_the_level_is_found_and_the_effect_left_alone():
     """With 1,600 patients and a step of one logit in the middle, the walk's second step is it, and treatment is estimated as without drift."""
-    study = _study(priors={"y.tau_drift.scale": 1.0})
+    study = _study()
     posterior = dtr.fit(study, _patients(1600, 1.0), seed=1, engine="laplace", draws=512)
     steps = posterior.draws("y")["drift"]
     assert steps[:, 1].mean() == pytest.approx(1.0, abs=4 * np.sqrt(4 / 400 + 4 / 400))

@@ -28,19 +28,19 @@ def _at_random():
 
 
 def test_the_density_is_that_of_numpy_and_scipy():
-    """Steps are Normal given tau_drift, which is half-Normal with .15 SDs of the response; the level in a period is the sum of steps before it."""
+    """Steps are Normal with 2.5 SDs of the response; the level in a period is the sum of the steps before it."""
     compiled, h, inputs, u, y = _at_random()
     with double_precision():
         p = {n: np.asarray(v) for n, v in compiled.constrain(u, inputs).items()}
         rows, prior = (np.asarray(v) for v in compiled.log_density(u, inputs, y))
-    assert set(p) == {"intercept", "treatment", "drift", "tau", "tau_drift", "sigma"}
+    assert set(p) == {"intercept", "treatment", "drift", "tau", "sigma"}
     contrast = np.where(h["arm"] == 1, 1, -1) / np.sqrt(2)
     level = np.concatenate([[0.0], np.cumsum(p["drift"])])[h["block"]]
     np.testing.assert_allclose(rows, st.norm(p["intercept"] + contrast * p["treatment"][0] + level, p["sigma"]).logpdf(y), rtol=1e-10)
     half = lambda name, scale: np.log(2) + st.norm(0, scale).logpdf(p[name])  # noqa: E731
     wanted = (st.norm(2, 7.5).logpdf(p["intercept"]) + st.norm(0, p["tau"]).logpdf(p["treatment"]).sum() + half("tau", 1.5) + half("sigma", 3.0)
-              + st.norm(0, p["tau_drift"]).logpdf(p["drift"]).sum() + half("tau_drift", 0.15 * 3.0))
-    jacobian = sum(float(np.log(p[n])) for n in ("tau", "tau_drift", "sigma"))
+              + st.norm(0, 2.5 * 3.0).logpdf(p["drift"]).sum())
+    jacobian = sum(float(np.log(p[n])) for n in ("tau", "sigma"))
     assert float(prior) == pytest.approx(wanted + jacobian, abs=1e-5)
 
 

@@ -8,7 +8,7 @@ from .protocol import Analyst
 from .spec import Analysis
 
 
-def analyst(study: Study, analysis: Analysis, size: int, looks: int) -> Analyst:
+def analyst(study: Study, analysis: Analysis, size: int, blocks: int) -> Analyst:
     """Make the engine of a design's looks.
 
     Parameters
@@ -17,8 +17,8 @@ def analyst(study: Study, analysis: Analysis, size: int, looks: int) -> Analyst:
     analysis : Analysis
     size : int
         Largest number of patients.
-    looks : int
-        Number of looks: one less than the blocks of enrolment.
+    blocks : int
+        Most blocks of enrolment.
 
     Raises
     ------
@@ -26,15 +26,15 @@ def analyst(study: Study, analysis: Analysis, size: int, looks: int) -> Analyst:
         When the engine cannot analyse the study.
     """
     if analysis.period_effects:
-        return PeriodAnalyst(_plain(with_periods(study, looks + 1), analysis, size))
+        return PeriodAnalyst(_plain(with_periods(study, blocks), analysis, size))
     return _plain(study, analysis, size)
 
 
-def auditor(study: Study, analysis: Analysis, size: int, looks: int) -> Analyst | None:
+def auditor(study: Study, analysis: Analysis, size: int, blocks: int) -> Analyst | None:
     """The engine that audits a design's own, NUTS; None where nothing is audited."""
     if not analysis.audit or analysis.chosen(study) == "nuts":
         return None
-    return analyst(study, replace(analysis, engine="nuts"), size, looks)
+    return analyst(study, replace(analysis, engine="nuts"), size, blocks)
 
 
 def _plain(study: Study, analysis: Analysis, size: int) -> Analyst:

@@ -20,9 +20,17 @@ class Analysis:
     draws : int
         Quasi-random draws per look, of engines that draw; a power of 2.
     period_effects : bool
-        Let the level of every response drift from one block of enrolment to the next (a Gaussian random walk on the linear predictor).
+        Let the level of every response drift from one block of enrolment to the next (a Gaussian random walk on the linear predictor, the
+        same for all options). Blocks end where probabilities of assignment change: at looks and where the burn-in ends. See Notes.
     audit : float
         Share of looks, picked at random, that are refitted with NUTS; the largest difference in P(best) is reported.
+
+    Notes
+    -----
+    A step of the walk is ``Normal(0, 2.5)`` on the linear predictor (SDs of a continuous response): what a narrower prior holds back of a step
+    in time is put down to treatment, whose shares change at the same moments. Period effects take out drift that is common to the options.
+    They cost power where shares are uneven, for then treatment is compared within blocks only, and they cannot take out drift that differs
+    between options. Blocks follow the first decision; where a later decision comes long after, its probabilities may change inside a block.
     """
 
     engine: str = "auto"

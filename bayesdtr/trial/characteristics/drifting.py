@@ -111,6 +111,13 @@ def drift_inflation(design: TrialDesign, null: Any, drifts: Any, *, rule: int = 
     ------
     TrialError
         As :func:`calibrate`; where the design's engine is fixed to one without period effects.
+
+    Notes
+    -----
+    Drift adds to the error in two ways. Where shares of options change over time it passes for an effect of treatment; period effects take that
+    out, whatever its size. And it moves the level at which responses are observed, while the threshold was found at another: low rates
+    that rise make a given probability easier to reach. That part is there under equal allocation too,
+    ``drift_inflation(design.equal, ...)``; a threshold calibrated over a :func:`null_grid` of levels allows for it.
     """
     checked_nulls(design, null, rule)
     scenarios, error = seam.by_name(drifts, "drift_inflation(drifts=...)"), seam.share(error, "error")
