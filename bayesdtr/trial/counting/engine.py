@@ -147,7 +147,7 @@ class _Share:
     def _values(self, counts: np.ndarray) -> CountedValues:
         """Posterior of some trials' counts, shape (2 arm, trial)."""
         n, yes = counts[: self.arms].T.astype(float), counts[self.arms :].T
-        return CountedValues(self.plan.prior[0] + yes, self.plan.prior[1] + n - yes, self.plan.weight)
+        return CountedValues(self.plan.prior[0] + yes, self.plan.prior[1] + n - yes, self.plan.weight, self.plan.margin)
 
     def _look(self, look: int, trials: np.ndarray) -> tuple[CountedValues, np.ndarray]:
         """Analyse some trials, drop arms, ask the stopping rules; the values and indices of those that go on."""
