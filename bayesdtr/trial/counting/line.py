@@ -23,8 +23,8 @@ POINTS = (24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 128, 192)
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 """Steps in the margin; each trial gets the fewest that are at most `STEP` standard deviations of its sharpest density."""
 
-STEP = 0.52
-SMOOTH = 30.0
+STEP = 0.48
+SMOOTH = 20.0
 """Least parameter of a density that is smooth enough at its end of (0, 1)."""
 
 DEPTH = 20.0
