@@ -62,7 +62,7 @@ def _made(design: TrialDesign, scenario: Scenario) -> tuple[Nature, Analyst, Ana
     """What a design and a scenario need, made once for all batches of a process."""
     if counting.applies(design, scenario):
         # What was counted is followed patient by patient by the same posteriors, so that a replay agrees to the last bit.
-        return bind(design, scenario), counting.CountedAnalyst(design.study), None
+        return bind(design, scenario), counting.CountedAnalyst(design), None
     nature = bind(design, scenario)
     if design.study.cluster is not None and scenario.clusters is not None and design.analysis.chosen(design.study) != "exact":
         from .analysis.laplace import CLUSTERS

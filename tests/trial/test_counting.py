@@ -6,7 +6,8 @@ import pytest
 
 import bayesdtr as dtr
 from bayesdtr.trial.analysis import Betas, analyst
-from bayesdtr.trial.counting import applies, drawing, grid, run
+from bayesdtr.trial.counting import applies, drawing, grid, line, run
+from bayesdtr.trial.counting.values import CountedValues
 from bayesdtr.trial.course import Course
 from bayesdtr.trial.luck import uniforms
 from bayesdtr.trial.nature import bind
@@ -85,6 +86,32 @@ def test_short_grids_have_the_probabilities_of_adaptive_panels(low, high, arms, 
     exact = Betas(a.T, b.T)
     assert grid.best(a, b, active) == pytest.approx(exact.p_best(active.T)[0].T, abs=3e-8)
     assert grid.within(a, b, active, margin) == pytest.approx(exact.within(margin, active.T), abs=3e-8)
+    best, within, found = line.best_and_within(a, b, active, margin)
+    smooth = np.where(active, np.minimum(a, b), np.inf).min(axis=0) >= line.SMOOTH
+    assert not (found & ~smooth).any() and found.sum() >= 0.95 * smooth.sum()
+    assert best[:, found] == pytest.approx(exact.p_best(active.T)[0].T[:, found], abs=3e-8)
+    assert within[found] == pytest.approx(exact.within(margin, active.T)[found], abs=3e-8)
+
+
+@pytest.mark.parametrize("weight", [1.0, -2.0])
+@pytest.mark.parametrize("margin", [None, 0.05, 0.1, 1.5])
+def test_values_are_those_of_betas_whichever_grid_they_take(weight, margin):
+    rng = np.random.default_rng(3)
+    n = np.exp(rng.uniform(0, 7, (1200, 3))).astype(int)
+    y = rng.binomial(n, np.clip(rng.uniform(0.05, 0.95, (1200, 1)) + rng.normal(size=n.shape) * 0.05, 0, 1))
+    few = rng.random(n.shape) < 0.7
+    few[:, 0] |= ~few.any(axis=1)
+    made, exact = CountedValues(1.0 + y, 1.0 + n - y, weight, margin), Betas(1.0 + y, 1.0 + n - y, weight)
+    first, second = made.p_best()[0], made.p_best(few)[0]
+    assert first == pytest.approx(exact.p_best()[0], abs=3e-8) and second == pytest.approx(exact.p_best(few)[0], abs=3e-8)
+    for asked in (0.1, 0.05, 2.5):
+        for active in (few, None):
+            assert made.within(asked, active) == pytest.approx(exact.within(asked, active), abs=3e-8)
+    # What is asked before, of whom, and beside whom makes no difference to the last bit.
+    index = rng.permutation(1200)[:700]
+    fresh = CountedValues(1.0 + y[index], 1.0 + n[index] - y[index], weight, margin)
+    assert (made.take(index).p_best(few[index])[0] == second[index]).all() and (fresh.p_best(few[index])[0] == second[index]).all()
+    assert (fresh.within(0.1, few[index]) == made.within(0.1, few)[index]).all() and (made.p_best()[0] == first).all()
 
 
 def test_published_probabilities():

@@ -12,8 +12,11 @@ SLACK = 1e-12
 
 
 def summed(table: np.ndarray) -> np.ndarray:
-    """Sums over the last axis, which is kept; laid out row by row first, so that a row's last bits do not depend on how many rows there are."""
-    return np.ascontiguousarray(table).sum(axis=-1, keepdims=True)
+    """Sums over the last axis, which is kept; from left to right, so that a row's last bits do not depend on how many rows there are."""
+    total = table[..., :1] + 0
+    for k in range(1, table.shape[-1]):
+        total = total + table[..., k : k + 1]
+    return total
 
 
 def normalized(weights: np.ndarray, feasible: np.ndarray) -> np.ndarray:
@@ -112,9 +115,12 @@ def iterative_floor(share: np.ndarray, floor: float, feasible: np.ndarray) -> np
     """
     raised = np.zeros_like(feasible)
     result = share
-    for _ in range(share.shape[1]):
-        raised = raised | (feasible & (result < floor - SLACK))
-        rest = 1 - floor * raised.sum(axis=1, keepdims=True)
+    for turn in range(share.shape[1]):
+        low = feasible & (result < floor - SLACK) & ~raised
+        if turn and not low.any():
+            break
+        raised = raised | low
+        rest = 1 - floor * summed(raised)
         result = np.where(raised, floor, rest * normalized(share, feasible & ~raised))
     return result
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...study import Study
+from ..design import TrialDesign
 from ..observed import Observed
-from .plan import prior_of
+from .plan import margin_of, prior_of
 from .values import CountedValues
 
 
@@ -16,15 +16,17 @@ class CountedAnalyst:
 
     Parameters
     ----------
-    study : Study
+    design : TrialDesign
         One to which :func:`~bayesdtr.trial.counting.plan.applies` says yes.
     """
 
-    def __init__(self, study: Study):
+    def __init__(self, design: TrialDesign):
+        study = design.study
         self.arm, self.response = study.decisions[0].name, study.responses[0].name
         prior = prior_of(study)
         assert prior is not None
         self.prior, self.weight, self.arms = prior, study.weight(self.response), len(study.decisions[0].options)
+        self.margin = margin_of(design)
 
     def look(self, data: Observed, replicates: np.ndarray, look: int) -> "CountedLook":
         """Posteriors of a batch of trials."""
@@ -32,7 +34,7 @@ class CountedAnalyst:
         known = ~np.isnan(y)
         n = np.stack([((arm == j) & known).sum(axis=1) for j in range(self.arms)], axis=1).astype(float)
         yes = np.stack([((arm == j) & (y == 1)).sum(axis=1) for j in range(self.arms)], axis=1)
-        return CountedLook(CountedValues(self.prior[0] + yes, self.prior[1] + n - yes, self.weight))
+        return CountedLook(CountedValues(self.prior[0] + yes, self.prior[1] + n - yes, self.weight, self.margin))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Trials of exchangeable patients, simulated by counts: patients drawn range by range, looks analysed by the thousand, finished trials left out."""
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -46,15 +47,28 @@ def run(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *, seed
     plan = plan_of(design, scenario)
     if not len(replicates):
         return blank(design.layout, 0, keep)
-    cores = os.cpu_count() or 1
-    share = min(SHARE, -(-len(replicates) // (cores * drawing.WIDTH)) * drawing.WIDTH)
+    threads = allowed()
+    share = min(SHARE, -(-len(replicates) // (threads * drawing.WIDTH)) * drawing.WIDTH)
     parts = [replicates[i : i + share] for i in range(0, len(replicates), share)]
     one = lambda ids: _Share(design, plan, ids, seed, keep).run()  # noqa: E731
     if len(parts) == 1:
         return one(parts[0])
-    with ThreadPoolExecutor(min(cores, len(parts))) as pool:
+    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
         made = list(pool.map(one, parts))
     return {name: np.concatenate([m[name] for m in made]) for name in kept(keep)}
+
+
+def allowed() -> int:
+    """Threads that a call may keep busy: one in a task of a Dask worker, which has others for the other cores; else one for each core it may use."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        try:
+            distributed.get_worker()
+        except ValueError:
+            pass
+        else:
+            return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Share:
@@ -147,7 +161,7 @@ class _Share:
     def _values(self, counts: np.ndarray) -> CountedValues:
         """Posterior of some trials' counts, shape (2 arm, trial)."""
         n, yes = counts[: self.arms].T.astype(float), counts[self.arms :].T
-        return CountedValues(self.plan.prior[0] + yes, self.plan.prior[1] + n - yes, self.plan.weight)
+        return CountedValues(self.plan.prior[0] + yes, self.plan.prior[1] + n - yes, self.plan.weight, self.plan.margin)
 
     def _look(self, look: int, trials: np.ndarray) -> tuple[CountedValues, np.ndarray]:
         """Analyse some trials, drop arms, ask the stopping rules; the values and indices of those that go on."""

@@ -43,6 +43,8 @@ class Plan:
     prior : array, shape (2, arm)
     weight : float
         Of the response in the utility.
+    margin : float or None
+        That an equivalence rule asks about.
     """
 
     times: np.ndarray
@@ -56,6 +58,7 @@ class Plan:
     bad: np.ndarray
     prior: np.ndarray
     weight: float
+    margin: float | None
 
     def place(self, patients: np.ndarray | int) -> np.ndarray:
         """Where numbers of patients stand among the cuts."""
@@ -104,6 +107,11 @@ def prior_of(study: Study) -> np.ndarray | None:
     if len(labels) != len(study.decisions[0].options) or any(not isinstance(p, Prior) or p.distribution != "Beta" for p in priors):
         return None
     return np.array([[p["concentration1"], p["concentration0"]] for p in priors], dtype=float).T
+
+
+def margin_of(design: TrialDesign) -> float | None:
+    """The margin of the first equivalence rule, if there is one."""
+    return next((rule.margin for rule in design.stopping if isinstance(rule, Equivalence)), None)
 
 
 def _calendar(design: TrialDesign, scenario: Scenario) -> Calendar:
@@ -170,4 +178,5 @@ def plan_of(design: TrialDesign, scenario: Scenario) -> Plan:
     cuts = np.unique(np.concatenate([[0], known, recruited, [design.size]]))
     prior = prior_of(study)
     assert prior is not None
-    return Plan(times, recruited, known, until, complete, cuts, burn_in, block, np.stack(bad, axis=1), prior, study.weight(study.responses[0].name))
+    return Plan(times, recruited, known, until, complete, cuts, burn_in, block, np.stack(bad, axis=1), prior, study.weight(study.responses[0].name),
+                margin_of(design))

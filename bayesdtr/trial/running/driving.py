@@ -1,7 +1,8 @@
 """From a request to runs: what can be refused is refused first, then batches are simulated and kept as they come."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from ...errors import TrialError, did_you_mean, listing
 from ...runtime import Progress, progress
 from ..batch import run_batch, together
 from ..design import TrialDesign
-from ..records import KEEP, kept
+from ..records import KEEP, Records, kept
 from .describing import describe, digest
 from .folder import Folder, declared_in, scenarios_in, session
 from .run import Run
-from .store import Store
+from .store import Span, Store
 from .workers import Cluster, Here, Job, Runner, crew
 
 LARGEST_SEED = 2**32 - 1
@@ -147,19 +148,60 @@ def _job(design: TrialDesign, scenario: Any, folder: Folder, runner: Runner) -> 
 
 def fill(store: Store, job: Job, replicates: int, workers: Here | Cluster, bar: Progress) -> None:
     """Simulate and keep the replicates that a store lacks; one batch is written while the next is simulated."""
-    spans: Iterator[tuple[int, int]] = iter(list(store.missing(replicates, workers.parts)))
+    spans = list(store.missing(replicates, workers.parts))
     store.grow(replicates)
-    writing: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1) as writer:
-        for span, records in workers.batches(job, spans):
-            if writing is not None:
-                writing.result()
-            elif not store.sessions or store.sessions[-1] != session():
-                store.start(session())
-            writing = writer.submit(store.write, span, records)
-            bar.advance(span[1] - span[0])
-        if writing is not None:
-            writing.result()
+        keeper = _Keeper(store, writer, spans)
+        try:
+            for span, records in workers.batches(job, iter(spans)):
+                keeper.take(span, records)
+                bar.advance(span[1] - span[0])
+        finally:
+            keeper.close()
+
+
+class _Keeper:
+    """Writes batches behind the back of whoever simulates, a chunk's parts together: a chunk that is written twice costs more than twice."""
+
+    def __init__(self, store: Store, writer: ThreadPoolExecutor, spans: list[Span]):
+        self.store, self.writer = store, writer
+        self.writing: Future[None] | None = None
+        self.awaited = Counter(self._chunk(span) for span in spans)
+        self.held: dict[int, list[tuple[Span, Records]]] = {}
+
+    def _chunk(self, span: Span) -> int:
+        return span[0] // self.store.chunk
+
+    def take(self, span: Span, records: Records) -> None:
+        """A batch that came."""
+        chunk = self._chunk(span)
+        self.held.setdefault(chunk, []).append((span, records))
+        if len(self.held[chunk]) == self.awaited[chunk]:
+            self._write(self.held.pop(chunk))
+
+    def _write(self, parts: list[tuple[Span, Records]]) -> None:
+        """Write parts of one chunk; those that follow on one another as one batch."""
+        together: list[list[tuple[Span, Records]]] = []
+        for part in sorted(parts, key=lambda p: p[0]):
+            if together and together[-1][-1][0][1] == part[0][0]:
+                together[-1].append(part)
+            else:
+                together.append([part])
+        for some in together:
+            if self.writing is not None:
+                self.writing.result()
+            elif not self.store.sessions or self.store.sessions[-1] != session():
+                self.store.start(session())
+            span = some[0][0][0], some[-1][0][1]
+            whole = some[0][1] if len(some) == 1 else {n: np.concatenate([r[n] for _, r in some]) for n in some[0][1]}
+            self.writing = self.writer.submit(self.store.write, span, whole)
+
+    def close(self) -> None:
+        """Write what is there, also where its neighbors will not come any more, and wait until it counts."""
+        for chunk in sorted(self.held):
+            self._write(self.held.pop(chunk))
+        if self.writing is not None:
+            self.writing.result()
 
 
 def _same_numbers(store: Store, job: Job, path: Path) -> None:
