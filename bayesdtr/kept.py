@@ -13,6 +13,7 @@ import importlib.metadata
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,7 @@ class Kept:
     def __init__(self, function: Callable[..., Any], address: str | None, *what: str):
         self._function, self._address = function, None if address is None else digest(address, *what)
         self._programs: dict[Any, Program] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the function; call it in double precision."""
@@ -140,8 +142,10 @@ class Kept:
         leaves, tree = jax.tree.flatten(arguments)
         signature = (tree, *((np.shape(x), np.dtype(x.dtype if hasattr(x, "dtype") else type(x)).name) for x in leaves))
         if signature not in self._programs:
-            shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in signature[1:]]
-            self._programs[signature] = self._made(jax.tree.unflatten(tree, shapes), signature)
+            with self._lock:  # compiled once, whichever thread comes first
+                if signature not in self._programs:
+                    shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in signature[1:]]
+                    self._programs[signature] = self._made(jax.tree.unflatten(tree, shapes), signature)
         return self._programs[signature]
 
     def _made(self, shapes: Any, signature: tuple[Any, ...]) -> Program:

@@ -1,10 +1,12 @@
 """One batch of replicates: the seam between those who simulate and those who run, keep and read."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from ..errors import TrialError, did_you_mean, listing
+from ..runtime import allowed_threads
 from ..study import Study
 from . import counting
 from .analysis import Analysis, Analyst, analyst, auditor
@@ -13,6 +15,8 @@ from .design import TrialDesign
 from .nature import Nature, Scenario, bind
 from .records import KEEP
 
+LEAST = 32
+"""Replicates that are worth a thread of their own."""
 COUNTED = 4096
 """Replicates of a batch whose patients are counted: a second's work."""
 
@@ -45,7 +49,15 @@ def run_batch(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *
     if counting.applies(design, scenario, keep):
         return counting.run(design, scenario, np.asarray(replicates), seed=seed, keep=keep)
     nature, engine, audits = _made(design, scenario)
-    return Course(design, nature, engine, np.asarray(replicates), seed=seed, keep=keep, auditor=audits).run()
+    replicates, threads = np.asarray(replicates), allowed_threads() if engine.divisible else 1
+    share = max(-(-len(replicates) // threads), 1)
+    parts = [replicates[i : i + share] for i in range(0, len(replicates), share)] or [replicates]
+    one = lambda ids: Course(design, nature, engine, ids, seed=seed, keep=keep, auditor=audits).run()  # noqa: E731
+    if len(parts) == 1 or share < LEAST:
+        return one(replicates)
+    with ThreadPoolExecutor(threads) as pool:
+        made = list(pool.map(one, parts))
+    return {name: np.concatenate([m[name] for m in made]) for name in made[0]}
 
 
 def together(design: TrialDesign, scenario: Scenario, keep: str = "summary") -> int | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..study import Study
 from .allocation import AllocationRule, Equal, Situation
-from .analysis import Analyst, LookPosterior
+from .analysis import Analyst, Later, LookPosterior
 from .analysis.audit import audited, refit
 from .assignment import Lists, drawn
 from .design import TrialDesign
@@ -104,7 +104,7 @@ class Course:
         posterior = self.analyst.look(data, self.replicates[trials], look)
         if self.auditor is not None and (which := audited(self.seed, self.replicates[trials], look, self.design.analysis.audit)).any():
             self.ledger.audited(trials[which], refit(posterior, self.auditor, data, self.replicates[trials], look, which))
-        seen = LookState(self.study, self.layout, look, posterior.regimes(), self.active[trials], self.open_regimes(trials), posterior, data,
+        seen = LookState(self.study, self.layout, look, Later(posterior.regimes), self.active[trials], self.open_regimes(trials), posterior, data,
                          recruited, known, self.design.size - known, self.replicates[trials])
         seen = self.drop(seen, trials)
         statistics, fired = self.ask(seen)
@@ -185,7 +185,7 @@ class Course:
                 option[some], chance[some] = self.lists.assign(k, rule, burning, state, trial[some], patient[some], feasible[some],
                                                                {n: v[some] for n, v in history.items()})
         if (free := ~blocked).any():
-            pi = self.probabilities(k, rule, force, trial[free], patient[free], {n: v[free] for n, v in history.items()}, feasible[free])
+            pi = self.shares(k, rule, force, trial[free], patient[free], {n: v[free] for n, v in history.items()}, feasible[free])
             option[free], chance[free] = drawn(pi, state.patients.luck[trial[free], patient[free], k])
             self.ledger.used(k, force.look, trial[free], pi)
         state.columns[node.name][trial, patient] = option
@@ -194,6 +194,16 @@ class Course:
         state.in_force[trial, patient, k] = np.where(blocked, -1, force.look)
         np.add.at(state.assigned, (trial, self.layout.arms_of(k).start + option), 1)
         self.answer(k, trial, patient)
+
+    def shares(self, k: int, rule: AllocationRule, force: Force, trial: np.ndarray, patient: np.ndarray,
+               history: dict[str, np.ndarray], feasible: np.ndarray) -> np.ndarray:
+        """Allocation probabilities of some patients, shape (m, option); no rule is asked about who has one option only."""
+        if rule.draws_regimes:
+            return self.probabilities(k, rule, force, trial, patient, history, feasible)
+        pi, asked = feasible.astype(float), feasible.sum(axis=1) > 1
+        if asked.any():
+            pi[asked] = self.probabilities(k, rule, force, trial[asked], patient[asked], {n: v[asked] for n, v in history.items()}, feasible[asked])
+        return pi
 
     def probabilities(self, k: int, rule: AllocationRule, force: Force, trial: np.ndarray, patient: np.ndarray,
                       history: dict[str, np.ndarray], feasible: np.ndarray) -> np.ndarray:

@@ -37,6 +37,8 @@ class Ledger:
         out, look = self.records, seen.look
         out["path_max"][trials] = np.fmax(out["path_max"][trials], statistics)
         decided = fired >= 0
+        if not self.detailed and not decided.any():
+            return
         p, error = seen.values.p_best(seen.regimes)
         mean, sd = seen.values.mean(), seen.values.sd()
         if self.detailed:

@@ -8,7 +8,7 @@ from .matched import Matched
 from .protocol import Analyst, LookPosterior
 from .spec import Analysis
 from .students import Students
-from .values import Values
+from .values import Later, Values
 
-__all__ = ["Analysis", "Analyst", "Betas", "CellsAnalyst", "Drawn", "LookPosterior", "Matched", "Students", "Values", "analyst",
+__all__ = ["Analysis", "Analyst", "Betas", "CellsAnalyst", "Drawn", "Later", "LookPosterior", "Matched", "Students", "Values", "analyst",
            "auditor"]

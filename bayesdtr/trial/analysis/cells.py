@@ -46,6 +46,8 @@ class CellsAnalyst:
     Averages over baseline covariates are over the patients enrolled; before anybody is, over all combinations alike.
     """
 
+    divisible = False
+
     def __init__(self, study: Study, analysis: Analysis):
         if study.utility.times:
             raise TrialError("engine='exact' has no utilities of times; use Analysis(engine='laplace').")

@@ -171,7 +171,7 @@ class _Walk:
         """Values of a decision's options, ``[patient, option, draw]``."""
         node = self.study.decisions[decision]
         count = len(node.options)
-        self.patients = len(next(iter(columns.values()))) if columns else 1
+        self.patients = len(self.cluster) if self.cluster is not None else len(next(iter(columns.values()))) if columns else 1
         paths = Paths({n: v[:, None, None] for n, v in columns.items()}, count).put(node.name, np.arange(count)[None, :, None])
         return _broadcast(self.responses(decision, 0, paths), (self.patients, count, self.size))
 

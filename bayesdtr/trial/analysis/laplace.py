@@ -59,6 +59,8 @@ class LaplaceAnalyst:
     points' own error, which they state.
     """
 
+    divisible = True
+
     def __init__(self, study: Study, analysis: Analysis, size: int, *, clusters: int = CLUSTERS):
         check_study(study)
         self.study, self.analysis, self.size = study, analysis, size

@@ -19,7 +19,7 @@ from ...study.rules import embedded_regimes
 from ..observed import Observed
 from .along import Fits, along, contrasts, uniforms
 from .compiled_tree import Tree
-from .lines import Lines
+from .lines import Lines, compared
 from .looked import LANES, covariates, known, laned, marginal_people, padded, people
 
 SLOTS = 8
@@ -47,54 +47,49 @@ class LinedPrograms:
         self.uniforms = uniforms(models, draws)
         self.standard = {n: ndtri(np.clip(u[:, 1:], 1e-12, 1 - 1e-12)) for n, u in self.uniforms.items()}
         addresses = [c.address for c in compiled.values()]
-        self._address = None if None in addresses else digest(*addresses, repr(study.utility), repr(study.timeline), str(draws))  # type: ignore[arg-type]
+        address = None if None in addresses else digest(*addresses, repr(study.utility), repr(study.timeline), str(draws))  # type: ignore[arg-type]
 
-    def _kept(self, function: Callable[..., Any], *what: str) -> Kept:
+        every = range(len(study.decisions))
+        # Made here and traced when first called, so that threads share them.
+        self.regimes = self._kept(self._regimes, address, "regimes along lines")
+        self.options = [self._kept(functools.partial(self._options, k), address, "options along lines", str(k)) for k in every]
+        self.marginal = [self._kept(functools.partial(self._marginal, k), address, "marginal along lines", str(k)) for k in every]
+
+    def _kept(self, function: Callable[..., Any], address: str | None, *what: str) -> Kept:
+        """A program of the fits of `LANES` trials and, for each lane, its trial and what else the function takes."""
         def each(fits: Fits, lanes: Any) -> Any:
             return jax.lax.map(lambda lane: function(jax.tree.map(lambda v: v[lane[0]], fits), *lane[1:]), lanes)
 
-        return Kept(each, self._address, *what)
+        return Kept(each, address, *what)
 
-    @functools.cached_property
-    def regimes(self) -> Kept:
-        """Fits of `LANES` trials, and each lane's trial, columns, clusters and weights ``[lane, patient]``, to regimes on lines."""
+    def _regimes(self, fits: Fits, columns: Any, cluster: Any, weight: jax.Array) -> Any:
+        """Regimes averaged over patients by their weights."""
         count = len(self.tree.regimes)
+        return self._along(fits, 0, lambda draws: self.tree.values(draws, columns, cluster, weight), contrasts(jnp.ones(count), _lines(count)))
 
-        def one(fits: Fits, columns: Any, cluster: Any, weight: jax.Array) -> Any:
-            return self._along(fits, lambda draws: self.tree.values(draws, columns, cluster, weight), contrasts(jnp.ones(count), _lines(count)))
+    def _options(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> Any:
+        """A decision's options for each patient, with what is feasible."""
+        def patient(own: Any, site: Any, mine: jax.Array) -> Any:
+            alone = {n: v[None] for n, v in own.items()}, None if site is None else site[None]
+            values = lambda draws: self.tree.options(decision, draws, *alone)[0]  # noqa: E731
+            return self._along(fits, decision, values, contrasts(mine, self._most(decision)), ASKED)
 
-        return self._kept(one, "regimes along lines")
+        return jax.vmap(patient)(columns, cluster, feasible)
 
-    @functools.lru_cache(maxsize=16)  # noqa: B019
-    def options(self, decision: int) -> Kept:
-        """As :attr:`regimes`, of a decision's options for the patients of each lane, with what is feasible for them."""
-        lines = _lines(max(len(s) for s in self.study.decisions[decision].sets))
+    def _marginal(self, decision: int, fits: Fits, columns: Any, cluster: Any, weight: jax.Array, feasible: jax.Array) -> Any:
+        """A decision's options averaged over patients by their weights, with what is feasible."""
+        average = lambda draws: jnp.einsum("m,mob->ob", weight, self.tree.options(decision, draws, columns, cluster))  # noqa: E731
+        return self._along(fits, decision, average, contrasts(feasible, self._most(decision)), ASKED)
 
-        def one(fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> Any:
-            def patient(own: Any, site: Any, mine: jax.Array) -> Any:
-                alone = {n: v[None] for n, v in own.items()}, None if site is None else site[None]
-                return self._along(fits, lambda draws: self.tree.options(decision, draws, *alone)[0], contrasts(mine, lines), ASKED)
+    def _most(self, decision: int) -> int:
+        return _lines(max(len(s) for s in self.study.decisions[decision].sets))
 
-            return jax.vmap(patient)(columns, cluster, feasible)
-
-        return self._kept(one, "options along lines", str(decision))
-
-    @functools.lru_cache(maxsize=16)  # noqa: B019
-    def marginal(self, decision: int) -> Kept:
-        """As :attr:`regimes`, of a decision's options, averaged over patients by their weights; with what is feasible."""
-        lines = _lines(max(len(s) for s in self.study.decisions[decision].sets))
-
-        def one(fits: Fits, columns: Any, cluster: Any, weight: jax.Array, feasible: jax.Array) -> Any:
-            def average(draws: Any) -> jax.Array:
-                return jnp.einsum("m,mob->ob", weight, self.tree.options(decision, draws, columns, cluster))
-
-            return self._along(fits, average, contrasts(feasible, lines), ASKED)
-
-        return self._kept(one, "marginal along lines", str(decision))
-
-    def _along(self, fits: Fits, function: Callable[[Any], jax.Array], weights: jax.Array, most: int | None = None) -> Any:
+    def _along(self, fits: Fits, decision: int, function: Callable[[Any], jax.Array], weights: jax.Array, most: int | None = None) -> Any:
+        """Values, slopes and places on lines, and both as they are compared; draws before entries."""
         some = {n: f._replace(draws=jax.tree.map(lambda v: v[:most], f.draws), point=f.point[:most]) for n, f in fits.items()}
-        return along(function, self.models, some, {n: z[:most] for n, z in self.standard.items()}, weights)
+        values, slopes, at = along(function, self.models, some, {n: z[:most] for n, z in self.standard.items()}, weights)
+        scores, rises = compared(values, slopes, earned_between(self.study, decision + 1), jnp)
+        return values.T, jnp.swapaxes(slopes, 1, 2), at, scores.T, jnp.swapaxes(rises, 1, 2)
 
 
 def _lines(entries: int) -> int:
@@ -122,7 +117,7 @@ class LinedLook:
         where, weight = people(self.data.enrolled, bool(self.study.baselines) or self.study.cluster is not None)
         columns, cluster = covariates(self.study, self.data, where)
         found = self._run(self.programs.regimes, np.arange(self.data.size), (columns, cluster, weight))
-        return Lines(*found, earned_between(self.study))
+        return Lines(*found[:3], earned_between(self.study), (found[3], found[4]))
 
     def regimes(self) -> Lines:
         """Values of the embedded regimes, averaged over the covariates of up to `PEOPLE` patients enrolled; batch = trials."""
@@ -140,7 +135,7 @@ class LinedLook:
         slots[lane, rank] = np.arange(len(trial))
         cluster = None if self.study.cluster is None else np.asarray(columns[self.study.cluster])[slots]
         given = {n: known(np.asarray(columns[n]))[slots] for n in names}
-        found = self._run(self.programs.options(decision), trials, (given, cluster, feasible[slots].astype(float)), lane, rank)
+        found = self._run(self.programs.options[decision], trials, (given, cluster, feasible[slots].astype(float)), lane, rank)
         return self._lined(found, decision, feasible)
 
     def marginal(self, decision: int, feasible: np.ndarray) -> Lines:
@@ -151,11 +146,13 @@ class LinedLook:
         feasible = np.asarray(feasible, dtype=bool)
         columns, cluster, weight = marginal_people(self.study, self.data, decision, feasible)
         every = np.tile(feasible.astype(float), (self.data.size, 1))
-        found = self._run(self.programs.marginal(decision), np.arange(self.data.size), (columns, cluster, weight, every))
+        found = self._run(self.programs.marginal[decision], np.arange(self.data.size), (columns, cluster, weight, every))
         return self._lined(found, decision, feasible)
 
-    def _run(self, program: Kept, trial: np.ndarray, arguments: Any, lane: np.ndarray | None = None, rank: np.ndarray | None = None) -> list[np.ndarray]:
-        """A program for lanes of trials, or for the patients at places in them; draws before entries."""
+    def _run(
+        self, program: Kept, trial: np.ndarray, arguments: Any, lane: np.ndarray | None = None, rank: np.ndarray | None = None
+    ) -> list[np.ndarray]:
+        """A program for lanes of trials, or for the patients at places in them."""
         whole = lane is None or rank is None
         out: list[np.ndarray] = []
         with double_precision():
@@ -177,10 +174,9 @@ class LinedLook:
                         out = [np.empty((size, *v.shape[1:])) for v in parts]
                     for all_, part in zip(out, parts, strict=True):
                         all_[to] = part
-        values, slopes, at_ = out
-        return [np.swapaxes(values, 1, 2), np.swapaxes(slopes, 2, 3), at_]
+        return out
 
     def _lined(self, found: list[np.ndarray], decision: int, feasible: np.ndarray) -> Lines:
-        values, slopes, at = found
-        values, slopes = np.where(feasible[..., None, :], values, -np.inf), np.where(feasible[..., None, None, :], slopes, 0.0)
-        return Lines(values, slopes, at, earned_between(self.study, decision + 1))
+        values, slopes, at, scores, rises = found
+        values = np.where(feasible[..., None, :], values, -np.inf)
+        return Lines(values, slopes, at, earned_between(self.study, decision + 1), (scores, rises))

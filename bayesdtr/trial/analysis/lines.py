@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
@@ -30,24 +31,43 @@ class Lines(Drawn):
         One line, between two entries, or one for each entry, between it and the others.
     bounds : tuple of float
         Values lie between; infinite where there are none.
+    compared : tuple of array
+        Values and slopes on the scale they are compared on, of the shapes above.
     """
 
     slopes: np.ndarray
     at: np.ndarray
-    bounds: tuple[float, float] = (-np.inf, np.inf)
+    bounds: tuple[float, float]
+    compared: tuple[np.ndarray, np.ndarray]
 
     def p_best(self, active: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Probability of having the largest value, ties shared, and the error that the draws leave, by batches of them."""
         possible = self._possible(active)
+        if self.slopes.shape[1] == 1:
+            return self._better_of_two(possible)
         share = np.stack([self._ahead(e, possible) for e in range(self.shape[1])], axis=2)
         total = share.mean(axis=1).sum(axis=1)[:, None, None]
         share /= np.where(total > 0, total, 1.0)  # each entry has lines of its own, and only averages over draws sum to 1
-        p = share.mean(axis=1)
-        size = share.shape[1] // BATCHES * BATCHES
-        if size < 2 * BATCHES:
-            return p, share.std(axis=1, ddof=1) / np.sqrt(share.shape[1])
-        means = share[:, :size].reshape(len(share), BATCHES, -1, share.shape[2]).mean(axis=2)
-        return p, means.std(axis=1, ddof=1) / np.sqrt(BATCHES)
+        return share.mean(axis=1), _error(share)
+
+    def _better_of_two(self, possible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`p_best`, where one line is for the two entries that are possible, or the one."""
+        order, rows = np.argsort(~possible, axis=1, kind="stable"), np.arange(len(possible))
+        one, other = order[:, 0], order[:, min(1, order.shape[1] - 1)]
+        values, slopes = self.compared
+        gap = values[rows, :, one] - values[rows, :, other]
+        rise = slopes[rows, 0, :, one] - slopes[rows, 0, :, other]
+        flat = rise == 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = np.where(flat, np.sign(gap) * np.inf, gap / np.abs(rise) - np.sign(rise) * self.at[:, 0])
+        share = np.where(flat & (gap == 0), 0.5, ndtr(z))
+        count = possible.sum(axis=1)
+        p, error = np.zeros(self.shape), np.zeros(self.shape)
+        first = np.where(count > 1, share.mean(axis=1), 1.0)
+        p[rows, other] = np.where(count > 1, 1.0 - first, 0.0)
+        p[rows, one] = np.where(count > 0, first, 0.0)
+        error[rows, other] = error[rows, one] = np.where(count > 1, _error(share[:, :, None])[:, 0], 0.0)
+        return p, error
 
     def exceeds(self, reference: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """``P(value - value of the reference > margin)``, ``[batch, entry]``; ties count half at margin 0; 0.5 for the reference itself."""
@@ -79,25 +99,18 @@ class Lines(Drawn):
     def _line(self, entry: int) -> int:
         return entry if self.slopes.shape[1] > 1 else 0
 
-    def _compared(self, values: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values, and slopes, on the scale they are compared on."""
-        low, high = self.bounds
-        below, above = np.maximum(values - low, TINY), np.maximum(high - values, TINY)
-        scale = (1.0 / below if np.isfinite(low) else 0.0) + (1.0 / above if np.isfinite(high) else 0.0)
-        if not np.isfinite(low) and not np.isfinite(high):
-            return values, slopes
-        return (np.log(below) if np.isfinite(low) else 0.0) - (np.log(above) if np.isfinite(high) else 0.0), slopes * scale
-
     def _beyond(self, entry: int, other: np.ndarray, line: int, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Between which bounds on each draw's line an entry is better than another ``(batch,)`` by a margin; and where they are equal all along."""
         index = other[:, None, None]
-        theirs = np.take_along_axis(self.draws, index, axis=2)[:, :, 0]
-        theirs = np.where(np.isfinite(theirs), theirs, 0.0)
-        mine = np.where(np.isfinite(self.draws[:, :, entry]), self.draws[:, :, entry], 0.0)
-        slopes, at = self.slopes[:, line], self.at[:, line]
-        (a, up), (b, down) = (self._compared(mine, slopes[:, :, entry]),
-                              self._compared(theirs + margin, np.take_along_axis(slopes, index, axis=2)[:, :, 0]))
-        gap, rise = a - b, up - down
+        scores, rises = self.compared
+        at, rises = self.at[:, line], rises[:, line]
+        if margin:
+            theirs = np.take_along_axis(self.draws, index, axis=2)[:, :, 0]
+            theirs = np.where(np.isfinite(theirs), theirs, 0.0) + margin
+            b, down = compared(theirs, np.take_along_axis(self.slopes[:, line], index, axis=2)[:, :, 0], self.bounds, np)
+        else:
+            b, down = (np.take_along_axis(v, index, axis=2)[:, :, 0] for v in (scores, rises))
+        gap, rise = scores[:, :, entry] - b, rises[:, :, entry] - down
         flat = rise == 0
         root = at - gap / np.where(flat, 1.0, rise)
         never, always = flat & (gap < 0), flat & (gap >= 0)
@@ -107,7 +120,8 @@ class Lines(Drawn):
 
     def take(self, index: np.ndarray) -> "Lines":
         """Some of the batch, by index."""
-        return Lines(self.draws[index], self.slopes[index], self.at[index], self.bounds)
+        values, slopes = self.compared
+        return Lines(self.draws[index], self.slopes[index], self.at[index], self.bounds, (values[index], slopes[index]))
 
     def _ahead(self, entry: int, possible: np.ndarray) -> np.ndarray:
         """Probability along each draw's line that an entry is the best, ``[batch, draw]``; exact ties shared."""
@@ -124,6 +138,24 @@ class Lines(Drawn):
 
 TINY = 1e-300
 """Nearest to a bound that a value is taken to be."""
+
+
+def compared(values: Any, slopes: Any, bounds: tuple[float, float], xp: Any) -> tuple[Any, Any]:
+    """Values, and slopes, on the scale of logits between bounds, or of logarithms from one; of NumPy or JAX (`xp`)."""
+    low, high = (np.isfinite(b) for b in bounds)
+    below, above = xp.maximum(values - bounds[0], TINY) if low else 1.0, xp.maximum(bounds[1] - values, TINY) if high else 1.0
+    if not low and not high:
+        return values, slopes
+    return xp.log(below / above), slopes * ((1.0 / below if low else 0.0) + (1.0 / above if high else 0.0))
+
+
+def _error(share: np.ndarray) -> np.ndarray:
+    """Error of averages over draws ``[batch, draw, entry]``."""
+    size = share.shape[1] // BATCHES * BATCHES
+    if size < 2 * BATCHES:
+        return share.std(axis=1, ddof=1) / np.sqrt(share.shape[1])
+    means = share[:, :size].reshape(len(share), BATCHES, -1, share.shape[2]).mean(axis=2)
+    return means.std(axis=1, ddof=1) / np.sqrt(BATCHES)
 
 
 def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -52,6 +52,8 @@ class NutsAnalyst:
     A chain's random numbers come from the numbers of the replicate and the look alone.
     """
 
+    divisible = False
+
     def __init__(self, study: Study, analysis: Analysis, size: int, *, draws: int | None = None, clusters: int = CLUSTERS):
         check_study(study)
         self.study, self.size, self.draws = study, size, draws or analysis.draws

@@ -48,6 +48,9 @@ class LookPosterior(Protocol):
 class Analyst(Protocol):
     """An engine, made once for a design."""
 
+    divisible: bool
+    """Whether a batch is best divided among threads: the engine leaves most of its time to compiled programs."""
+
     def look(self, data: Observed, replicates: np.ndarray, look: int) -> LookPosterior:
         """Posteriors of a batch of trials.
 

@@ -1,6 +1,8 @@
 """Joint posteriors of the values of a few entries (options or regimes), for a batch: what allocation and stopping rules ask."""
 
-from typing import Protocol
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -44,3 +46,29 @@ class Values(Protocol):
     def take(self, index: np.ndarray) -> "Values":
         """Some of the batch, by index; repeats allowed."""
         ...
+
+
+class Later:
+    """Values that are worked out when somebody asks: at most looks nobody does.
+
+    Parameters
+    ----------
+    make : callable
+        Gives the values.
+    """
+
+    def __init__(self, make: Callable[[], Values]):
+        self._make = make
+
+    @functools.cached_property
+    def made(self) -> Values:
+        """The values themselves."""
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.made, name)
+
+
+def made(values: Values) -> Values:
+    """Values themselves, where what is at hand may be `Later`."""
+    return values.made if isinstance(values, Later) else values

@@ -20,6 +20,8 @@ class CountedAnalyst:
         One to which :func:`~bayesdtr.trial.counting.plan.applies` says yes.
     """
 
+    divisible = False
+
     def __init__(self, design: TrialDesign):
         study = design.study
         self.arm, self.response = study.decisions[0].name, study.responses[0].name

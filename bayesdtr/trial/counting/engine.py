@@ -1,11 +1,10 @@
 """Trials of exchangeable patients, simulated by counts: patients drawn range by range, looks analysed by the thousand, finished trials left out."""
 
-import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ...runtime import allowed_threads
 from ..allocation import Equal, Situation, Thompson, TopTwo
 from ..allocation.bounds import bounded
 from ..allocation.top_two import top_two
@@ -47,7 +46,7 @@ def run(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *, seed
     plan = plan_of(design, scenario)
     if not len(replicates):
         return blank(design.layout, 0, keep)
-    threads = allowed()
+    threads = allowed_threads()
     share = min(SHARE, -(-len(replicates) // (threads * drawing.WIDTH)) * drawing.WIDTH)
     parts = [replicates[i : i + share] for i in range(0, len(replicates), share)]
     one = lambda ids: _Share(design, plan, ids, seed, keep).run()  # noqa: E731
@@ -56,19 +55,6 @@ def run(design: TrialDesign, scenario: Scenario, replicates: np.ndarray, *, seed
     with ThreadPoolExecutor(min(threads, len(parts))) as pool:
         made = list(pool.map(one, parts))
     return {name: np.concatenate([m[name] for m in made]) for name in kept(keep)}
-
-
-def allowed() -> int:
-    """Threads that a call may keep busy: one in a task of a Dask worker, which has others for the other cores; else one for each core it may use."""
-    distributed = sys.modules.get("distributed")
-    if distributed is not None:
-        try:
-            distributed.get_worker()
-        except ValueError:
-            pass
-        else:
-            return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Share:

@@ -10,6 +10,7 @@ from scipy import special, stats
 from ...study import Study
 from ..analysis.betas import Betas
 from ..analysis.drawn import Drawn
+from ..analysis.values import made
 from .completions import Completed, Contest
 from .rule import LookState
 
@@ -35,7 +36,7 @@ def success_of_arms(state: LookState, contests: Sequence[Contest], success: floa
         A trial succeeds where a probability of any of them exceeds `success`.
     success : float
     """
-    values = state.values
+    values = made(state.values)
     if not isinstance(values, Betas):
         return None
     extra = to_come(state)
@@ -68,7 +69,7 @@ def success_by_growth(state: LookState, likely: Likely, success: float) -> np.nd
     With the share ``f`` of outcomes known, the final mean is ``m + sqrt(1 - f) (v' - m)`` for a draw ``v'`` of the values with mean ``m``, and
     the final posterior is that of ``final mean + sqrt(f) (v - m)``: exact for a jointly Normal posterior under a flat prior and known SDs.
     """
-    values = state.values
+    values = made(state.values)
     mean, sd = values.mean(), values.sd()
     possible = np.isfinite(mean)
     mean, sd = np.where(possible, mean, 0.0), np.where(possible, sd, 0.0)
@@ -117,10 +118,10 @@ class Ends:
 def _reached(state: LookState, trials: np.ndarray, extra: np.ndarray, yes: np.ndarray, contests: Sequence[Contest], success: float, *,
              enumerated: bool) -> np.ndarray:
     """Whether some trials succeed when completed by `yes` ``[trial, completion, arm]``, shape (trial, completion)."""
-    values = state.values.take(trials)
+    values = made(state.values).take(trials)
     assert isinstance(values, Betas)
-    made = Completed(values, state.regimes[trials], extra, yes)
-    return np.any([c.reached(made, success, enumerated=enumerated) for c in contests], axis=0)
+    completed = Completed(values, state.regimes[trials], extra, yes)
+    return np.any([c.reached(completed, success, enumerated=enumerated) for c in contests], axis=0)
 
 
 def to_come(state: LookState) -> np.ndarray:
