@@ -1,11 +1,12 @@
 """Who simulates batches: this process, or the workers of a Dask cluster. The numbers are the same."""
 
+import ctypes
 import importlib
 import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ PATIENCE = 10.0
 """Seconds to wait for a scheduler that does not answer."""
 WAITING = 60.0
 """Seconds to wait for a first worker."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of `mallopt` in malloc.h."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +156,8 @@ def _perform(name: str, parcel: bytes, span: Span) -> tuple[str, dict[str, np.nd
         if len(_held) >= 8:
             _held.clear()
         _held[name] = importlib.import_module("cloudpickle").loads(parcel)
-    return fingerprint(), _held[name].batch(span)
+    with _roomy():
+        return fingerprint(), _held[name].batch(span)
 
 
 def by_value(folder: Path) -> None:
@@ -166,12 +170,36 @@ def by_value(folder: Path) -> None:
 
 
 def _modest() -> None:
-    """A worker with one thread leaves the other cores to other workers, where XLA has not taken them yet."""
+    """A worker with one thread leaves the other cores to other workers, where XLA has not taken them yet: programs run in its own thread."""
     distributed = sys.modules["distributed"]
     flag = "--xla_cpu_multi_thread_eigen=false"
     flags = os.environ.get("XLA_FLAGS", "")
     if flag not in flags and distributed.get_worker().state.nthreads == 1:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
+        importlib.import_module("jax").config.update("jax_cpu_enable_async_dispatch", False)
+
+
+@contextmanager
+def _roomy() -> Iterator[None]:
+    """Let the allocator hold on to memory for the time of a task.
+
+    Dask starts workers with MALLOC_TRIM_THRESHOLD_=65536, by which glibc gives every freed array back to the system at once; fetching pages again and
+    again took more than half of the time of a batch. Afterwards all of it is given back.
+    """
+    libc = None
+    if os.environ.get("MALLOC_TRIM_THRESHOLD_") and sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            libc.mallopt(M_TRIM_THRESHOLD, 1 << 28)
+            libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)
+    try:
+        yield
+    finally:
+        if libc is not None:
+            with suppress(AttributeError, ValueError):
+                libc.mallopt(M_TRIM_THRESHOLD, int(os.environ["MALLOC_TRIM_THRESHOLD_"]))
+                libc.mallopt(M_MMAP_THRESHOLD, 1 << 17)
+                libc.malloc_trim(0)
 
 
 @contextmanager
