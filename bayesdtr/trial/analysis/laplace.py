@@ -72,33 +72,49 @@ class LaplaceAnalyst:
                 raise TrialError(f"Response {name!r}: its model has no linear predictors for Laplace's approximation; use Analysis(engine='nuts').")
         self.models = {n: _latent(study, c) for n, c in self.compiled.items() if c.parameters}
         self.programs = LinedPrograms(study, self.compiled, self.models, analysis.draws)
+        self._priors: dict[str, Fitted] = {}
         self._fits = {n: _program(study, self.compiled[n], m, self.programs.uniforms[n]) for n, m in self.models.items()}
 
     def look(self, data: Observed, replicates: np.ndarray, look: int) -> LinedLook:
         """Posteriors of a batch of trials; see :class:`~bayesdtr.trial.analysis.protocol.Analyst`."""
         if self.clusters and data.cluster is not None and data.cluster.max(initial=0) >= self.clusters:
             raise TrialError(f"Simulated looks of a study with clusters hold up to {self.clusters} of them, and there are {data.cluster.max() + 1}.")
-        seen = data.enrolled.shape[1]
-        last = np.where(data.enrolled.any(axis=1), seen - np.argmax(data.enrolled[:, ::-1], axis=1), 0)
-        widths = np.array([*(w for w in WIDTHS if w < seen), seen])
-        mine = widths[np.searchsorted(widths, last)]
-        fits, place = [], np.zeros((data.size, 2), dtype=int)
-        nothing = {n: Fitted({"": np.zeros((LANES, self.analysis.draws))}, np.zeros((LANES, self.analysis.draws), dtype=int), np.zeros((LANES, 1, 0, 0)))
-                   for n, c in self.compiled.items() if not c.parameters}
-        with double_precision():
-            for width in np.unique(mine):
-                group = np.flatnonzero(mine == width)
-                for begin in range(0, len(group), LANES):
-                    index = group[begin : begin + LANES]
-                    place[index] = np.stack([np.full(len(index), len(fits)), np.arange(len(index))], axis=1)
-                    fits.append(nothing | {n: self._fitted(n, data, index, width) for n in self._fits})
-        return LinedLook(self.programs, fits, place, data)
+        return LinedLook(self.programs, {n: self._fitted(n, data) for n in self.compiled}, data)
 
-    def _fitted(self, name: str, data: Observed, index: np.ndarray, width: int) -> Fitted:
-        """One response's fits of some trials, by their first `width` patients."""
+    def _fitted(self, name: str, data: Observed) -> Fitted:
+        """One response's fits of all trials; where nobody's outcome is known, the prior's, which is the same for all."""
+        if name not in self._fits:
+            draws = self.analysis.draws
+            return Fitted({"": np.zeros((data.size, draws))}, np.zeros((data.size, draws), dtype=int), np.zeros((data.size, 1, 0, 0)))
         columns, cluster = rows_of(self.study, self.compiled[name], data)
-        given = {n: padded(v[:, :width], index) for n, v in columns.items()}
-        return self._fits[name](given, None if cluster is None else padded(cluster[:, :width], index))
+        known, many = ~np.isnan(columns[name]) & data.enrolled, data.enrolled.shape[1]
+        count = known.sum(axis=1)
+        widths = np.array([0, *(w for w in WIDTHS if w < many), many])
+        mine = widths[np.searchsorted(widths, count)]
+        order = np.argsort(~known, axis=1, kind="stable")  # those whose outcome is known first, in the order of enrolment
+        parts = []
+        for width in np.unique(mine):
+            group = np.flatnonzero(mine == width)
+            for begin in range(0, len(group) if width else 1, LANES):
+                index = group[begin : begin + LANES]
+                first = order[index, : max(width, 1)]
+                given = {n: padded(np.take_along_axis(v[index], first, axis=1), np.arange(len(index))) for n, v in columns.items()}
+                site = None if cluster is None else padded(np.take_along_axis(cluster[index], first, axis=1), np.arange(len(index)))
+                parts.append((index, self._run(name, given, site)) if width else (group, self._nothing_known(name, given, site)))
+        out = jax.tree.map(lambda v: np.empty((data.size, *v.shape[1:]), v.dtype), parts[0][1])
+        for index, found in parts:
+            jax.tree.map(lambda all_, v, i=index: all_.__setitem__(i, v if len(v) == 1 else v[: len(i)]), out, found)
+        return out
+
+    def _run(self, name: str, given: dict[str, np.ndarray], cluster: np.ndarray | None) -> Fitted:
+        with double_precision():
+            return jax.tree.map(np.asarray, self._fits[name](given, cluster))
+
+    def _nothing_known(self, name: str, given: dict[str, np.ndarray], cluster: np.ndarray | None) -> Fitted:
+        """The fit of a trial without any outcome of a response, made once: no trial's columns matter to it."""
+        if name not in self._priors:
+            self._priors[name] = jax.tree.map(lambda v: v[:1], self._run(name, given, cluster))
+        return self._priors[name]
 
 
 def rows_of(study: Study, compiled: CompiledResponse, data: Observed) -> tuple[dict[str, np.ndarray], np.ndarray | None]:

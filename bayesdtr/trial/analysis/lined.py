@@ -1,7 +1,7 @@
 """What Normal mixtures of the parameters say about a batch of trials at a look: values on lines through draws of them."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,13 +19,13 @@ from ...study.rules import embedded_regimes
 from ..observed import Observed
 from .along import Fits, along, contrasts, uniforms
 from .compiled_tree import Tree
-from .lines import Lines, compared
+from .drawn import BATCHES
+from .lines import Chances, Lines, ahead_of, compared
 from .looked import LANES, covariates, known, laned, marginal_people, padded, people
+from .values import Values
 
 SLOTS = 8
 """Patients of one trial that are asked about together; more take several lanes."""
-ASKED = 64
-"""Draws whose lines patients' options are valued on."""
 
 
 class LinedPrograms:
@@ -38,7 +38,7 @@ class LinedPrograms:
     models : mapping of str to Latent
         Of the responses with coefficients.
     draws : int
-        Of the regimes' values; of options' there are up to `ASKED`, the first of them.
+        A power of 2.
     """
 
     def __init__(self, study: Study, compiled: Mapping[str, CompiledResponse], models: Mapping[str, Latent], draws: int):
@@ -52,6 +52,7 @@ class LinedPrograms:
         every = range(len(study.decisions))
         # Made here and traced when first called, so that threads share them.
         self.regimes = self._kept(self._regimes, address, "regimes along lines")
+        self.chances = [self._kept(functools.partial(self._chances, k), address, "chances along lines", str(k)) for k in every]
         self.options = [self._kept(functools.partial(self._options, k), address, "options along lines", str(k)) for k in every]
         self.marginal = [self._kept(functools.partial(self._marginal, k), address, "marginal along lines", str(k)) for k in every]
 
@@ -72,22 +73,36 @@ class LinedPrograms:
         def patient(own: Any, site: Any, mine: jax.Array) -> Any:
             alone = {n: v[None] for n, v in own.items()}, None if site is None else site[None]
             values = lambda draws: self.tree.options(decision, draws, *alone)[0]  # noqa: E731
-            return self._along(fits, decision, values, contrasts(mine, self._most(decision)), ASKED)
+            return self._along(fits, decision, values, contrasts(mine, self.lines(decision)))
+
+        return jax.vmap(patient)(columns, cluster, feasible)
+
+    def _chances(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Of the first of two feasible options of each patient: the probability of starting best, and the error that the draws leave."""
+        def patient(own: Any, site: Any, mine: jax.Array) -> tuple[jax.Array, jax.Array]:
+            alone = {n: v[None] for n, v in own.items()}, None if site is None else site[None]
+            pair = jnp.stack([jnp.argmax(mine), len(mine) - 1 - jnp.argmax(mine[::-1])])
+            values, slopes, at = along(lambda draws: self.tree.options(decision, draws, *alone)[0][pair], self.models, fits, self.standard,
+                                       jnp.array([[1.0, -1.0]]))
+            scores, rises = compared(values, slopes[0], earned_between(self.study, decision + 1), jnp)
+            share = ahead_of(scores[0] - scores[1], rises[0] - rises[1], at[0], jnp)
+            means = share.reshape(BATCHES, -1).mean(axis=1)
+            return share.mean(), jnp.std(means, ddof=1) / np.sqrt(BATCHES)
 
         return jax.vmap(patient)(columns, cluster, feasible)
 
     def _marginal(self, decision: int, fits: Fits, columns: Any, cluster: Any, weight: jax.Array, feasible: jax.Array) -> Any:
         """A decision's options averaged over patients by their weights, with what is feasible."""
         average = lambda draws: jnp.einsum("m,mob->ob", weight, self.tree.options(decision, draws, columns, cluster))  # noqa: E731
-        return self._along(fits, decision, average, contrasts(feasible, self._most(decision)), ASKED)
+        return self._along(fits, decision, average, contrasts(feasible, self.lines(decision)))
 
-    def _most(self, decision: int) -> int:
+    def lines(self, decision: int) -> int:
+        """Lines through each draw for a decision's options: one where no more than two are ever feasible."""
         return _lines(max(len(s) for s in self.study.decisions[decision].sets))
 
-    def _along(self, fits: Fits, decision: int, function: Callable[[Any], jax.Array], weights: jax.Array, most: int | None = None) -> Any:
+    def _along(self, fits: Fits, decision: int, function: Callable[[Any], jax.Array], weights: jax.Array) -> Any:
         """Values, slopes and places on lines, and both as they are compared; draws before entries."""
-        some = {n: f._replace(draws=jax.tree.map(lambda v: v[:most], f.draws), point=f.point[:most]) for n, f in fits.items()}
-        values, slopes, at = along(function, self.models, some, {n: z[:most] for n, z in self.standard.items()}, weights)
+        values, slopes, at = along(function, self.models, fits, self.standard, weights)
         scores, rises = compared(values, slopes, earned_between(self.study, decision + 1), jnp)
         return values.T, jnp.swapaxes(slopes, 1, 2), at, scores.T, jnp.swapaxes(rises, 1, 2)
 
@@ -102,15 +117,12 @@ class LinedLook:
     Parameters
     ----------
     programs : LinedPrograms
-    fits : sequence of Fits
-        Of `LANES` trials each.
-    place : array of int, shape (trial, 2)
-        Each trial's fits, and its lane there.
+    fits : mapping of str to Fitted, shape (trial, ...)
     data : Observed
     """
 
-    def __init__(self, programs: LinedPrograms, fits: Sequence[Fits], place: np.ndarray, data: Observed):
-        self.programs, self.study, self.fits, self.place, self.data = programs, programs.study, fits, place, data
+    def __init__(self, programs: LinedPrograms, fits: Fits, data: Observed):
+        self.programs, self.study, self.fits, self.data = programs, programs.study, fits, data
 
     @functools.cached_property
     def _regimes(self) -> Lines:
@@ -123,9 +135,22 @@ class LinedLook:
         """Values of the embedded regimes, averaged over the covariates of up to `PEOPLE` patients enrolled; batch = trials."""
         return self._regimes
 
-    def options(self, decision: int, trial: np.ndarray, columns: Mapping[str, np.ndarray], feasible: np.ndarray) -> Lines:
+    def options(self, decision: int, trial: np.ndarray, columns: Mapping[str, np.ndarray], feasible: np.ndarray) -> Values:
         """Values of a decision's options for given patients, every draw going on by its own optimum; batch = patients."""
         trial, feasible = np.asarray(trial), np.asarray(feasible, dtype=bool)
+
+        def lines() -> Lines:
+            return self._lined(self._asked(self.programs.options[decision], decision, trial, columns, feasible), decision, feasible)
+
+        if self.programs.lines(decision) > 1:
+            return lines()
+        first, error = self._asked(self.programs.chances[decision], decision, trial, columns, feasible)
+        return Chances(lines, feasible, first, error)
+
+    def _asked(
+        self, program: Kept, decision: int, trial: np.ndarray, columns: Mapping[str, np.ndarray], feasible: np.ndarray
+    ) -> list[np.ndarray]:
+        """A program for some patients, those of a trial side by side in lanes of their own."""
         names = [n.name for n in self.study.before(self.study.decisions[decision].name)]
         rank, lane, trials = laned(trial, SLOTS)
         slots = np.zeros((len(trials), SLOTS), dtype=int)  # which patient stands where; empty places repeat the lane's first
@@ -135,8 +160,7 @@ class LinedLook:
         slots[lane, rank] = np.arange(len(trial))
         cluster = None if self.study.cluster is None else np.asarray(columns[self.study.cluster])[slots]
         given = {n: known(np.asarray(columns[n]))[slots] for n in names}
-        found = self._run(self.programs.options[decision], trials, (given, cluster, feasible[slots].astype(float)), lane, rank)
-        return self._lined(found, decision, feasible)
+        return self._run(program, trials, (given, cluster, feasible[slots].astype(float)), lane, rank)
 
     def marginal(self, decision: int, feasible: np.ndarray) -> Lines:
         """As :meth:`options`, averaged over up to `PEOPLE` of the patients who reached the decision and had this feasible set; batch = trials.
@@ -156,11 +180,12 @@ class LinedLook:
         whole = lane is None or rank is None
         out: list[np.ndarray] = []
         with double_precision():
-            for f, fits in enumerate(self.fits):
-                mine = np.flatnonzero(self.place[trial, 0] == f)
+            for f in np.unique(trial // LANES):
+                mine, here = np.flatnonzero(trial // LANES == f), np.arange(f * LANES, min((f + 1) * LANES, self.data.size))
+                fits = jax.tree.map(lambda v, h=here: padded(v, h) if len(h) < LANES else v[h[0] : h[0] + LANES], self.fits)
                 for begin in range(0, len(mine), LANES):
                     index = mine[begin : begin + LANES]
-                    given = jax.tree.map(lambda v, i=index: padded(v, i), (self.place[trial, 1], *arguments))
+                    given = jax.tree.map(lambda v, i=index: padded(v, i), (trial % LANES, *arguments))
                     found = [np.asarray(v) for v in program(fits, given)]
                     if whole:
                         to, parts = index, [v[: len(index)] for v in found]

@@ -1,13 +1,16 @@
 """Values held as lines through draws of a posterior: probabilities are integrated along each, which leaves no steps of 1/draws."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.special import ndtr
 
 from .drawn import BATCHES, Drawn
+from .values import Later, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +60,8 @@ class Lines(Drawn):
         values, slopes = self.compared
         gap = values[rows, :, one] - values[rows, :, other]
         rise = slopes[rows, 0, :, one] - slopes[rows, 0, :, other]
-        flat = rise == 0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = np.where(flat, np.sign(gap) * np.inf, gap / np.abs(rise) - np.sign(rise) * self.at[:, 0])
-        share = np.where(flat & (gap == 0), 0.5, ndtr(z))
-        count = possible.sum(axis=1)
-        p, error = np.zeros(self.shape), np.zeros(self.shape)
-        first = np.where(count > 1, share.mean(axis=1), 1.0)
-        p[rows, other] = np.where(count > 1, 1.0 - first, 0.0)
-        p[rows, one] = np.where(count > 0, first, 0.0)
-        error[rows, other] = error[rows, one] = np.where(count > 1, _error(share[:, :, None])[:, 0], 0.0)
-        return p, error
+        share = ahead_of(gap, rise, self.at[:, 0], np)
+        return _of_two(possible, share.mean(axis=1), _error(share[:, :, None])[:, 0])
 
     def exceeds(self, reference: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """``P(value - value of the reference > margin)``, ``[batch, entry]``; ties count half at margin 0; 0.5 for the reference itself."""
@@ -134,6 +128,58 @@ class Lines(Drawn):
             meets = possible[:, other, None]
             low, high, ties = np.where(meets, np.maximum(low, after), low), np.where(meets, np.minimum(high, before), high), ties + (meets & tied)
         return np.where(possible[:, entry, None], _between(low, high) / ties, 0.0)
+
+
+class Chances(Later):
+    """Values of up to two options of each patient, of which the probability of being the better one is at hand and the rest is made when asked for.
+
+    Parameters
+    ----------
+    make : callable
+        Gives the `Lines`.
+    feasible : array of bool, shape (batch, entry)
+    first, error : array, shape (batch,)
+        Of the first feasible one: the probability, and its error.
+    """
+
+    def __init__(self, make: Callable[[], Values], feasible: np.ndarray, first: np.ndarray, error: np.ndarray):
+        super().__init__(make)
+        self._known = feasible, first, error
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Size of the batch and number of entries."""
+        return self._known[0].shape
+
+    def p_best(self, active: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Probability of having the largest value, and its error."""
+        feasible, first, error = self._known
+        # Of one option that is left nothing is asked.
+        return _of_two(feasible if active is None else feasible & active, first, error)
+
+    def take(self, index: np.ndarray) -> "Chances":
+        """Some of the batch, by index."""
+        return Chances(lambda: self.made.take(index), *(v[index] for v in self._known))
+
+
+def _of_two(possible: np.ndarray, first: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and errors ``[batch, entry]`` from those of the first of two possible entries; one alone has probability 1."""
+    order, rows, count = np.argsort(~possible, axis=1, kind="stable"), np.arange(len(possible)), possible.sum(axis=1)
+    one, other = order[:, 0], order[:, min(1, order.shape[1] - 1)]
+    first = np.where(count > 1, first, 1.0)
+    p, errors = np.zeros(possible.shape), np.zeros(possible.shape)
+    p[rows, other] = np.where(count > 1, 1.0 - first, 0.0)
+    p[rows, one] = np.where(count > 0, first, 0.0)
+    errors[rows, other] = errors[rows, one] = np.where(count > 1, error, 0.0)
+    return p, errors
+
+
+def ahead_of(gap: Any, rise: Any, at: Any, xp: Any) -> Any:
+    """Probability that ``gap + rise (t - at) > 0`` for a standard Normal t, half where it is 0 all along; of NumPy or JAX (`xp`)."""
+    flat = rise == 0
+    z = gap / xp.where(flat, 1.0, xp.abs(rise)) - xp.sign(rise) * at
+    cdf = ndtr if xp is np else jax.scipy.special.ndtr
+    return xp.where(flat, 0.5 * (1.0 + xp.sign(gap)), cdf(z))
 
 
 TINY = 1e-300
