@@ -101,7 +101,7 @@ def rival(truth, threads):
     return [np.concatenate(x) for x in zip(*made, strict=True)]
 
 
-def timed(function, repeats=2):
+def timed(function, repeats=4):
     """Result, and wall and processor seconds of the fastest of some calls."""
     best = None
     for _ in range(repeats):

@@ -1,12 +1,14 @@
 """Trials simulated by counts: the same trials as patient by patient, whatever is asked for beside them; P(best) and equivalence on short grids."""
 
+import os
+
 import designs
 import numpy as np
 import pytest
 
 import bayesdtr as dtr
 from bayesdtr.trial.analysis import Betas, analyst
-from bayesdtr.trial.counting import applies, drawing, grid, line, run
+from bayesdtr.trial.counting import applies, drawing, engine, grid, line, run
 from bayesdtr.trial.counting.values import CountedValues
 from bayesdtr.trial.course import Course
 from bayesdtr.trial.luck import uniforms
@@ -58,6 +60,13 @@ def test_a_replicate_does_not_depend_on_the_others_to_the_last_bit():
     for field, value in together.items():
         np.testing.assert_array_equal(shuffled[field], value[order], err_msg=field)
         np.testing.assert_array_equal(some[field], value[[1203, 5]], err_msg=field)
+
+
+def test_a_task_of_a_worker_keeps_one_thread_busy(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    assert engine.allowed() == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(distributed, "get_worker", lambda: "one")
+    assert engine.allowed() == 1
 
 
 def test_patients_are_drawn_with_the_numbers_of_luck():

@@ -13,7 +13,8 @@ from cheap import Weather, all_arrays, cheap, counting, design
 
 from bayesdtr.errors import TrialError
 from bayesdtr.trial.records import FIELDS, kept, shape
-from bayesdtr.trial.running.driving import Request, carry_out, reopen
+from bayesdtr.trial.running.driving import Request, _job, carry_out, fill, reopen
+from bayesdtr.trial.running.folder import Folder
 from bayesdtr.trial.running.store import CHUNK, checksum
 
 HERE = Path(__file__).resolve().parents[2]
@@ -127,6 +128,36 @@ def test_a_torn_line_and_a_damaged_chunk_do_not_count(tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTED", str(tmp_path / "counted"))
     runs, _ = kept_run(tmp_path / "o", runner=counting)
     assert len((tmp_path / "counted").read_text().splitlines()) == 1300 and all_arrays(runs["dry"]) == want
+
+
+def test_parts_of_a_chunk_are_written_together_and_those_left_alone_too(tmp_path):
+    class Late:
+        """Parts come in another order than asked for, and one never."""
+
+        parts = 4
+
+        def batches(self, job, spans):
+            spans = list(spans)
+            for span in [spans[i] for i in (3, 1, 0, 2, 5, 7, 4)]:
+                yield span, job.batch(span)
+            raise TrialError("the worker is gone")
+
+    class Bar:
+        steps = 0
+
+        def advance(self, n):
+            self.steps += n
+
+    folder = Folder(tmp_path / "o", design(), 5, "summary")
+    store, bar = folder.store(Weather("dry"), False, write=True), Bar()
+    with pytest.raises(TrialError, match="the worker is gone"):
+        fill(store, _job(design(), Weather("dry"), folder, cheap), 2 * CHUNK, Late(), bar)
+    quarter = CHUNK // 4
+    assert list(store.done) == [(0, CHUNK), (CHUNK, CHUNK + 2 * quarter), (CHUNK + 3 * quarter, 2 * CHUNK)]
+    assert bar.steps == 7 * quarter and list(store.missing(2 * CHUNK)) == [(CHUNK + 2 * quarter, CHUNK + 3 * quarter)]
+    direct = cheap(design(), Weather("dry"), np.arange(2 * CHUNK), seed=5, keep="summary")
+    for start, stop in store.done:
+        assert all(store.read(n, start, stop).tobytes() == direct[n][start:stop].tobytes() for n in kept("summary"))
 
 
 def test_records_unlike_the_contract_are_not_kept(tmp_path):
