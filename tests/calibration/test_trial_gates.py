@@ -101,8 +101,8 @@ def test_probabilities_and_decisions_are_those_of_nuts(pair, quantity):
     assert found.beyond <= MOST_DISAGREE
 
 
-def test_weights_have_light_tails(pair):
-    khat = pair[0].khat
+def test_weights_have_light_tails(engine, looks):
+    khat = engine.khat(looks.data)
     assert set(khat) == {"active8", "active24"}
     for name, k in khat.items():
         print(f"\n{name}: k-hat below 0.7 in {(k < 0.7).mean():.4f}, largest {k.max():.2f}")

@@ -1,5 +1,6 @@
 """Laplace's approximation for looks inside simulations: thousands of trials, every look's posterior in one pass of a compiled program."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ...errors import TrialError
 from ...inference.coordinates import latent
 from ...inference.latent import Latent
+from ...inference.pareto import smooth
 from ...kept import Kept
 from ...model import CompiledResponse, compile_response
 from ...model.names import CLUSTER_INPUT, location_input, sd_input
@@ -80,6 +82,27 @@ class LaplaceAnalyst:
         if self.clusters and data.cluster is not None and data.cluster.max(initial=0) >= self.clusters:
             raise TrialError(f"Simulated looks of a study with clusters hold up to {self.clusters} of them, and there are {data.cluster.max() + 1}.")
         return LinedLook(self.programs, {n: self._fitted(n, data) for n in self.compiled}, data)
+
+    def khat(self, data: Observed) -> dict[str, np.ndarray]:
+        """How far the approximation may be from the exact posterior: the shape of the tail of the weights that would correct its draws.
+
+        Parameters
+        ----------
+        data : Observed
+
+        Returns
+        -------
+        dict of str to array, shape (trial,)
+            By response. Below 0.7 weights could make up for what the approximation lacks.
+        """
+        found = {}
+        for name, model in self.models.items():
+            columns, cluster = rows_of(self.study, self.compiled[name], data)
+            program = Kept(functools.partial(_tails, self.study, self.compiled[name], model, self.programs.uniforms[name]),
+                           self.compiled[name].address, "tails of a look", str(self.analysis.draws))
+            with double_precision():
+                found[name] = np.asarray(program(columns, cluster))
+        return found
 
     def _fitted(self, name: str, data: Observed) -> Fitted:
         """One response's fits of all trials; where nobody's outcome is known, the prior's, which is the same for all."""
@@ -156,6 +179,23 @@ def _program(study: Study, compiled: CompiledResponse, model: Latent, uniforms: 
         return jax.lax.map(lambda lane: fitted(*lane), (columns, cluster), batch_size=TOGETHER)
 
     return Kept(program, compiled.address, "fit of a look", str(len(uniforms)))
+
+
+WIDER = 1.1
+"""Scale of the draws' coordinates that are weighed, so that the largest weights are not in their tails."""
+
+
+def _tails(study: Study, compiled: CompiledResponse, model: Latent, uniforms: np.ndarray, columns: Any, cluster: Any) -> jax.Array:
+    """Columns ``[trial, patient]`` to k-hat of each trial."""
+
+    def one(lane: Any) -> jax.Array:
+        inputs, y, weight = data_of(compiled, *lane)
+        data = scaled(study, inputs, compiled), y, weight
+        found = quick.mixture(model, data)
+        point, x, z = found.draw(uniforms, WIDER)
+        return smooth(found.exact(model, point, x, data) + 0.5 * jnp.sum((z / WIDER) ** 2, axis=1))[1]
+
+    return jax.lax.map(one, (columns, cluster))
 
 
 def data_of(compiled: CompiledResponse, columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> tuple[dict[str, Any], jax.Array, jax.Array]:

@@ -124,6 +124,11 @@ class LinedLook:
     def __init__(self, programs: LinedPrograms, fits: Fits, data: Observed):
         self.programs, self.study, self.fits, self.data = programs, programs.study, fits, data
 
+    @property
+    def draws(self) -> dict[str, dict[str, np.ndarray]]:
+        """Draws of the reported parameters by response and name, ``[trial, draw, ...]``."""
+        return {n: f.draws for n, f in self.fits.items()}
+
     @functools.cached_property
     def _regimes(self) -> Lines:
         where, weight = people(self.data.enrolled, bool(self.study.baselines) or self.study.cluster is not None)

@@ -72,12 +72,10 @@ class DrawnLook:
     programs : TreePrograms
     draws : mapping of str to mapping of str to array, shape (trial, draw, ...)
     data : Observed
-    khat : mapping of str to array, shape (trial,), optional
-        By response, where draws were weighed: the shape of the weights' tail, which should be below 0.7.
     """
 
-    def __init__(self, programs: TreePrograms, draws: Params, data: Observed, khat: Mapping[str, np.ndarray] | None = None):
-        self.programs, self.study, self.draws, self.data, self.khat = programs, programs.study, draws, data, dict(khat or {})
+    def __init__(self, programs: TreePrograms, draws: Params, data: Observed):
+        self.programs, self.study, self.draws, self.data = programs, programs.study, draws, data
 
     @functools.cached_property
     def _regimes(self) -> Drawn:
