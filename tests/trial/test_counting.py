@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import bayesdtr as dtr
+from bayesdtr.runtime import allowed_threads
 from bayesdtr.trial.analysis import Betas, analyst
-from bayesdtr.trial.counting import applies, drawing, engine, grid, line, run
+from bayesdtr.trial.counting import applies, drawing, grid, line, run
 from bayesdtr.trial.counting.values import CountedValues
 from bayesdtr.trial.course import Course
 from bayesdtr.trial.luck import uniforms
@@ -64,9 +65,9 @@ def test_a_replicate_does_not_depend_on_the_others_to_the_last_bit():
 
 def test_a_task_of_a_worker_keeps_one_thread_busy(monkeypatch):
     distributed = pytest.importorskip("distributed")
-    assert engine.allowed() == len(os.sched_getaffinity(0))
+    assert allowed_threads() == len(os.sched_getaffinity(0))
     monkeypatch.setattr(distributed, "get_worker", lambda: "one")
-    assert engine.allowed() == 1
+    assert allowed_threads() == 1
 
 
 def test_patients_are_drawn_with_the_numbers_of_luck():

@@ -65,6 +65,8 @@ class Lines(Drawn):
 
     def exceeds(self, reference: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """``P(value - value of the reference > margin)``, ``[batch, entry]``; ties count half at margin 0; 0.5 for the reference itself."""
+        if margin and self._bent:
+            return super().exceeds(reference, margin)
         found = np.empty(self.shape)
         for e in range(self.shape[1]):
             low, high, tied = self._beyond(e, reference, self._line(e), margin)
@@ -74,6 +76,8 @@ class Lines(Drawn):
 
     def within(self, margin: float, active: np.ndarray | None = None) -> np.ndarray:
         """``P(largest - smallest < margin)`` among the active and possible, ``[batch]``."""
+        if self._bent:
+            return super().within(margin, active)
         possible, found = self._possible(active), []
         for line in range(self.slopes.shape[1]):
             low, high = np.full(self.at[:, line].shape, -np.inf), np.full(self.at[:, line].shape, np.inf)
@@ -85,6 +89,11 @@ class Lines(Drawn):
                 high = np.where(both & (before == np.inf), np.minimum(high, after), high)
             found.append(_between(low, high).mean(axis=1))
         return np.mean(found, axis=0)
+
+    @property
+    def _bent(self) -> bool:
+        """Whether values are bounded: a margin between them is no straight line on any scale, so that draws are counted instead."""
+        return bool(np.isfinite(self.bounds).any())
 
     def _possible(self, active: np.ndarray | None) -> np.ndarray:
         possible = np.isfinite(self.draws[:, 0])
@@ -98,13 +107,8 @@ class Lines(Drawn):
         index = other[:, None, None]
         scores, rises = self.compared
         at, rises = self.at[:, line], rises[:, line]
-        if margin:
-            theirs = np.take_along_axis(self.draws, index, axis=2)[:, :, 0]
-            theirs = np.where(np.isfinite(theirs), theirs, 0.0) + margin
-            b, down = compared(theirs, np.take_along_axis(self.slopes[:, line], index, axis=2)[:, :, 0], self.bounds, np)
-        else:
-            b, down = (np.take_along_axis(v, index, axis=2)[:, :, 0] for v in (scores, rises))
-        gap, rise = scores[:, :, entry] - b, rises[:, :, entry] - down
+        b, down = (np.take_along_axis(v, index, axis=2)[:, :, 0] for v in (scores, rises))
+        gap, rise = scores[:, :, entry] - b - margin, rises[:, :, entry] - down
         flat = rise == 0
         root = at - gap / np.where(flat, 1.0, rise)
         never, always = flat & (gap < 0), flat & (gap >= 0)
