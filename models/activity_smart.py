@@ -7,7 +7,7 @@ gym membership or motivational interviewing, gets most adults to be active? For 
 
 Design
 ------
-200 inactive adults, ten a week. Everybody is randomized to digital coaching or classes; who is not
+200 inactive adults, two or three a week. Everybody is randomized to digital coaching or classes; who is not
 active at 8 weeks is randomized to a gym membership or motivational interviewing, the others go on. The
 outcome, active at 24 weeks, is known 16 weeks after the second decision. The first 40 adults enter in
 permuted blocks; at ten looks, after every 20 patients, both randomizations move toward the option with
@@ -32,7 +32,7 @@ Randomization at both decisions. Effects are linear on the logit scale. No chang
 
 Known limits
 ------------
-* Outcomes take 24 weeks and recruitment 20: adaptation works almost on the first response alone.
+* Outcomes take 24 weeks and recruitment some 80: who enters in the last 24 weeks steers nobody by the final outcome.
 * 200 adults find an interaction only if it is large.
 * The truths and the frame are SIMULATED; sizes are guesses of ours, not estimates.
 
@@ -67,7 +67,7 @@ design = dtr.TrialDesign(
     looks=range(20, 201, 20),
     burn_in=40,
     allocation=dtr.Thompson(power="n/2N", floor=0.1),
-    calendar=dtr.Calendar(dtr.PoissonAccrual(10.0), delays={"active8": 8.0, "active24": 16.0}, unit="week"),
+    calendar=dtr.Calendar(dtr.PoissonAccrual(2.5), delays={"active8": 8.0, "active24": 16.0}, unit="week"),
 )
 
 COVARIATES = {"age": dtr.Gaussian(50.0, 10.0), "steps": dtr.Gaussian(5.0, 1.5)}
