@@ -184,10 +184,7 @@ def allowed_threads() -> int:
     """Threads that a call may keep busy: one in a task of a Dask worker, which has others for the other cores; else one for each core it may use."""
     distributed = sys.modules.get("distributed")
     if distributed is not None:
-        try:
+        with contextlib.suppress(ValueError):
             distributed.get_worker()
-        except ValueError:
-            pass
-        else:
             return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

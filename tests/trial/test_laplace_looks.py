@@ -142,3 +142,16 @@ def test_what_cannot_be_looked_at_is_refused():
     cells = dtr.Study(dtr.Decision("a", ["p", "q"]), dtr.Response("y", dtr.Bernoulli(), model=dtr.Saturated()), utility="y")
     with pytest.raises(TrialError, match="engine='nuts'"):
         LaplaceAnalyst(cells, Analysis(), 50)
+
+
+@pytest.mark.slow
+def test_threads_and_batches_leave_no_trace():
+    """A batch that is divided among threads holds the records of its replicates simulated by themselves, to the last bit."""
+    from bayesdtr.gallery import activity_smart as gallery
+    from bayesdtr.trial.batch import run_batch
+
+    one = lambda ids: run_batch(gallery.design, gallery.scenarios[1], np.asarray(ids), seed=1, keep="patients")  # noqa: E731
+    whole = one(np.arange(150))
+    for some in ([3], [149, 7, 70], list(range(40, 111))):
+        for field, value in one(some).items():
+            np.testing.assert_array_equal(value, whole[field][some], err_msg=field)

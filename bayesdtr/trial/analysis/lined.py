@@ -24,9 +24,6 @@ from .lines import Chances, Lines, ahead_of, compared
 from .looked import LANES, covariates, known, laned, marginal_people, padded, people
 from .values import Values
 
-SLOTS = 8
-"""Patients of one trial that are asked about together; more take several lanes."""
-
 
 class LinedPrograms:
     """Compiled trees of a study along lines, shared by all looks.
@@ -157,12 +154,7 @@ class LinedLook:
     ) -> list[np.ndarray]:
         """A program for some patients, those of a trial side by side in lanes of their own."""
         names = [n.name for n in self.study.before(self.study.decisions[decision].name)]
-        rank, lane, trials = laned(trial, SLOTS)
-        slots = np.zeros((len(trials), SLOTS), dtype=int)  # which patient stands where; empty places repeat the lane's first
-        first = np.full(len(trials), len(trial))
-        np.minimum.at(first, lane, np.arange(len(trial)))
-        slots[:] = first[:, None]
-        slots[lane, rank] = np.arange(len(trial))
+        rank, lane, trials, slots = laned(trial)
         cluster = None if self.study.cluster is None else np.asarray(columns[self.study.cluster])[slots]
         given = {n: known(np.asarray(columns[n]))[slots] for n in names}
         return self._run(program, trials, (given, cluster, feasible[slots].astype(float)), lane, rank)

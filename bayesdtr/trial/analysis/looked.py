@@ -115,12 +115,7 @@ class DrawnLook:
     def _asked(self, decision: int, trial: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Values ``[patient, draw, option]`` for some patients, those of a trial side by side in lanes of their own."""
         names = [n.name for n in self.study.before(self.study.decisions[decision].name)]
-        rank, lane, lanes = laned(trial, SLOTS)
-        slots = np.zeros((len(lanes), SLOTS), dtype=int)  # which patient stands where; empty places repeat the lane's first
-        first = np.full(len(lanes), len(trial))
-        np.minimum.at(first, lane, np.arange(len(trial)))
-        slots[:] = first[:, None]
-        slots[lane, rank] = np.arange(len(trial))
+        rank, lane, lanes, slots = laned(trial)
         cluster = None if self.study.cluster is None else np.asarray(columns[self.study.cluster])
         program, out = self.programs.options(decision), None
         with double_precision():
@@ -142,16 +137,24 @@ def known(values: np.ndarray) -> np.ndarray:
     return np.where(values == NOT_YET, 0, values).astype(np.int64) if values.dtype.kind == "i" else np.nan_to_num(values.astype(float), nan=0.0)
 
 
-def laned(trial: np.ndarray, slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each patient's place in a lane and its lane; and the lanes' trials. A trial's patients fill lanes of `slots` in the order given."""
+def laned(trial: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Each patient's place in a lane and its lane; the lanes' trials, and which patient stands where ``(lane, place)``.
+
+    A trial's patients fill lanes of `SLOTS` in the order given; empty places repeat the lane's first.
+    """
     order = np.argsort(trial, kind="stable")
     ordered = trial[order]
     start = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     within = np.arange(len(trial)) - np.repeat(start, np.diff(np.r_[start, len(trial)]))
     rank, group = np.empty(len(trial), dtype=int), np.empty(len(trial), dtype=int)
-    rank[order], group[order] = within % slots, within // slots
+    rank[order], group[order] = within % SLOTS, within // SLOTS
     pairs, lane = np.unique(np.stack([trial, group], axis=1), axis=0, return_inverse=True)
-    return rank, lane.ravel(), pairs[:, 0]
+    lane = lane.ravel()
+    first = np.full(len(pairs), len(trial))
+    np.minimum.at(first, lane, np.arange(len(trial)))
+    who = np.repeat(first[:, None], SLOTS, axis=1)
+    who[lane, rank] = np.arange(len(trial))
+    return rank, lane, pairs[:, 0], who
 
 
 def covariates(study: Study, data: Observed, place: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
