@@ -109,12 +109,12 @@ def test_answers_do_not_depend_on_the_batch(engine, look):
 
 
 @pytest.mark.slow
-def test_probabilities_agree_with_corrected_fits(look):
+def test_probabilities_agree_with_corrected_fits(engine, look):
     data, ours = look
     arrays = {n: v for n, v in data.columns.items()}
     fits = dtr.fit_many(designs.SMART, arrays, seed=5, draws=4096, corrected=True)
-    parameters = {r: c.parameters for r, c in ours.programs.compiled.items()}
-    exact = DrawnLook(ours.programs, {r: {p: v for p, v in d.items() if p in parameters[r]} for r, d in fits.draws.items()}, data)
+    parameters = {r: c.parameters for r, c in engine.compiled.items()}
+    exact = DrawnLook(TreePrograms(designs.SMART, engine.compiled), {r: {p: v for p, v in d.items() if p in parameters[r]} for r, d in fits.draws.items()}, data)
     for answer in (lambda q: q.regimes(), lambda q: q.marginal(0, np.ones(2, dtype=bool)), lambda q: q.marginal(1, np.array([True, True, False]))):
         (p, error), (wanted, more) = answer(ours).p_best(), answer(exact).p_best()
         assert (np.abs(p - wanted) < 0.02 + 4 * np.hypot(error, more)).all()
