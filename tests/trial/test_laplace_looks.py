@@ -114,7 +114,8 @@ def test_probabilities_agree_with_corrected_fits(engine, look):
     arrays = {n: v for n, v in data.columns.items()}
     fits = dtr.fit_many(designs.SMART, arrays, seed=5, draws=4096, corrected=True)
     parameters = {r: c.parameters for r, c in engine.compiled.items()}
-    exact = DrawnLook(TreePrograms(designs.SMART, engine.compiled), {r: {p: v for p, v in d.items() if p in parameters[r]} for r, d in fits.draws.items()}, data)
+    known = {r: {p: v for p, v in d.items() if p in parameters[r]} for r, d in fits.draws.items()}
+    exact = DrawnLook(TreePrograms(designs.SMART, engine.compiled), known, data)
     for answer in (lambda q: q.regimes(), lambda q: q.marginal(0, np.ones(2, dtype=bool)), lambda q: q.marginal(1, np.array([True, True, False]))):
         (p, error), (wanted, more) = answer(ours).p_best(), answer(exact).p_best()
         assert (np.abs(p - wanted) < 0.02 + 4 * np.hypot(error, more)).all()
