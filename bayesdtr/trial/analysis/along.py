@@ -9,6 +9,7 @@ import numpy as np
 from jax import export
 
 from ...inference.latent import Latent
+from .laws import Nudges
 
 
 class Fitted(NamedTuple):
@@ -19,13 +20,15 @@ class Fitted(NamedTuple):
     draws : dict of str to array, shape (draw, ...)
         The reported parameters.
     point : array of int, shape (draw,)
-    roots : array, shape (point, p, p)
-        Rows belong to standard coordinates.
+    deviations : array, shape (draw, p)
+        Of the draws' coefficients from the means at their points.
+    covariances : array, shape (point, p, p)
     """
 
     draws: dict[str, jax.Array]
     point: jax.Array
-    roots: jax.Array
+    deviations: jax.Array
+    covariances: jax.Array
 
 
 export.register_namedtuple_serialization(Fitted, serialized_name="bayesdtr.Fitted")
@@ -44,54 +47,64 @@ def uniforms(models: Mapping[str, Latent], draws: int) -> dict[str, np.ndarray]:
 
 
 def along(
-    function: Callable[[Any], jax.Array], models: Mapping[str, Latent], fits: Fits, standard: Mapping[str, np.ndarray], weights: jax.Array
+    function: Callable[[Any, Nudges], jax.Array], fits: Fits, weights: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Values at draws, their slopes along lines, and where on a line each draw is.
+
+    At a point where the coefficients have covariance C, a line whose values have gradient g goes along ``C g / sqrt(g'C g)``, and a draw
+    that is d from the point's mean stands at ``g'd / sqrt(g'C g)``. Products with coefficients are made at the points, of which there are fewer
+    than draws.
 
     Parameters
     ----------
     function : callable
-        Draws by response and parameter ``[draw, ...]`` to values ``[entry, draw]``.
-    models : mapping of str to Latent
-        Of the responses with coefficients.
+        Draws by response and parameter ``[draw, ...]``, and nudges to what is predicted from them, to values ``[group, entry, draw]``.
+        A group has patients of its own, that follow one another.
     fits : mapping of str to Fitted
-    standard : mapping of str to array, shape (draw, p)
-        The draws' standard coordinates.
-    weights : array, shape (line, entry)
-        Each line goes along the gradient of a weighted sum of values at the posterior's middle, at every point in that point's standard coordinates.
+    weights : array, shape (group, line, entry)
+        Each line goes along the gradient of a weighted sum of values at the posterior's middle.
 
     Returns
     -------
-    values : array, shape (entry, draw)
-    slopes : array, shape (line, entry, draw)
-    at : array, shape (line, draw)
+    values : array, shape (group, entry, draw)
+    slopes : array, shape (group, line, entry, draw)
+    at : array, shape (group, line, draw)
     """
+    groups, lines, _ = weights.shape
     draws = {n: f.draws for n, f in fits.items()}
-    names = {n: tuple(m.linear.latent) for n, m in models.items()}
-
-    def put(base: Any, coefficients: Any) -> Any:
-        return {n: {**base[n], **coefficients[n]} if n in coefficients else base[n] for n in base}
-
-    own = {n: {p: draws[n][p] for p in names[n]} for n in models}
     middle = jax.tree.map(lambda v: jnp.mean(v, axis=0, keepdims=True), draws)
-    center = {n: {p: middle[n][p] for p in names[n]} for n in models}
-    _, back = jax.vjp(lambda c: weights @ function(put(middle, c))[:, 0], center)
-    values, push = jax.linearize(lambda c: function(put(draws, c)), own)
+    plan = Nudges(groups)
+    jax.eval_shape(lambda d: function(d, plan), middle)
+    shapes = [(r.name, r.shape) for r in plan.read]
 
-    def line(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
-        slope = jax.tree.map(lambda v: v[0], back(direction)[0])
-        ahead = {n: jnp.einsum("kap,p->ka", fits[n].roots, models[n].flat(slope[n])) for n in models}
-        length = sum((jnp.sum(a**2, axis=1)[fits[n].point] for n, a in ahead.items()), jnp.zeros(()))
-        scale = jnp.where(length > 0, jax.lax.rsqrt(jnp.where(length > 0, length, 1.0)), 0.0)
-        tangent, at = {}, jnp.zeros(())
-        for n, a in ahead.items():
-            moves = jnp.einsum("kap,ka->kp", fits[n].roots, a)[fits[n].point] * scale[:, None]
-            tangent[n] = jax.vmap(models[n].named)(moves)
-            at += jnp.sum(a[fits[n].point] * standard[n], axis=1) * scale
-        return push(tangent), at
+    def values_of(draws: Any) -> Callable[[Any], Any]:
+        def values(added: Any) -> Any:
+            nudges = Nudges(groups, added)
+            return function(draws, nudges), [r.slopes for r in nudges.read]
 
-    slopes, at = jax.vmap(line)(jnp.eye(len(weights)))
-    return values, slopes, at
+        return values
+
+    _, back, slopes = jax.vjp(values_of(middle), [jnp.zeros((*shape, 1)) for _, shape in shapes], has_aux=True)
+    felt = jax.vmap(lambda w: back(w[..., None])[0], in_axes=1)(weights)  # [line, ...] of each that was read
+    gradients: dict[str, jax.Array] = {}
+    for (name, _), slope, mine in zip(shapes, slopes, felt, strict=True):
+        mine = jnp.swapaxes(mine.reshape(lines, groups, -1), 0, 1)
+        mine = mine if slope is None else jnp.einsum("glj,gjp->glp", mine, slope)
+        gradients[name] = gradients[name] + mine if name in gradients else mine
+    moves = {n: jnp.einsum("kpq,glq->glkp", fits[n].covariances, g) for n, g in gradients.items()}
+    zero = jnp.zeros((groups, lines, 1))
+    length = sum((jnp.einsum("glkp,glp->glk", moves[n], g)[..., fits[n].point] for n, g in gradients.items()), zero)
+    scale = jnp.where(length > 0, jax.lax.rsqrt(jnp.where(length > 0, length, 1.0)), 0.0)
+    at = sum((jnp.einsum("glp,bp->glb", g, fits[n].deviations) for n, g in gradients.items()), zero) * scale
+    size = next(iter(next(iter(draws.values())).values())).shape[0]
+    tangents = []
+    for (name, shape), slope in zip(shapes, slopes, strict=True):
+        ahead = jnp.swapaxes(moves[name], 2, 3) if slope is None else jnp.einsum("gjp,glkp->gljk", slope, moves[name])
+        tangent = ahead[..., fits[name].point] * scale[:, :, None]
+        tangents.append(jnp.swapaxes(tangent, 0, 1).reshape(lines, *shape, size))
+    values, push, _ = jax.linearize(values_of(draws), [jnp.zeros((*shape, size)) for _, shape in shapes], has_aux=True)
+    rises = [push([t[line] for t in tangents]) for line in range(lines)]
+    return values, jnp.stack(rises, axis=1), jnp.broadcast_to(at, (groups, lines, size))
 
 
 def contrasts(feasible: jax.Array, lines: int) -> jax.Array:

@@ -8,7 +8,6 @@ taken: a draw goes on by its own optimum, or by an embedded regime, whose later 
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,11 +17,11 @@ import numpy as np
 from ...decision.world import World, looked_at
 from ...errors import TrialError, listing
 from ...model import CompiledResponse
-from ...model.names import CLUSTER_INPUT, location_input, sd_input
 from ...study import Study
 from ...study.conditions import Condition, Equals, OneOf
 from ...study.rules import Rules
 from ...study.timeline import code_of, finite_values
+from .laws import Draws, Laws, Nudges, Paths
 
 NODES = 16
 """Gauss-Hermite nodes over a Normal response."""
@@ -30,34 +29,6 @@ PANEL = 12
 """Gauss-Legendre nodes in each panel between thresholds of a Normal response."""
 REACH = 7.0
 """SDs to either side that panels cover."""
-
-Draws = Mapping[str, Mapping[str, jax.Array]]
-"""By response and parameter, ``[draw, ...]``."""
-
-
-@dataclass(frozen=True, eq=False)
-class Paths:
-    """Rows of the tree: every patient along every path.
-
-    Attributes
-    ----------
-    columns : dict of str to array
-        Patients' own ``(patient, 1, 1)``, traced; along paths ``(1, path, 1)``, NumPy; those that draws differ in ``(patient, path, draw)``.
-    count : int
-        Number of paths.
-    """
-
-    columns: dict[str, Any]
-    count: int
-
-    def take(self, index: np.ndarray) -> "Paths":
-        """Some of the paths, repeats allowed."""
-        own = lambda v: v[:, index] if isinstance(v, np.ndarray) or v.shape[-1] > 1 else v  # noqa: E731
-        return Paths({n: own(v) for n, v in self.columns.items()}, len(index))
-
-    def put(self, name: str, values: Any) -> "Paths":
-        """Add a column."""
-        return Paths({**self.columns, name: values}, self.count)
 
 
 class Tree:
@@ -96,13 +67,17 @@ class Tree:
 
     # ---- what is asked ---------------------------------------------------------------------------
 
-    def options(self, decision: int, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> jax.Array:
+    def options(
+        self, decision: int, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None, nudges: Nudges | None = None
+    ) -> jax.Array:
         """Value of every option for some patients ``(patient,)`` of one trial, ``[patient, option, draw]``, later decisions each draw's best."""
-        return _Walk(self, draws, cluster, None).root(decision, columns)[0]
+        return _Walk(self, draws, cluster, None, nudges).root(decision, columns)[0]
 
-    def values(self, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None, weight: jax.Array) -> jax.Array:
+    def values(
+        self, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None, weight: jax.Array, nudges: Nudges | None = None
+    ) -> jax.Array:
         """Value of every regime ``[regime, draw]`` averaged over patients by their weights ``(patient,)``."""
-        found = _Walk(self, draws, cluster, self.regimes).root(0, columns)
+        found = _Walk(self, draws, cluster, self.regimes, nudges).root(0, columns)
         first = self.study.decisions[0]
         table = {n: v[:, None, None] for n, v in columns.items()}
         out, done = [], {}
@@ -163,15 +138,17 @@ def _chosen(study: Study, rules: Rules, decision: str, columns: Mapping[str, Any
 class _Walk:
     """One walk over the tree at trace time. Values are lists, one entry for each regime, or one for the clairvoyant."""
 
-    def __init__(self, tree: Tree, draws: Draws, cluster: jax.Array | None, regimes: tuple[Rules, ...] | None):
-        self.tree, self.study, self.draws, self.cluster, self.regimes = tree, tree.study, draws, cluster, regimes
-        self.size = len(next(iter(next(iter(draws.values())).values())))
+    def __init__(self, tree: Tree, draws: Draws, cluster: jax.Array | None, regimes: tuple[Rules, ...] | None, nudges: Nudges | None):
+        self.tree, self.study, self.regimes = tree, tree.study, regimes
+        self.laws = Laws(tree.compiled, tree.scales, draws, cluster, nudges)
+        self.size = self.laws.size
 
     def root(self, decision: int, columns: Mapping[str, jax.Array]) -> list[jax.Array]:
         """Values of a decision's options, ``[patient, option, draw]``."""
         node = self.study.decisions[decision]
         count = len(node.options)
-        self.patients = len(self.cluster) if self.cluster is not None else len(next(iter(columns.values()))) if columns else 1
+        cluster = self.laws.cluster
+        self.patients = len(cluster) if cluster is not None else len(next(iter(columns.values()))) if columns else 1
         paths = Paths({n: v[:, None, None] for n, v in columns.items()}, count).put(node.name, np.arange(count)[None, :, None])
         return _broadcast(self.responses(decision, 0, paths), (self.patients, count, self.size))
 
@@ -187,7 +164,7 @@ class _Walk:
         weight, charge = study.weight(name), study.charged(name, paths.columns)
         if not self.tree.matters[name]:
             after = self.responses(stage, index + 1, paths.put(name, np.zeros((1, paths.count, 1))))
-            mean = (weight * self.moments(name, paths)[0] if weight else 0.0) + charge
+            mean = (weight * self.laws.moments(name, paths, self.patients)[0] if weight else 0.0) + charge
             return _each_once(after, lambda a: mean + a)
         p, at, spread = self.spread(name, paths)
         gain = weight * at + (_earned(study, name, spread.columns) if study.pays(name) else 0.0)
@@ -204,15 +181,15 @@ class _Walk:
         if support is not None:
             values = np.tile(np.array(support, dtype=float), paths.count)[None, :, None]
             spread = paths.take(np.repeat(np.arange(paths.count), len(support))).put(name, values)
-            return self.probabilities(name, paths), values, spread
-        mean, sd = self.moments(name, paths)
+            return self.laws.probabilities(name, paths, self.patients), values, spread
+        mean, sd = self.laws.moments(name, paths, self.patients)
         if cuts := self.tree.cuts[name]:
             z, w = _panels([jnp.clip((c - mean) / sd, -REACH, REACH) for c in cuts])
         else:
             x, weights = np.polynomial.hermite_e.hermegauss(NODES)
             z, w = jnp.asarray(x)[:, None], jnp.broadcast_to(jnp.asarray(weights / weights.sum())[:, None], (*mean.shape[:2], NODES, self.size))
         at = (mean[:, :, None] + sd[:, :, None] * z).reshape(self.patients, -1, self.size)
-        return w, at, paths.take(np.repeat(np.arange(paths.count), w.shape[2])).put(name, at)
+        return w, at, paths.take(np.repeat(np.arange(paths.count), w.shape[2])).put(name, at, drawn=True)
 
     def decision(self, stage: int, paths: Paths) -> list[Any]:
         """Values at a decision, chosen as each entry goes on."""
@@ -238,78 +215,6 @@ class _Walk:
                 done[known] = a, _taken(a, chosen, pair, paths.count)
             found.append(done[known][1])
         return found
-
-    # ---- what a response's model says -----------------------------------------------------------
-
-    def inputs(self, name: str, columns: Mapping[str, Any], rows: int, cluster: Any) -> dict[str, jax.Array]:
-        """Inputs of a compiled response, from columns ``(row,)``."""
-        compiled = self.tree.compiled[name]
-        given: dict[str, Any] = {n: columns[n] for n in compiled.history}
-        given |= {n: jnp.full(rows, float(default)) for n, default in compiled.extras.items()}
-        if CLUSTER_INPUT in compiled.inputs:
-            given[CLUSTER_INPUT] = cluster
-        for n, scale in self.tree.scales.items():
-            given[location_input(n)], given[sd_input(n)] = jnp.asarray(scale.location, float), jnp.asarray(scale.sd, float)
-        return {n: given[n] for n in compiled.inputs}
-
-    def law(self, name: str, paths: Paths, summary: Any) -> Any:
-        """A summary of a response's distribution, a function of its parameters' list and the number of rows: ``[patient, path, ..., draw]``."""
-        compiled, shape = self.tree.compiled[name], (self.patients, paths.count)
-        rows, mine = shape[0] * shape[1], {p: self.draws[name][p] for p in compiled.parameters}
-        whole = (*shape, 1)
-        cluster = None if self.cluster is None else jnp.broadcast_to(self.cluster[:, None], shape).ravel()
-        typed = {n: self._typed(n, v) for n, v in paths.columns.items() if n in compiled.history}
-        own = {n for n in typed if typed[n].shape[-1] > 1 and n in compiled.uses}
-        flat = {n: jnp.broadcast_to(v[..., :1], whole).ravel() for n, v in typed.items() if n not in own}
-        linear = compiled.linear
-        if not own and linear is not None and linear.predicts and linear.affine:
-            inputs = self.inputs(name, flat, rows, cluster)
-            offset, slopes = linear.design({n: mine[n][0] for n in linear.latent}, inputs)
-            x = jnp.concatenate([mine[n].reshape(self.size, -1) for n in linear.latent], axis=1)
-            eta = jnp.einsum("rkp,pb->rkb", slopes, x.T) + offset[:, :, None]
-            found = jax.vmap(lambda e, o: summary(linear.law_at(e, o, inputs), rows), in_axes=(-1, 0), out_axes=-1)(
-                eta, {n: mine[n] for n in linear.others})
-        else:
-            def one(parameters: Any, drawn: Any) -> Any:
-                inputs = self.inputs(name, {**flat, **{n: jnp.broadcast_to(v, shape).ravel() for n, v in drawn.items()}}, rows, cluster)
-                return summary(list(compiled.functions.predict(*(parameters[n] for n in compiled.parameters), *(inputs[n] for n in compiled.inputs))),
-                               rows)
-
-            found = jax.vmap(one, in_axes=(0, -1), out_axes=-1)(mine, {n: typed[n] for n in own})
-        return jax.tree.map(lambda v: v.reshape(*shape, *v.shape[1:]), found)
-
-    def _typed(self, name: str, values: Any) -> jax.Array:
-        return jnp.asarray(values, dtype=int if values.dtype.kind == "i" else float)
-
-    def moments(self, name: str, paths: Paths) -> tuple[jax.Array, jax.Array]:
-        """Mean and SD of a response."""
-        from ...model.distributions import carried, mean_and_variance
-
-        kind = self.tree.compiled[name].distribution
-
-        def summary(parameters: list[Any], rows: int) -> tuple[jax.Array, jax.Array]:
-            if kind == "bernoulli":
-                p = jnp.broadcast_to(parameters[0], (rows,))
-                return p, jnp.sqrt(p * (1 - p))
-            mean, variance = mean_and_variance(carried(kind, parameters, rows))
-            return mean, jnp.sqrt(variance)
-
-        return self.law(name, paths, summary)
-
-    def probabilities(self, name: str, paths: Paths) -> jax.Array:
-        """Probabilities of a response's finite values, on a last axis."""
-        from ...model.distributions import carried, log_prob
-
-        compiled = self.tree.compiled[name]
-        points = jnp.asarray(compiled.support, dtype=float)
-
-        def summary(parameters: list[Any], rows: int) -> jax.Array:
-            if compiled.distribution == "bernoulli":
-                p = jnp.broadcast_to(parameters[0], (rows,))
-                return jnp.stack([1 - p, p], axis=-1)
-            return jnp.exp(log_prob(carried(compiled.distribution, parameters, rows), points[:, None])).T
-
-        return self.law(name, paths, summary)
 
 
 def _broadcast(values: list[Any], shape: tuple[int, ...]) -> list[jax.Array]:

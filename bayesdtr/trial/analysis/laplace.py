@@ -108,7 +108,8 @@ class LaplaceAnalyst:
         """One response's fits of all trials; where nobody's outcome is known, the prior's, which is the same for all."""
         if name not in self._fits:
             draws = self.analysis.draws
-            return Fitted({"": np.zeros((data.size, draws))}, np.zeros((data.size, draws), dtype=int), np.zeros((data.size, 1, 0, 0)))
+            return Fitted({"": np.zeros((data.size, draws))}, np.zeros((data.size, draws), dtype=int), np.zeros((data.size, draws, 0)),
+                          np.zeros((data.size, 1, 0, 0)))
         columns, cluster = rows_of(self.study, self.compiled[name], data)
         known, many = ~np.isnan(columns[name]) & data.enrolled, data.enrolled.shape[1]
         count = known.sum(axis=1)
@@ -173,7 +174,8 @@ def _program(study: Study, compiled: CompiledResponse, model: Latent, uniforms: 
             return {n: v for n, v in values.items() if n in compiled.parameters and n not in coefficients}
 
         draws = {n: v[point] for n, v in jax.vmap(reported)(found.others).items()} | jax.vmap(model.named)(x)
-        return Fitted({n: draws[n] for n in compiled.parameters}, point, found.roots)
+        covariances = jnp.einsum("kap,kaq->kpq", found.roots, found.roots)
+        return Fitted({n: draws[n] for n in compiled.parameters}, point, x - found.centres[point], covariances)
 
     def program(columns: Any, cluster: Any) -> Fitted:
         return jax.lax.map(lambda lane: fitted(*lane), (columns, cluster), batch_size=TOGETHER)

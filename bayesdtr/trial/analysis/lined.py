@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import ndtri
 
 from ...inference.latent import Latent
 from ...kept import Kept, digest
@@ -20,6 +19,7 @@ from ..observed import Observed
 from .along import Fits, along, contrasts, uniforms
 from .compiled_tree import Tree
 from .drawn import BATCHES
+from .laws import Nudges
 from .lines import Chances, Lines, ahead_of, compared
 from .looked import LANES, covariates, known, laned, marginal_people, padded, people
 from .values import Values
@@ -42,7 +42,6 @@ class LinedPrograms:
         self.study, self.models, self.draws = study, dict(models), draws
         self.tree = Tree(study, compiled, embedded_regimes(study))
         self.uniforms = uniforms(models, draws)
-        self.standard = {n: ndtri(np.clip(u[:, 1:], 1e-12, 1 - 1e-12)) for n, u in self.uniforms.items()}
         addresses = [c.address for c in compiled.values()]
         address = None if None in addresses else digest(*addresses, repr(study.utility), repr(study.timeline), str(draws))  # type: ignore[arg-type]
 
@@ -63,45 +62,55 @@ class LinedPrograms:
     def _regimes(self, fits: Fits, columns: Any, cluster: Any, weight: jax.Array) -> Any:
         """Regimes averaged over patients by their weights."""
         count = len(self.tree.regimes)
-        return self._along(fits, 0, lambda draws: self.tree.values(draws, columns, cluster, weight), contrasts(jnp.ones(count), _lines(count)))
+
+        def values(draws: Any, nudges: Nudges) -> jax.Array:
+            return self.tree.values(draws, columns, cluster, weight, nudges)[None]
+
+        return _alone(self._along(fits, 0, values, contrasts(jnp.ones(count), _lines(count))[None]))
 
     def _options(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> Any:
         """A decision's options for each patient, with what is feasible."""
-        def patient(own: Any, site: Any, mine: jax.Array) -> Any:
-            alone = {n: v[None] for n, v in own.items()}, None if site is None else site[None]
-            values = lambda draws: self.tree.options(decision, draws, *alone)[0]  # noqa: E731
-            return self._along(fits, decision, values, contrasts(mine, self.lines(decision)))
-
-        return jax.vmap(patient)(columns, cluster, feasible)
+        weights = jax.vmap(lambda mine: contrasts(mine, self.lines(decision)))(feasible)
+        return self._along(fits, decision, lambda draws, nudges: self.tree.options(decision, draws, columns, cluster, nudges), weights)
 
     def _chances(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Of the first of two feasible options of each patient: the probability of starting best, and the error that the draws leave."""
-        def patient(own: Any, site: Any, mine: jax.Array) -> tuple[jax.Array, jax.Array]:
-            alone = {n: v[None] for n, v in own.items()}, None if site is None else site[None]
-            pair = jnp.stack([jnp.argmax(mine), len(mine) - 1 - jnp.argmax(mine[::-1])])
-            values, slopes, at = along(lambda draws: self.tree.options(decision, draws, *alone)[0][pair], self.models, fits, self.standard,
-                                       jnp.array([[1.0, -1.0]]))
-            scores, rises = compared(values, slopes[0], earned_between(self.study, decision + 1), jnp)
-            share = ahead_of(scores[0] - scores[1], rises[0] - rises[1], at[0], jnp)
-            means = share.reshape(BATCHES, -1).mean(axis=1)
-            return share.mean(), jnp.std(means, ddof=1) / np.sqrt(BATCHES)
+        count = feasible.shape[1]
+        pair = jnp.stack([jnp.argmax(feasible, axis=1), count - 1 - jnp.argmax(feasible[:, ::-1], axis=1)], axis=1)
 
-        return jax.vmap(patient)(columns, cluster, feasible)
+        def values(draws: Any, nudges: Nudges) -> jax.Array:
+            every = self.tree.options(decision, draws, columns, cluster, nudges)
+            return jnp.take_along_axis(every, pair[:, :, None], axis=1)
+
+        weights = jnp.tile(jnp.array([1.0, -1.0]), (len(pair), 1, 1))
+        worth, slopes, at = along(values, fits, weights)
+        scores, rises = compared(worth, slopes[:, 0], earned_between(self.study, decision + 1), jnp)
+        share = ahead_of(scores[:, 0] - scores[:, 1], rises[:, 0] - rises[:, 1], at[:, 0], jnp)
+        means = share.reshape(len(share), BATCHES, -1).mean(axis=2)
+        return share.mean(axis=1), jnp.std(means, axis=1, ddof=1) / np.sqrt(BATCHES)
 
     def _marginal(self, decision: int, fits: Fits, columns: Any, cluster: Any, weight: jax.Array, feasible: jax.Array) -> Any:
         """A decision's options averaged over patients by their weights, with what is feasible."""
-        average = lambda draws: jnp.einsum("m,mob->ob", weight, self.tree.options(decision, draws, columns, cluster))  # noqa: E731
-        return self._along(fits, decision, average, contrasts(feasible, self.lines(decision)))
+        def average(draws: Any, nudges: Nudges) -> jax.Array:
+            return jnp.einsum("m,mob->ob", weight, self.tree.options(decision, draws, columns, cluster, nudges))[None]
+
+        return _alone(self._along(fits, decision, average, contrasts(feasible, self.lines(decision))[None]))
 
     def lines(self, decision: int) -> int:
         """Lines through each draw for a decision's options: one where no more than two are ever feasible."""
         return _lines(max(len(s) for s in self.study.decisions[decision].sets))
 
-    def _along(self, fits: Fits, decision: int, function: Callable[[Any], jax.Array], weights: jax.Array) -> Any:
+    def _along(self, fits: Fits, decision: int, function: Callable[[Any, Nudges], jax.Array], weights: jax.Array) -> Any:
         """Values, slopes and places on lines, and both as they are compared; draws before entries."""
-        values, slopes, at = along(function, self.models, fits, self.standard, weights)
-        scores, rises = compared(values, slopes, earned_between(self.study, decision + 1), jnp)
-        return values.T, jnp.swapaxes(slopes, 1, 2), at, scores.T, jnp.swapaxes(rises, 1, 2)
+        values, slopes, at = along(function, fits, weights)
+        scores, rises = compared(values[:, None], slopes, earned_between(self.study, decision + 1), jnp)
+        scores = scores[:, 0]
+        return *(jnp.swapaxes(v, -1, -2) for v in (values, slopes)), at, *(jnp.swapaxes(v, -1, -2) for v in (scores, rises))
+
+
+def _alone(found: Any) -> Any:
+    """The only group."""
+    return tuple(v[0] for v in found)
 
 
 def _lines(entries: int) -> int:
