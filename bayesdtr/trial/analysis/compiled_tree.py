@@ -27,6 +27,8 @@ NODES = 16
 """Gauss-Hermite nodes over a Normal response."""
 PANEL = 12
 """Gauss-Legendre nodes in each panel between thresholds of a Normal response."""
+SLICED = 32
+"""Columns up to which they are picked slice by slice."""
 REACH = 7.0
 """SDs to either side that panels cover."""
 
@@ -234,7 +236,7 @@ def _largest(values: jax.Array, feasible: Any, pair: np.ndarray) -> jax.Array:
     """Largest value ``[patient, path, draw]`` among the feasible options, given those of pairs ``[patient, pair, draw]``; 0 where there is none."""
     best: Any = None
     for o in range(pair.shape[1]):
-        mine, possible = values[:, pair[:, o]], feasible[..., o]
+        mine, possible = _picked(values, pair[:, o]), feasible[..., o]
         if not (isinstance(possible, np.ndarray) and possible.all()):
             mine = jnp.where(possible, mine, -jnp.inf)
         best = mine if best is None else jnp.maximum(best, mine)
@@ -242,11 +244,18 @@ def _largest(values: jax.Array, feasible: Any, pair: np.ndarray) -> jax.Array:
     return best if isinstance(some, np.ndarray) and some.all() else jnp.where(some, best, 0.0)
 
 
+def _picked(values: jax.Array, index: np.ndarray) -> jax.Array:
+    """Some columns of values ``[patient, column, draw]``; as slices where they are few, which go faster than a gather."""
+    if len(index) > SLICED:
+        return values[:, index]
+    return jnp.stack([values[:, i] for i in index], axis=1)
+
+
 def _taken(values: jax.Array, chosen: Any, pair: np.ndarray, paths: int) -> jax.Array:
     """Values ``[patient, path, draw]`` of the pairs of paths and options that are chosen; 0 where none is."""
     if isinstance(chosen, np.ndarray):
         code = np.broadcast_to(chosen, (1, paths, 1))[0, :, 0]
-        found = values[:, pair[np.arange(paths), np.maximum(code, 0)]]
+        found = _picked(values, pair[np.arange(paths), np.maximum(code, 0)])
         return found if (code >= 0).all() else jnp.where(code[:, None] >= 0, found, 0.0)
     code = jnp.broadcast_to(chosen, (values.shape[0], paths, values.shape[2]))
     index = jnp.asarray(pair)[jnp.arange(paths)[:, None], jnp.maximum(code, 0)]

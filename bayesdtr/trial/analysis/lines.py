@@ -182,8 +182,9 @@ def ahead_of(gap: Any, rise: Any, at: Any, xp: Any) -> Any:
     """Probability that ``gap + rise (t - at) > 0`` for a standard Normal t, half where it is 0 all along; of NumPy or JAX (`xp`)."""
     flat = rise == 0
     z = gap / xp.where(flat, 1.0, xp.abs(rise)) - xp.sign(rise) * at
-    cdf = ndtr if xp is np else jax.scipy.special.ndtr
-    return xp.where(flat, 0.5 * (1.0 + xp.sign(gap)), cdf(z))
+    # By erfc: JAX's own ndtr, four times as slow, was most of a patient's probability.
+    share = ndtr(z) if xp is np else 0.5 * jax.lax.erfc(-np.sqrt(0.5) * z)
+    return xp.where(flat, 0.5 * (1.0 + xp.sign(gap)), share)
 
 
 TINY = 1e-300
