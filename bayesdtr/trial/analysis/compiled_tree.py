@@ -6,6 +6,7 @@ integrated per draw by Gauss-Hermite nodes, between the thresholds that later co
 taken: a draw goes on by its own optimum, or by an embedded regime, whose later options do not depend on the draw.
 """
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -234,9 +235,13 @@ def _each_once(values: list[Any], function: Any) -> list[Any]:
 
 def _largest(values: jax.Array, feasible: Any, pair: np.ndarray) -> jax.Array:
     """Largest value ``[patient, path, draw]`` among the feasible options, given those of pairs ``[patient, pair, draw]``; 0 where there is none."""
+    if isinstance(feasible, np.ndarray) and len(pair) <= SLICED:
+        table, none = np.broadcast_to(feasible, (1, len(pair), 1, pair.shape[1]))[0, :, 0], jnp.zeros((values.shape[0], values.shape[2]))
+        ahead = [[values[:, pair[i, o]] for o in np.flatnonzero(row)] for i, row in enumerate(table)]
+        return jnp.stack([functools.reduce(jnp.maximum, options) if options else none for options in ahead], axis=1)
     best: Any = None
     for o in range(pair.shape[1]):
-        mine, possible = _picked(values, pair[:, o]), feasible[..., o]
+        mine, possible = values[:, pair[:, o]], feasible[..., o]
         if not (isinstance(possible, np.ndarray) and possible.all()):
             mine = jnp.where(possible, mine, -jnp.inf)
         best = mine if best is None else jnp.maximum(best, mine)

@@ -20,7 +20,7 @@ from .along import Fits, along, contrasts, uniforms
 from .compiled_tree import Tree
 from .drawn import BATCHES
 from .laws import Nudges
-from .lines import Chances, Lines, ahead_of, compared
+from .lines import Chances, Lines, ahead_of, compared, lead
 from .looked import LANES, covariates, known, laned, marginal_people, padded, people
 from .values import Values
 
@@ -84,8 +84,7 @@ class LinedPrograms:
 
         weights = jnp.tile(jnp.array([1.0, -1.0]), (len(pair), 1, 1))
         worth, slopes, at = along(values, fits, weights)
-        scores, rises = compared(worth, slopes[:, 0], earned_between(self.study, decision + 1), jnp)
-        share = ahead_of(scores[:, 0] - scores[:, 1], rises[:, 0] - rises[:, 1], at[:, 0], jnp)
+        share = ahead_of(*lead(worth, slopes[:, 0], earned_between(self.study, decision + 1)), at[:, 0], jnp)
         means = share.reshape(len(share), BATCHES, -1).mean(axis=2)
         return share.mean(axis=1), jnp.std(means, axis=1, ddof=1) / np.sqrt(BATCHES)
 

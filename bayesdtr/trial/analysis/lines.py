@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr
 
@@ -193,11 +194,24 @@ TINY = 1e-300
 
 def compared(values: Any, slopes: Any, bounds: tuple[float, float], xp: Any) -> tuple[Any, Any]:
     """Values, and slopes, on the scale of logits between bounds, or of logarithms from one; of NumPy or JAX (`xp`)."""
+    odds, slopes = _odds(values, slopes, bounds, xp)
+    return (values if odds is None else xp.log(odds)), slopes
+
+
+def lead(values: jax.Array, slopes: jax.Array, bounds: tuple[float, float]) -> tuple[jax.Array, jax.Array]:
+    """How far the first of two entries ``[batch, entry, draw]`` is before the second on the scale of :func:`compared`, and the slope of that."""
+    odds, slopes = _odds(values, slopes, bounds, jnp)
+    gap = values[:, 0] - values[:, 1] if odds is None else jnp.log(odds[:, 0] / odds[:, 1])  # one logarithm of the two that `compared` would take
+    return gap, slopes[:, 0] - slopes[:, 1]
+
+
+def _odds(values: Any, slopes: Any, bounds: tuple[float, float], xp: Any) -> tuple[Any, Any]:
+    """What :func:`compared` takes the logarithms of, None without bounds; and its slopes."""
     low, high = (np.isfinite(b) for b in bounds)
-    below, above = xp.maximum(values - bounds[0], TINY) if low else 1.0, xp.maximum(bounds[1] - values, TINY) if high else 1.0
     if not low and not high:
-        return values, slopes
-    return xp.log(below / above), slopes * ((1.0 / below if low else 0.0) + (1.0 / above if high else 0.0))
+        return None, slopes
+    below, above = xp.maximum(values - bounds[0], TINY) if low else 1.0, xp.maximum(bounds[1] - values, TINY) if high else 1.0
+    return below / above, slopes * ((1.0 / below if low else 0.0) + (1.0 / above if high else 0.0))
 
 
 def _error(share: np.ndarray) -> np.ndarray:
