@@ -136,10 +136,14 @@ class Mixture(NamedTuple):
 
     def draw(self, uniforms: jax.Array, widths: np.ndarray | float = 1.0, frame: Frame | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Points, coefficients and their standard coordinates (before the frame) from numbers in the unit cube, shape (draw, 1 + p)."""
-        point = jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(self.log_share)), uniforms[:, 0]), len(self.log_share) - 1)
-        z = widths * jax.scipy.special.ndtri(jnp.clip(uniforms[:, 1:], 1e-12, 1 - 1e-12))
+        point = self.pick(uniforms[:, 0])
+        z = widths * coordinates(uniforms[:, 1:])
         placed = z if frame is None else frame.place(z)
         return point, self.centres[point] + jnp.einsum("dkp,dk->dp", self.roots[point], placed), z
+
+    def pick(self, uniforms: jax.Array) -> jax.Array:
+        """Points of draws by numbers in the unit interval, shape (draw,)."""
+        return jnp.minimum(jnp.searchsorted(jnp.cumsum(jnp.exp(self.log_share)), uniforms), len(self.log_share) - 1)
 
     def exact(self, model: Latent, point: jax.Array, x: jax.Array, data: Data) -> jax.Array:
         """Exact log posterior density of draws over their density but for the standard coordinates' part."""
@@ -149,6 +153,11 @@ class Mixture(NamedTuple):
         """The mixture with shares of points by draws' weights, which sum to 1 after exponentiation."""
         share = _spread(jnp.log(jnp.zeros(len(self.log_share)).at[point].add(jnp.exp(log_weights))), SPREAD)
         return self._replace(log_share=share, log_density=self.log_density + share - self.log_share)
+
+
+def coordinates(uniforms: jax.Array) -> jax.Array:
+    """Standard Normal coordinates from numbers in the unit cube."""
+    return jax.scipy.special.ndtri(jnp.clip(uniforms, 1e-12, 1 - 1e-12))
 
 
 def _spread(log_weights: jax.Array, share: float) -> jax.Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...errors import TrialError
+from ...inference import many
 from ...inference.coordinates import latent
 from ...inference.latent import Latent
 from ...inference.pareto import smooth
@@ -111,9 +112,9 @@ class LaplaceAnalyst:
             return Fitted({"": np.zeros((data.size, draws))}, np.zeros((data.size, draws), dtype=int), np.zeros((data.size, draws, 0)),
                           np.zeros((data.size, 1, 0, 0)))
         columns, cluster = rows_of(self.study, self.compiled[name], data)
-        known, many = ~np.isnan(columns[name]) & data.enrolled, data.enrolled.shape[1]
+        known, most = ~np.isnan(columns[name]) & data.enrolled, data.enrolled.shape[1]
         count = known.sum(axis=1)
-        widths = np.array([0, *(w for w in WIDTHS if w < many), many])
+        widths = np.array([0, *(w for w in WIDTHS if w < most), most])
         mine = widths[np.searchsorted(widths, count)]
         order = np.argsort(~known, axis=1, kind="stable")  # those whose outcome is known first, in the order of enrolment
         parts = []
@@ -161,24 +162,32 @@ def _latent(study: Study, compiled: CompiledResponse) -> Latent:
 
 def _program(study: Study, compiled: CompiledResponse, model: Latent, uniforms: np.ndarray) -> Kept:
     """Columns ``[lane, patient]`` and clusters to a `Fitted` of every lane."""
+    with double_precision():
+        standard = np.asarray(many.coordinates(jnp.asarray(uniforms[:, 1:])))
 
-    def fitted(columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> Fitted:
+    def data(columns: Mapping[str, jax.Array], cluster: jax.Array | None) -> Any:
         inputs, y, weight = data_of(compiled, columns, cluster)
-        data = scaled(study, inputs, compiled), y, weight
-        found = quick.mixture(model, data)
-        point, x, _ = found.draw(uniforms)
-        begin, coefficients = compiled.initial(data[0]), frozenset(model.linear.latent)
+        return scaled(study, inputs, compiled), y, weight
+
+    def fitted(lane: Any, seen: Any) -> Fitted:
+        given = data(*lane)
+        placed = quick.place(model, seen, given)
+        found, point = placed.mixture, placed.mixture.pick(uniforms[:, 0])
+        deviations = placed.deviations(point, standard)
+        x = found.centres[point] + deviations
+        begin, coefficients = compiled.initial(given[0]), frozenset(model.linear.latent)
 
         def reported(other: jax.Array) -> dict[str, jax.Array]:
-            values = compiled.constrain({**begin, **model.other(other)}, data[0])
+            values = compiled.constrain({**begin, **model.other(other)}, given[0])
             return {n: v for n, v in values.items() if n in compiled.parameters and n not in coefficients}
 
         draws = {n: v[point] for n, v in jax.vmap(reported)(found.others).items()} | jax.vmap(model.named)(x)
-        covariances = jnp.einsum("kap,kaq->kpq", found.roots, found.roots)
-        return Fitted({n: draws[n] for n in compiled.parameters}, point, x - found.centres[point], covariances)
+        return Fitted({n: draws[n] for n in compiled.parameters}, point, deviations, placed.covariances)
 
     def program(columns: Any, cluster: Any) -> Fitted:
-        return jax.lax.map(lambda lane: fitted(*lane), (columns, cluster), batch_size=TOGETHER)
+        # Patients are read for some trials side by side; what follows has numbers enough of one trial's.
+        seen = jax.lax.map(lambda lane: quick.find(model, data(*lane)), (columns, cluster), batch_size=TOGETHER)
+        return jax.lax.map(lambda given: fitted(*given), ((columns, cluster), seen))
 
     return Kept(program, compiled.address, "fit of a look", str(len(uniforms)))
 

@@ -15,6 +15,7 @@ took the largest error of a probability of being best from .032, of the quadrati
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +25,9 @@ from jax.scipy.linalg import solve_triangular
 
 from ...inference import many
 from ...inference.laplace import halves, students_t
-from ...inference.latent import Curvature, Data, Latent, mode, reads
+from ...inference.latent import NEWTON, Data, Latent, reads
 from ...inference.pilot import LONGEST, SD_LIMITS
+from .small import Factors, moved, packed, products, rooted, symmetric_times, whole
 
 STEPS = 12
 """Newton steps over the scales, at most."""
@@ -37,6 +39,15 @@ TRUSTED = 1.0
 """Length, in posterior SDs, up to which a move of the mode by the cubic view is believed; and the smallest pivot of a curvature is its half."""
 
 
+class Read(NamedTuple):
+    """The log likelihood and its first two derivatives at coefficients `x`; see :class:`View`."""
+
+    x: jax.Array
+    gradient: jax.Array
+    gram: jax.Array
+    value: jax.Array
+
+
 class View(NamedTuple):
     """The log likelihood to third order around coefficients `x`.
 
@@ -45,13 +56,57 @@ class View(NamedTuple):
     x, gradient : array, shape (p,)
     gram : array, shape (p, p)
         Negative second derivatives.
-    third : array, shape (p, p, p)
+    third : array, shape (p (p + 1) / 2, p)
+        Third derivatives, their first two indices packed.
     """
 
     x: jax.Array
     gradient: jax.Array
     gram: jax.Array
     third: jax.Array
+
+
+class Found(NamedTuple):
+    """What is found by reading the patients.
+
+    Attributes
+    ----------
+    view : View
+    psi : array, shape (d,)
+        Mode of the scales.
+    spread : array, shape (d, d)
+        Root of their covariance.
+    scales : array, shape (2, d)
+        By how much to stretch a design to either side.
+    """
+
+    view: View
+    psi: jax.Array
+    spread: jax.Array
+    scales: jax.Array
+
+
+class Placed(NamedTuple):
+    """The approximation, and what saves time on it.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    covariances : array, shape (point, p, p)
+        Of the coefficients at each point.
+    halves : array, shape (p (p + 1) / 2, point), or None
+        The mixture's roots, packed where they are triangular.
+    """
+
+    mixture: many.Mixture
+    covariances: jax.Array
+    halves: jax.Array | None
+
+    def deviations(self, point: jax.Array, standard: np.ndarray) -> jax.Array:
+        """Of draws from the means at their points, shape (draw, p), by standard coordinates ``[draw, p]``."""
+        if self.halves is None:
+            return jnp.einsum("dkp,dk->dp", self.mixture.roots[point], standard)
+        return moved(self.halves, point, standard)
 
 
 class Seen(NamedTuple):
@@ -73,8 +128,16 @@ def mixture(model: Latent, data: Data) -> many.Mixture:
     data : tuple
         Inputs, outcomes, weights.
     """
-    design = jnp.asarray(many.tables(model.d, model.p, 1).design)
-    return _cubic(model, design, data) if scales_only(model, data) else many.stretched(model, design, data)
+    return place(model, find(model, data), data).mixture
+
+
+def find(model: Latent, data: Data) -> Found | many.Mixture:
+    """What of :func:`mixture` reads the patients; all of it where not only scales are to be integrated over."""
+    if not scales_only(model, data):
+        return many.stretched(model, jnp.asarray(many.tables(model.d, model.p, 1).design), data)
+    psi, spread, at = _pilot(model, data)
+    view = View(at.x, at.gradient, at.gram, _third(model, at.x, data))
+    return Found(view, psi, spread, jnp.stack(halves(lambda w: quadratic(model, view, psi + spread @ w, data).value, model.d)))
 
 
 def scales_only(model: Latent, data: Data) -> bool:
@@ -86,39 +149,36 @@ def scales_only(model: Latent, data: Data) -> bool:
     return not reads(lambda given: model.linear.rows(eta, given, data[0], data[1]), psi)
 
 
-def _cubic(model: Latent, design: jax.Array, data: Data) -> many.Mixture:
+def place(model: Latent, found: Found | many.Mixture, data: Data) -> Placed:
     """Stretch a design to the posterior of the scales, and place the coefficients at each of its points."""
-    psi, spread, at = _pilot(model, data)
-    view = View(at.x, at.gradient, at.gram, _third(model, at, data))
-    scales = halves(lambda w: quadratic(model, view, psi + spread @ w, data).value, model.d)
-    sides, log_density = students_t(design)
-    stretch = jnp.where(sides > 0, scales[0], scales[1])
-    others = psi + (stretch * sides) @ spread.T
-    centres, roots, jacobians, marginals = _placed(model, view, others, data)
+    if isinstance(found, many.Mixture):
+        return Placed(found, jnp.einsum("kap,kaq->kpq", found.roots, found.roots), None)
+    sides, log_density = students_t(jnp.asarray(many.tables(model.d, model.p, 1).design))
+    stretch = jnp.where(sides > 0, found.scales[0], found.scales[1])
+    others = found.psi + (stretch * sides) @ found.spread.T
+    centres, halves_, covariances, jacobians, marginals = _placed(model, found.view, others, data)
     density = log_density - jnp.sum(jnp.log(stretch), axis=1)
     log_weights = marginals - density
     share = jax.nn.log_softmax(jnp.where(jnp.isfinite(log_weights), log_weights, -jnp.inf))
-    return many.Mixture(others, centres, roots, share, share + density - jacobians, 1.0 / jnp.sum(jnp.exp(2 * share)))
+    ess = 1.0 / jnp.sum(jnp.exp(2 * share))
+    mixture = many.Mixture(others, centres, rooted(halves_, model.p), share, share + density - jacobians, ess)
+    return Placed(mixture, whole(covariances, model.p), halves_)
 
 
-def _third(model: Latent, at: Curvature, data: Data) -> jax.Array:
-    """Third derivatives of the log likelihood in the coefficients, shape (p, p, p)."""
+def _third(model: Latent, x: jax.Array, data: Data) -> jax.Array:
+    """Third derivatives of the log likelihood in the coefficients, shape (p (p + 1) / 2, p)."""
     design = model.design(data[0])
     psi, parts = model.other(jnp.zeros(model.d)), model.linear.parts
-    directions = [jnp.zeros_like(at.eta).at[:, j].set(1.0) for j in range(parts)]
-    rows = -jnp.stack([jax.jvp(lambda e: model.second(e, psi, data)[1], (at.eta,), (d,))[1] for d in directions], axis=-1)
+    eta = model.eta(x, data[0])
+    directions = [jnp.zeros_like(eta).at[:, j].set(1.0) for j in range(parts)]
+    rows = -jnp.stack([jax.jvp(lambda e: model.second(e, psi, data)[1], (eta,), (d,))[1] for d in directions], axis=-1)
     if parts > 1:
-        return jnp.einsum("ria,rjb,rkc,rijk->abc", design, design, design, rows)
-    # By the pairs a <= b alone: with a hundred patients this is the widest product of a fit.
-    p, one = model.p, design[:, 0]
-    pairs = jnp.concatenate([one[:, a : a + 1] * one[:, a:] for a in range(p)], axis=1)
-    packed = pairs.T @ (rows.reshape(-1, 1) * one)
-    place = np.zeros((p, p), dtype=int)
-    place[np.triu_indices(p)] = np.arange(packed.shape[0])
-    return packed[np.maximum(place, place.T).ravel()].reshape(p, p, p)
+        return packed(jnp.einsum("ria,rjb,rkc,rijk->abc", design, design, design, rows))
+    one = design[:, 0]
+    return products(one.T) @ (rows.reshape(-1, 1) * one)
 
 
-def quadratic(model: Latent, view: View | Curvature, other: jax.Array, data: Data) -> Seen:
+def quadratic(model: Latent, view: View | Read, other: jax.Array, data: Data) -> Seen:
     """Log marginal density of the scales under the quadratic view; the prior; ``S V S`` as a factor; and the mode's place from `x`."""
     mean, log_scale = model.prior(model.other(other), data[0])
     scale = jnp.exp(log_scale)
@@ -130,63 +190,38 @@ def quadratic(model: Latent, view: View | Curvature, other: jax.Array, data: Dat
     return Seen(value, mean, log_scale, low, move)
 
 
-def _placed(model: Latent, view: View, others: jax.Array, data: Data) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """At each point: the coefficients' mean, a root of their covariance (rows), its log determinant, the log marginal density.
+def _placed(model: Latent, view: View, others: jax.Array, data: Data) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """At each point: the coefficients' mean, half of their covariance and that, packed, the half's log determinant, the log marginal density.
 
     Points are the last axis of every array here, so that small matrices are worked on for all points at once.
     """
     mean, log_scale = (v.T for v in jax.vmap(lambda other: model.prior(model.other(other), data[0]))(others))
     own = jax.vmap(lambda other: own_density(model, other, data))(others)
-    scale = jnp.exp(log_scale)
-    both, eye = scale[:, None] * scale[None, :], jnp.eye(model.p)[:, :, None]
-    third = view.third.reshape(-1, model.p)
+    scale, p = jnp.exp(log_scale), model.p
+    both, eye = products(scale), packed(np.eye(p))[:, None]
+    twice = jax.lax.optimization_barrier(view.third.T * (2.0 - eye[:, 0]))
 
-    def times(matrices: jax.Array, vectors: jax.Array) -> jax.Array:
-        return jnp.sum(matrices * vectors[None], axis=1)
+    def pulled(matrices: jax.Array) -> jax.Array:
+        return twice @ matrices  # third derivatives on symmetric matrices: the first index is left
 
-    def bent(move: jax.Array) -> jax.Array:
-        return (third @ move).reshape(model.p, model.p, -1)
-
-    straight = eye + both * view.gram[:, :, None]
-    inverse, log_det, _ = swept(straight)
+    straight = Factors.of(eye + both * packed(view.gram)[:, None], p)
     pull = scale * (view.gradient[:, None] + view.gram @ (view.x[:, None] - mean))
-    move = mean + scale * times(inverse, pull) - view.x[:, None]
-    bend = 0.5 * scale * times(bent(move), move)
-    step = times(inverse, bend)
-    moved = move + scale * step
-    change = bent(moved)
-    fresh, fresh_det, smallest = swept(straight - both * change)
-    good = (smallest > 0.5 * TRUSTED) & (jnp.sum(bend * step, axis=0) < TRUSTED**2)
-    move, change = jnp.where(good, moved, move), jnp.where(good, change, 0.0)
-    inverse, log_det = jnp.where(good, fresh, inverse), jnp.where(good, fresh_det, log_det)
+    move = mean + scale * straight.solve(pull) - view.x[:, None]
+    bend = 0.5 * scale * pulled(products(move))
+    step = straight.solve(bend)
+    bent = move + scale * step
+    fresh = Factors.of(eye + both * (packed(view.gram)[:, None] - view.third @ bent), p)
+    good = (fresh.smallest > 0.5 * TRUSTED) & (jnp.sum(bend * step, axis=0) < TRUSTED**2)
+    move = jnp.where(good, bent, move)
+    found = fresh.where(good, straight).inverses()
     v = (view.x[:, None] + move - mean) / scale
-    level = view.gradient @ move - 0.5 * jnp.sum(move * (view.gram @ move), axis=0) + jnp.sum(times(change, move) * move, axis=0) / 6.0
-    value = level - 0.5 * jnp.sum(v**2, axis=0) - 0.5 * log_det + own
-    covariance = both * inverse
-    skew = 0.5 * (view.third.reshape(model.p, -1) @ covariance.reshape(-1, covariance.shape[-1]))
-    centre = view.x[:, None] + move + times(covariance, skew)
-    roots = jnp.swapaxes(jnp.linalg.cholesky(jnp.moveaxis(inverse, -1, 0), symmetrize_input=False), 1, 2) * scale.T[:, None, :]
-    return centre.T, roots, jnp.sum(log_scale, axis=0) - 0.5 * log_det, value
-
-
-def swept(matrices: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Inverses of symmetric matrices ``(p, p, many)``, their log determinants and their smallest pivots ``(many,)``, by Gauss-Jordan sweeps."""
-    p = len(matrices)
-    place = jnp.arange(p)
-
-    def sweep(j: jax.Array, state: Any) -> Any:
-        a, log_det, smallest = state
-        row, pivot = a[j], a[j, j]
-        here = place == j
-        scaled = row / pivot
-        inner = a - row[:, None] * scaled[None]
-        edge = jnp.where(here[:, None, None], scaled[None], scaled[:, None])
-        a = jnp.where(here[:, None, None] & here[None, :, None], -1.0 / pivot, jnp.where(here[:, None, None] | here[None, :, None], edge, inner))
-        return a, log_det + jnp.log(pivot), jnp.minimum(smallest, pivot)
-
-    many = matrices.shape[-1]
-    swept_, log_det, smallest = jax.lax.fori_loop(0, p, sweep, (matrices, jnp.zeros(many), jnp.full(many, jnp.inf)))
-    return -swept_, log_det, smallest
+    level = view.gradient @ move - 0.5 * jnp.sum(move * (view.gram @ move), axis=0)
+    level += jnp.where(good, jnp.sum(pulled(products(move)) * move, axis=0), 0.0) / 6.0
+    value = level - 0.5 * jnp.sum(v**2, axis=0) - 0.5 * found.log_det + own
+    covariance = both * found.packed
+    centre = view.x[:, None] + move + symmetric_times(covariance, 0.5 * pulled(covariance))
+    halves_ = found.halves * scale[np.triu_indices(p)[0]]  # by the coefficient of each column
+    return centre.T, halves_, covariance, jnp.sum(log_scale, axis=0) - 0.5 * found.log_det, value
 
 
 def own_density(model: Latent, other: jax.Array, data: Data) -> jax.Array:
@@ -196,22 +231,56 @@ def own_density(model: Latent, other: jax.Array, data: Data) -> jax.Array:
     return model.log_prior(mean, psi, data) + jnp.sum(log_scale)
 
 
-def _pilot(model: Latent, data: Data) -> tuple[jax.Array, jax.Array, Curvature]:
+def _pilot(model: Latent, data: Data) -> tuple[jax.Array, jax.Array, Read]:
     """Mode of the coefficients, then of the scales with a root of their covariance, and both again."""
     begin = model.compiled.initial(data[0])
     design = model.design(data[0])
     start = model.flat_other(begin)
 
+    def read(x: jax.Array) -> Read:
+        found = model.curvature(x, begin, design, data)  # which depends on no scale
+        return Read(x, found.gradient, found.gram, model.likelihood(found.eta, begin, data))
+
     def improve(round_: Any, state: Any) -> Any:  # the first round finds the coefficients' mode only; one copy of it all is compiled
         psi, _, at = state
         psi, spread = climb(model, at, psi, data, jnp.where(round_ == 0, 0, STEPS))
-        return psi, spread, mode(model, at.x, model.other(psi), design, data, gain=LEVEL)
+        return psi, spread, _settled(model, read, at, psi, data)
 
-    first = model.curvature(model.prior(begin, data[0])[0], begin, design, data)
-    return jax.lax.fori_loop(0, 3, improve, (start, jnp.eye(model.d), first))
+    return jax.lax.fori_loop(0, 3, improve, (start, jnp.eye(model.d), read(model.prior(begin, data[0])[0])))
 
 
-def climb(model: Latent, at: Curvature, start: jax.Array, data: Data, steps: jax.Array | int = STEPS) -> tuple[jax.Array, jax.Array]:
+def _settled(model: Latent, read: Callable[[jax.Array], Read], at: Read, psi: jax.Array, data: Data) -> Read:
+    """The coefficients' mode given the scales, from what was read at others, by damped Newton steps as of :func:`latent.mode`.
+
+    Nothing is read where a step would gain less than `LEVEL`, and no rows are carried along: side by side every trial waits for the slowest.
+    """
+    mean, log_scale = model.prior(model.other(psi), data[0])
+    scale = jnp.exp(log_scale)
+
+    def ahead(at: Read, ridge: jax.Array) -> tuple[jax.Array, jax.Array]:
+        slope = scale * at.gradient - (at.x - mean) / scale
+        b = (1.0 + ridge) * jnp.eye(model.p) + scale[:, None] * at.gram * scale
+        move = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(b, symmetrize_input=False), True), slope)
+        return scale * move, slope @ move
+
+    def density(at: Read) -> jax.Array:
+        return at.value - 0.5 * jnp.sum(((at.x - mean) / scale) ** 2)
+
+    def step(state: Any) -> Any:
+        count, at, ridge, move, _ = state
+        found = read(at.x + move)
+        before = density(at)
+        good = density(found) >= before - 1e-12 * jnp.abs(before)
+        at = jax.tree.map(lambda new, old: jnp.where(good, new, old), found, at)
+        ridge = jnp.where(good, jnp.where(ridge < 1e-3, 0.0, 0.1 * ridge), jnp.maximum(10.0 * ridge, 0.1))
+        move, gain = ahead(at, ridge)
+        return count + 1, at, ridge, move, jnp.where(good, gain, jnp.inf)
+
+    none = jnp.zeros(())
+    return jax.lax.while_loop(lambda s: (s[0] < NEWTON) & (s[4] > LEVEL), step, (0, at, none, *ahead(at, none)))[1]
+
+
+def climb(model: Latent, at: Read, start: jax.Array, data: Data, steps: jax.Array | int = STEPS) -> tuple[jax.Array, jax.Array]:
     """Mode of the scales' marginal density under the quadratic view, and a root of its inverse negative Hessian there."""
     inputs = data[0]
 
