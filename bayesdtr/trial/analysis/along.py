@@ -43,13 +43,36 @@ def uniforms(models: Mapping[str, Latent], draws: int) -> dict[str, np.ndarray]:
     sizes = [m.p for m in models.values()]
     table = qmc.Sobol(len(sizes) + sum(sizes), seed=2).random_base2(int(np.log2(draws)))
     parts = np.split(table[:, len(sizes):], np.cumsum(sizes)[:-1], axis=1) if sizes else []
-    return {n: np.column_stack([table[:, i], part]) for i, (n, part) in enumerate(zip(models, parts, strict=True))}
+    # The first standard coordinate, which moves all coefficients, takes the last column. Over other scramblings, the 95th percentile of errors in
+    # P(best) averages .020 for regimes and .024 for a first decision so, and .025 and .022 with the columns in order (256 draws, activity trial).
+    return {n: np.column_stack([table[:, i], part[:, ::-1]]) for i, (n, part) in enumerate(zip(models, parts, strict=True))}
 
 
-def along(
-    function: Callable[[Any, Nudges], jax.Array], fits: Fits, weights: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Values at draws, their slopes along lines, and where on a line each draw is.
+class Directions(NamedTuple):
+    """Lines through draws, in the coefficients.
+
+    Attributes
+    ----------
+    moves : dict of str to array, shape (group, line, point, p)
+        By response, not yet scaled.
+    scale : array, shape (group, line, draw)
+        A step of 1 along the line, in standard coordinates, over `moves`.
+    at : array, shape (group, line, draw)
+        Where on its line each draw is.
+    """
+
+    moves: dict[str, jax.Array]
+    scale: jax.Array
+    at: jax.Array
+
+
+Function = Callable[[Any, Nudges], jax.Array]
+"""Draws by response and parameter ``[draw, ...]``, and nudges to what is predicted from them, to values ``[group, entry, draw]``.
+A group has patients of its own, that follow one another."""
+
+
+def directions(function: Function, fits: Fits, weights: jax.Array) -> Directions:
+    """Lines along which weighted sums of values change most at the posterior's middle.
 
     At a point where the coefficients have covariance C, a line whose values have gradient g goes along ``C g / sqrt(g'C g)``, and a draw
     that is d from the point's mean stands at ``g'd / sqrt(g'C g)``. Products with coefficients are made at the points, of which there are fewer
@@ -58,36 +81,16 @@ def along(
     Parameters
     ----------
     function : callable
-        Draws by response and parameter ``[draw, ...]``, and nudges to what is predicted from them, to values ``[group, entry, draw]``.
-        A group has patients of its own, that follow one another.
     fits : mapping of str to Fitted
     weights : array, shape (group, line, entry)
-        Each line goes along the gradient of a weighted sum of values at the posterior's middle.
-
-    Returns
-    -------
-    values : array, shape (group, entry, draw)
-    slopes : array, shape (group, line, entry, draw)
-    at : array, shape (group, line, draw)
     """
     groups, lines, _ = weights.shape
-    draws = {n: f.draws for n, f in fits.items()}
-    middle = jax.tree.map(lambda v: jnp.mean(v, axis=0, keepdims=True), draws)
-    plan = Nudges(groups)
-    jax.eval_shape(lambda d: function(d, plan), middle)
-    shapes = [(r.name, r.shape) for r in plan.read]
-
-    def values_of(draws: Any) -> Callable[[Any], Any]:
-        def values(added: Any) -> Any:
-            nudges = Nudges(groups, added)
-            return function(draws, nudges), [r.slopes for r in nudges.read]
-
-        return values
-
-    _, back, slopes = jax.vjp(values_of(middle), [jnp.zeros((*shape, 1)) for _, shape in shapes], has_aux=True)
+    middle = jax.tree.map(lambda v: jnp.mean(v, axis=0, keepdims=True), {n: f.draws for n, f in fits.items()})
+    read = _read(function, middle, groups)
+    _, back, slopes = jax.vjp(_nudged(function, middle, groups), [jnp.zeros((*shape, 1)) for _, shape in read], has_aux=True)
     felt = jax.vmap(lambda w: back(w[..., None])[0], in_axes=1)(weights)  # [line, ...] of each that was read
     gradients: dict[str, jax.Array] = {}
-    for (name, _), slope, mine in zip(shapes, slopes, felt, strict=True):
+    for (name, _), slope, mine in zip(read, slopes, felt, strict=True):
         mine = jnp.swapaxes(mine.reshape(lines, groups, -1), 0, 1)
         mine = mine if slope is None else jnp.einsum("glj,gjp->glp", mine, slope)
         gradients[name] = gradients[name] + mine if name in gradients else mine
@@ -96,15 +99,53 @@ def along(
     length = sum((jnp.einsum("glkp,glp->glk", moves[n], g)[..., fits[n].point] for n, g in gradients.items()), zero)
     scale = jnp.where(length > 0, jax.lax.rsqrt(jnp.where(length > 0, length, 1.0)), 0.0)
     at = sum((jnp.einsum("glp,bp->glb", g, fits[n].deviations) for n, g in gradients.items()), zero) * scale
-    size = next(iter(next(iter(draws.values())).values())).shape[0]
+    return Directions(moves, scale, jnp.broadcast_to(at, (groups, lines, _draws(fits))))
+
+
+def along(function: Function, fits: Fits, lines: Directions) -> tuple[jax.Array, jax.Array]:
+    """Values at draws ``[group, entry, draw]``, and their slopes along lines ``[group, line, entry, draw]``.
+
+    Parameters
+    ----------
+    function : callable
+        That of :func:`directions`.
+    fits : mapping of str to Fitted
+    lines : Directions
+    """
+    groups, count, _ = lines.scale.shape
+    draws = {n: f.draws for n, f in fits.items()}
+    read = _read(function, draws, groups)
+    zeros = [jnp.zeros((*shape, _draws(fits))) for _, shape in read]
+    values, push, slopes = jax.linearize(_nudged(function, draws, groups), zeros, has_aux=True)
     tangents = []
-    for (name, shape), slope in zip(shapes, slopes, strict=True):
-        ahead = jnp.swapaxes(moves[name], 2, 3) if slope is None else jnp.einsum("gjp,glkp->gljk", slope, moves[name])
-        tangent = ahead[..., fits[name].point] * scale[:, :, None]
-        tangents.append(jnp.swapaxes(tangent, 0, 1).reshape(lines, *shape, size))
-    values, push, _ = jax.linearize(values_of(draws), [jnp.zeros((*shape, size)) for _, shape in shapes], has_aux=True)
-    rises = [push([t[line] for t in tangents]) for line in range(lines)]
-    return values, jnp.stack(rises, axis=1), jnp.broadcast_to(at, (groups, lines, size))
+    for (name, shape), slope in zip(read, slopes, strict=True):
+        moves = lines.moves[name]
+        ahead = jnp.swapaxes(moves, 2, 3) if slope is None else jnp.einsum("gjp,glkp->gljk", slope, moves)
+        tangent = ahead[..., fits[name].point] * lines.scale[:, :, None]
+        tangents.append(jnp.swapaxes(tangent, 0, 1).reshape(count, *shape, -1))
+    rises = [push([t[line] for t in tangents]) for line in range(count)]
+    return values, jnp.stack(rises, axis=1)
+
+
+def _draws(fits: Fits) -> int:
+    return len(next(iter(fits.values())).point)
+
+
+def _read(function: Function, draws: Any, groups: int) -> list[tuple[str, tuple[int, ...]]]:
+    """What a function reads, in turn, and the shapes of its nudges but for the draws."""
+    plan = Nudges(groups)
+    jax.eval_shape(lambda d: function(d, plan), draws)
+    return [(r.name, r.shape) for r in plan.read]
+
+
+def _nudged(function: Function, draws: Any, groups: int) -> Callable[[Any], Any]:
+    """A function of nudges, and the slopes of the predictors that it reads."""
+
+    def values(added: Any) -> Any:
+        nudges = Nudges(groups, added)
+        return function(draws, nudges), [r.slopes for r in nudges.read]
+
+    return values
 
 
 def contrasts(feasible: jax.Array, lines: int) -> jax.Array:

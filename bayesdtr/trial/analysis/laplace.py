@@ -82,7 +82,7 @@ class LaplaceAnalyst:
         """Posteriors of a batch of trials; see :class:`~bayesdtr.trial.analysis.protocol.Analyst`."""
         if self.clusters and data.cluster is not None and data.cluster.max(initial=0) >= self.clusters:
             raise TrialError(f"Simulated looks of a study with clusters hold up to {self.clusters} of them, and there are {data.cluster.max() + 1}.")
-        return LinedLook(self.programs, {n: self._fitted(n, data) for n in self.compiled}, data)
+        return LinedLook(self.programs, lambda name: self._fitted(name, data), data)
 
     def khat(self, data: Observed) -> dict[str, np.ndarray]:
         """How far the approximation may be from the exact posterior: the shape of the tail of the weights that would correct its draws.

@@ -16,7 +16,7 @@ from ...study import Study
 from ...study.attitude import earned_between
 from ...study.rules import embedded_regimes
 from ..observed import Observed
-from .along import Fits, along, contrasts, uniforms
+from .along import Fits, Fitted, Function, along, contrasts, directions, uniforms
 from .compiled_tree import Tree
 from .drawn import BATCHES
 from .laws import Nudges
@@ -46,6 +46,7 @@ class LinedPrograms:
         address = None if None in addresses else digest(*addresses, repr(study.utility), repr(study.timeline), str(draws))  # type: ignore[arg-type]
 
         every = range(len(study.decisions))
+        self.ahead = [tuple(r.name for d in study.decisions[k:] for r in study.after(d.name)) for k in every]
         # Made here and traced when first called, so that threads share them.
         self.regimes = self._kept(self._regimes, address, "regimes along lines")
         self.chances = [self._kept(functools.partial(self._chances, k), address, "chances along lines", str(k)) for k in every]
@@ -71,7 +72,11 @@ class LinedPrograms:
     def _options(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> Any:
         """A decision's options for each patient, with what is feasible."""
         weights = jax.vmap(lambda mine: contrasts(mine, self.lines(decision)))(feasible)
-        return self._along(fits, decision, lambda draws, nudges: self.tree.options(decision, draws, columns, cluster, nudges), weights)
+
+        def values(draws: Any, nudges: Nudges) -> jax.Array:
+            return self.tree.options(decision, draws, columns, cluster, nudges)
+
+        return self._along(fits, decision, values, weights)
 
     def _chances(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Of the first of two feasible options of each patient: the probability of starting best, and the error that the draws leave."""
@@ -83,13 +88,15 @@ class LinedPrograms:
             return jnp.take_along_axis(every, pair[:, :, None], axis=1)
 
         weights = jnp.tile(jnp.array([1.0, -1.0]), (len(pair), 1, 1))
-        worth, slopes, at = along(values, fits, weights)
-        share = ahead_of(*lead(worth, slopes[:, 0], earned_between(self.study, decision + 1)), at[:, 0], jnp)
+        lines = directions(values, fits, weights)
+        worth, slopes = along(values, fits, lines)
+        share = ahead_of(*lead(worth, slopes[:, 0], earned_between(self.study, decision + 1)), lines.at[:, 0], jnp)
         means = share.reshape(len(share), BATCHES, -1).mean(axis=2)
         return share.mean(axis=1), jnp.std(means, axis=1, ddof=1) / np.sqrt(BATCHES)
 
     def _marginal(self, decision: int, fits: Fits, columns: Any, cluster: Any, weight: jax.Array, feasible: jax.Array) -> Any:
         """A decision's options averaged over patients by their weights, with what is feasible."""
+
         def average(draws: Any, nudges: Nudges) -> jax.Array:
             return jnp.einsum("m,mob->ob", weight, self.tree.options(decision, draws, columns, cluster, nudges))[None]
 
@@ -99,12 +106,12 @@ class LinedPrograms:
         """Lines through each draw for a decision's options: one where no more than two are ever feasible."""
         return _lines(max(len(s) for s in self.study.decisions[decision].sets))
 
-    def _along(self, fits: Fits, decision: int, function: Callable[[Any, Nudges], jax.Array], weights: jax.Array) -> Any:
+    def _along(self, fits: Fits, decision: int, function: Function, weights: jax.Array) -> Any:
         """Values, slopes and places on lines, and both as they are compared; draws before entries."""
-        values, slopes, at = along(function, fits, weights)
+        lines = directions(function, fits, weights)
+        values, slopes = along(function, fits, lines)
         scores, rises = compared(values[:, None], slopes, earned_between(self.study, decision + 1), jnp)
-        scores = scores[:, 0]
-        return *(jnp.swapaxes(v, -1, -2) for v in (values, slopes)), at, *(jnp.swapaxes(v, -1, -2) for v in (scores, rises))
+        return *(jnp.swapaxes(v, -1, -2) for v in (values, slopes)), lines.at, *(jnp.swapaxes(v, -1, -2) for v in (scores[:, 0], rises))
 
 
 def _alone(found: Any) -> Any:
@@ -122,23 +129,38 @@ class LinedLook:
     Parameters
     ----------
     programs : LinedPrograms
-    fits : mapping of str to Fitted, shape (trial, ...)
+    fit : callable
+        Fits a response, by name, to the data of all trials: a `Fitted` with their axis first. Called when it is first needed.
     data : Observed
     """
 
-    def __init__(self, programs: LinedPrograms, fits: Fits, data: Observed):
-        self.programs, self.study, self.fits, self.data = programs, programs.study, fits, data
+    def __init__(self, programs: LinedPrograms, fit: Callable[[str], Fitted], data: Observed):
+        self.programs, self.study, self.data, self._fit = programs, programs.study, data, fit
+        self._fitted: dict[str, Fitted] = {}
+        self._chunks: dict[tuple[str, int], Fitted] = {}
 
     @property
     def draws(self) -> dict[str, dict[str, np.ndarray]]:
         """Draws of the reported parameters by response and name, ``[trial, draw, ...]``."""
-        return {n: f.draws for n, f in self.fits.items()}
+        return {r.name: self._of(r.name).draws for r in self.study.responses}
+
+    def _of(self, name: str) -> Fitted:
+        if name not in self._fitted:
+            self._fitted[name] = self._fit(name)
+        return self._fitted[name]
+
+    def _chunk(self, name: str, number: int) -> Fitted:
+        """The fits of `LANES` trials, as the programs take them: handed over once."""
+        if (name, number) not in self._chunks:
+            here = np.arange(number * LANES, min((number + 1) * LANES, self.data.size))
+            self._chunks[name, number] = jax.device_put(jax.tree.map(lambda v: padded(v, here), self._of(name)))
+        return self._chunks[name, number]
 
     @functools.cached_property
     def _regimes(self) -> Lines:
         where, weight = people(self.data.enrolled, bool(self.study.baselines) or self.study.cluster is not None)
         columns, cluster = covariates(self.study, self.data, where)
-        found = self._run(self.programs.regimes, np.arange(self.data.size), (columns, cluster, weight))
+        found = self._run(self.programs.regimes, 0, np.arange(self.data.size), (columns, cluster, weight))
         return Lines(*found[:3], earned_between(self.study), (found[3], found[4]))
 
     def regimes(self) -> Lines:
@@ -165,7 +187,7 @@ class LinedLook:
         rank, lane, trials, slots = laned(trial)
         cluster = None if self.study.cluster is None else np.asarray(columns[self.study.cluster])[slots]
         given = {n: known(np.asarray(columns[n]))[slots] for n in names}
-        return self._run(program, trials, (given, cluster, feasible[slots].astype(float)), lane, rank)
+        return self._run(program, decision, trials, (given, cluster, feasible[slots].astype(float)), lane, rank)
 
     def marginal(self, decision: int, feasible: np.ndarray) -> Lines:
         """As :meth:`options`, averaged over up to `PEOPLE` of the patients who reached the decision and had this feasible set; batch = trials.
@@ -175,19 +197,18 @@ class LinedLook:
         feasible = np.asarray(feasible, dtype=bool)
         columns, cluster, weight = marginal_people(self.study, self.data, decision, feasible)
         every = np.tile(feasible.astype(float), (self.data.size, 1))
-        found = self._run(self.programs.marginal[decision], np.arange(self.data.size), (columns, cluster, weight, every))
+        found = self._run(self.programs.marginal[decision], decision, np.arange(self.data.size), (columns, cluster, weight, every))
         return self._lined(found, decision, feasible)
 
     def _run(
-        self, program: Kept, trial: np.ndarray, arguments: Any, lane: np.ndarray | None = None, rank: np.ndarray | None = None
+        self, program: Kept, decision: int, trial: np.ndarray, arguments: Any, lane: np.ndarray | None = None, rank: np.ndarray | None = None
     ) -> list[np.ndarray]:
-        """A program for lanes of trials, or for the patients at places in them."""
+        """A program that begins at a decision, for lanes of trials, or for the patients at places in them."""
         whole = lane is None or rank is None
         out: list[np.ndarray] = []
         with double_precision():
             for f in np.unique(trial // LANES):
-                mine, here = np.flatnonzero(trial // LANES == f), np.arange(f * LANES, min((f + 1) * LANES, self.data.size))
-                fits = jax.tree.map(lambda v, h=here: padded(v, h) if len(h) < LANES else v[h[0] : h[0] + LANES], self.fits)
+                mine, fits = np.flatnonzero(trial // LANES == f), {n: self._chunk(n, int(f)) for n in self.programs.ahead[decision]}
                 for begin in range(0, len(mine), LANES):
                     index = mine[begin : begin + LANES]
                     given = jax.tree.map(lambda v, i=index: padded(v, i), (trial % LANES, *arguments))

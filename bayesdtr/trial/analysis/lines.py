@@ -188,30 +188,36 @@ def ahead_of(gap: Any, rise: Any, at: Any, xp: Any) -> Any:
     return xp.where(flat, 0.5 * (1.0 + xp.sign(gap)), share)
 
 
-TINY = 1e-300
-"""Nearest to a bound that a value is taken to be."""
+TINY = 1e-150
+"""Nearest to a bound that a value is taken to be: products of two such distances are still numbers."""
 
 
 def compared(values: Any, slopes: Any, bounds: tuple[float, float], xp: Any) -> tuple[Any, Any]:
     """Values, and slopes, on the scale of logits between bounds, or of logarithms from one; of NumPy or JAX (`xp`)."""
-    odds, slopes = _odds(values, slopes, bounds, xp)
-    return (values if odds is None else xp.log(odds)), slopes
+    below, above, slopes = _distances(values, slopes, bounds, xp)
+    return (values if below is None else xp.log(below / above)), slopes
 
 
 def lead(values: jax.Array, slopes: jax.Array, bounds: tuple[float, float]) -> tuple[jax.Array, jax.Array]:
     """How far the first of two entries ``[batch, entry, draw]`` is before the second on the scale of :func:`compared`, and the slope of that."""
-    odds, slopes = _odds(values, slopes, bounds, jnp)
-    gap = values[:, 0] - values[:, 1] if odds is None else jnp.log(odds[:, 0] / odds[:, 1])  # one logarithm of the two that `compared` would take
-    return gap, slopes[:, 0] - slopes[:, 1]
+    below, above, slopes = _distances(values, slopes, bounds, jnp)
+    if below is None:
+        return values[:, 0] - values[:, 1], slopes[:, 0] - slopes[:, 1]
+    above = jnp.broadcast_to(above, below.shape)
+    # One logarithm and one quotient of those that `compared` would take: this is done for every draw of every patient.
+    return jnp.log((below[:, 0] * above[:, 1]) / (above[:, 0] * below[:, 1])), slopes[:, 0] - slopes[:, 1]
 
 
-def _odds(values: Any, slopes: Any, bounds: tuple[float, float], xp: Any) -> tuple[Any, Any]:
-    """What :func:`compared` takes the logarithms of, None without bounds; and its slopes."""
-    low, high = (np.isfinite(b) for b in bounds)
-    if not low and not high:
-        return None, slopes
-    below, above = xp.maximum(values - bounds[0], TINY) if low else 1.0, xp.maximum(bounds[1] - values, TINY) if high else 1.0
-    return below / above, slopes * ((1.0 / below if low else 0.0) + (1.0 / above if high else 0.0))
+def _distances(values: Any, slopes: Any, bounds: tuple[float, float], xp: Any) -> tuple[Any, Any, Any]:
+    """Distances from the bounds, between which :func:`compared` takes the logarithm of their ratio, None without any; and its slopes."""
+    low, high = bounds
+    if np.isinf(low) and np.isinf(high):
+        return None, None, slopes
+    below = xp.maximum(values - low, TINY) if np.isfinite(low) else xp.ones_like(values)
+    above = xp.maximum(high - values, TINY) if np.isfinite(high) else 1.0
+    if np.isinf(low) or np.isinf(high):
+        return below, above, slopes / (above if np.isinf(low) else below)
+    return below, above, slopes * ((high - low) / (below * above))
 
 
 def _error(share: np.ndarray) -> np.ndarray:

@@ -19,8 +19,8 @@ from .drawn import Drawn
 
 LANES = 64
 """Trials (or groups of patients) in one call of a compiled program, always: the last bits may depend on a program's width."""
-SLOTS = 8
-"""Patients of one trial that are asked about together; more take several lanes."""
+SLOTS = 10
+"""Patients of one trial that are asked about together; more take several lanes. Looks tend to come after tens of patients."""
 PEOPLE = 64
 """Patients, evenly spaced in the order of enrolment, whose covariates averages run over; all of them where there are no more."""
 
