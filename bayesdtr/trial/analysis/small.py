@@ -63,7 +63,7 @@ def rooted(halves: jax.Array, p: int) -> jax.Array:
 def moved(halves: jax.Array, which: jax.Array, standard: np.ndarray) -> jax.Array:
     """Standard coordinates ``[draw, p]`` through the roots, by :func:`rooted`, of some matrices ``(draw,)``; shape (draw, p)."""
     p = standard.shape[1]
-    column, row = np.triu_indices(p)
+    row = np.triu_indices(p)[1]
     # Draws last, and the triangles alone: whole roots of every draw would be copied.
     parts = jnp.split(halves[:, which] * standard[:, p - 1 - row].T, np.cumsum(np.arange(p, 1, -1)))
     return jnp.stack([jnp.sum(part, axis=0) for part in parts], axis=1)
