@@ -49,7 +49,7 @@ def looked(request):
     analyst = LaplaceAnalyst(study, Analysis(draws=64), N)
     look = analyst.look(data, np.zeros(1, int), 0)
     with double_precision():
-        fits = {n: jax.tree.map(lambda v: jnp.asarray(v[0]), look._of(n)) for n in analyst.compiled}
+        fits = {n: jax.tree.map(lambda v: jnp.asarray(v[0]), look._of(n, np.zeros(1, int))) for n in analyst.compiled}
     return analyst, look, fits
 
 

@@ -24,7 +24,7 @@ from ..observed import Observed
 from . import quick
 from .along import Fitted
 from .compiled_tree import check_study
-from .lined import LinedLook, LinedPrograms
+from .lined import LinedLook, LinedPrograms, Part
 from .looked import LANES, padded
 from .spec import Analysis
 
@@ -105,12 +105,12 @@ class LaplaceAnalyst:
                 found[name] = np.asarray(program(columns, cluster))
         return found
 
-    def _fitted(self, name: str, data: Observed) -> Fitted:
+    def _fitted(self, name: str, data: Observed) -> list[Part]:
         """One response's fits of all trials; where nobody's outcome is known, the prior's, which is the same for all."""
+        every = np.arange(data.size)
         if name not in self._fits:
             draws = self.analysis.draws
-            return Fitted({"": np.zeros((data.size, draws))}, np.zeros((data.size, draws), dtype=int), np.zeros((data.size, draws, 0)),
-                          np.zeros((data.size, 1, 0, 0)))
+            return [Part(every, Fitted({"": np.zeros((1, draws))}, np.zeros((1, draws), dtype=int), np.zeros((1, draws, 0)), np.zeros((1, 1, 0, 0))))]
         columns, cluster = rows_of(self.study, self.compiled[name], data)
         known, most = ~np.isnan(columns[name]) & data.enrolled, data.enrolled.shape[1]
         count = known.sum(axis=1)
@@ -125,20 +125,17 @@ class LaplaceAnalyst:
                 first = order[index, : max(width, 1)]
                 given = {n: padded(np.take_along_axis(v[index], first, axis=1), np.arange(len(index))) for n, v in columns.items()}
                 site = None if cluster is None else padded(np.take_along_axis(cluster[index], first, axis=1), np.arange(len(index)))
-                parts.append((index, self._run(name, given, site)) if width else (group, self._nothing_known(name, given, site)))
-        out = jax.tree.map(lambda v: np.empty((data.size, *v.shape[1:]), v.dtype), parts[0][1])
-        for index, found in parts:
-            jax.tree.map(lambda all_, v, i=index: all_.__setitem__(i, v if len(v) == 1 else v[: len(i)]), out, found)
-        return out
+                parts.append(Part(index, self._run(name, given, site)) if width else Part(group, self._nothing_known(name, given, site)))
+        return parts
 
     def _run(self, name: str, given: dict[str, np.ndarray], cluster: np.ndarray | None) -> Fitted:
         with double_precision():
-            return jax.tree.map(np.asarray, self._fits[name](given, cluster))
+            return self._fits[name](given, cluster)
 
     def _nothing_known(self, name: str, given: dict[str, np.ndarray], cluster: np.ndarray | None) -> Fitted:
         """The fit of a trial without any outcome of a response, made once: no trial's columns matter to it."""
         if name not in self._priors:
-            self._priors[name] = jax.tree.map(lambda v: v[:1], self._run(name, given, cluster))
+            self._priors[name] = jax.tree.map(lambda v: np.asarray(v[:1]), self._run(name, given, cluster))
         return self._priors[name]
 
 

@@ -1,8 +1,8 @@
 """What Normal mixtures of the parameters say about a batch of trials at a look: values on lines through draws of them."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -123,6 +123,20 @@ def _lines(entries: int) -> int:
     return entries if entries > 2 else 1
 
 
+class Part(NamedTuple):
+    """Fits of some trials of a batch.
+
+    Attributes
+    ----------
+    trials : array of int
+    fits : Fitted, shape (LANES, ...), or (1, ...)
+        In their order, filled up with copies of the first; or one that is the same for all.
+    """
+
+    trials: np.ndarray
+    fits: Fitted
+
+
 class LinedLook:
     """Posteriors of a batch of trials held as Normal mixtures of the parameters.
 
@@ -130,30 +144,42 @@ class LinedLook:
     ----------
     programs : LinedPrograms
     fit : callable
-        Fits a response, by name, to the data of all trials: a `Fitted` with their axis first. Called when it is first needed.
+        Fits a response, by name, to the data of all trials, in parts. Called when it is first needed.
     data : Observed
     """
 
-    def __init__(self, programs: LinedPrograms, fit: Callable[[str], Fitted], data: Observed):
+    def __init__(self, programs: LinedPrograms, fit: Callable[[str], Sequence[Part]], data: Observed):
         self.programs, self.study, self.data, self._fit = programs, programs.study, data, fit
-        self._fitted: dict[str, Fitted] = {}
+        self._parts: dict[str, Sequence[Part]] = {}
         self._chunks: dict[tuple[str, int], Fitted] = {}
 
     @property
     def draws(self) -> dict[str, dict[str, np.ndarray]]:
         """Draws of the reported parameters by response and name, ``[trial, draw, ...]``."""
-        return {r.name: self._of(r.name).draws for r in self.study.responses}
+        return {r.name: self._of(r.name, np.arange(self.data.size)).draws for r in self.study.responses}
 
-    def _of(self, name: str) -> Fitted:
-        if name not in self._fitted:
-            self._fitted[name] = self._fit(name)
-        return self._fitted[name]
+    def _fitted(self, name: str) -> Sequence[Part]:
+        if name not in self._parts:
+            self._parts[name] = self._fit(name)
+        return self._parts[name]
+
+    def _of(self, name: str, trials: np.ndarray) -> Fitted:
+        """A response's fits of some trials, one by one."""
+        parts = self._fitted(name)
+        out = jax.tree.map(lambda v: np.empty((len(trials), *v.shape[1:]), v.dtype), parts[0].fits)
+        for part in parts:
+            to = np.flatnonzero(np.isin(trials, part.trials))
+            place = np.searchsorted(part.trials, trials[to])
+            jax.tree.map(lambda all_, v, t=to, p=place: all_.__setitem__(t, np.asarray(v)[p if len(v) > 1 else 0]), out, part.fits)
+        return out
 
     def _chunk(self, name: str, number: int) -> Fitted:
-        """The fits of `LANES` trials, as the programs take them: handed over once."""
+        """The fits of `LANES` trials, as the programs take them: as they came, where trials were fitted together; handed over once."""
         if (name, number) not in self._chunks:
             here = np.arange(number * LANES, min((number + 1) * LANES, self.data.size))
-            self._chunks[name, number] = jax.device_put(jax.tree.map(lambda v: padded(v, here), self._of(name)))
+            whole = [p.fits for p in self._fitted(name) if np.array_equal(p.trials, here) and len(p.fits.point) == LANES]
+            self._chunks[name, number] = whole[0] if whole else jax.device_put(
+                jax.tree.map(lambda v: padded(v, np.arange(len(here))), self._of(name, here)))
         return self._chunks[name, number]
 
     @functools.cached_property
