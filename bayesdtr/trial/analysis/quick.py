@@ -33,6 +33,8 @@ STEPS = 12
 """Newton steps over the scales, at most."""
 LEVEL = 1e-2
 """A step that gains less in log density is the last: what is found steers a design of points and is never the answer."""
+POINTS = 128
+"""Points over the scales; a power of 2. With 64 of them scales that the data say little about failed calibration over the prior."""
 MOST = 12
 """Other parameters up to which this is done."""
 TRUSTED = 1.0
@@ -140,6 +142,14 @@ def find(model: Latent, data: Data) -> Found | many.Mixture:
     return Found(view, psi, spread, jnp.stack(halves(lambda w: quadratic(model, view, psi + spread @ w, data).value, model.d)))
 
 
+@functools.lru_cache(maxsize=16)
+def _design(d: int) -> np.ndarray:
+    """Points over the scales, in the unit cube, shape (POINTS, d)."""
+    from scipy.stats import qmc
+
+    return qmc.Sobol(d, seed=1).random_base2(int(np.log2(POINTS)))
+
+
 def scales_only(model: Latent, data: Data) -> bool:
     """Whether the rows' likelihood depends on the coefficients alone."""
     if model.normal or not 0 < model.d <= MOST:
@@ -153,7 +163,7 @@ def place(model: Latent, found: Found | many.Mixture, data: Data) -> Placed:
     """Stretch a design to the posterior of the scales, and place the coefficients at each of its points."""
     if isinstance(found, many.Mixture):
         return Placed(found, jnp.einsum("kap,kaq->kpq", found.roots, found.roots), None)
-    sides, log_density = students_t(jnp.asarray(many.tables(model.d, model.p, 1).design))
+    sides, log_density = students_t(jnp.asarray(_design(model.d)))
     stretch = jnp.where(sides > 0, found.scales[0], found.scales[1])
     others = found.psi + (stretch * sides) @ found.spread.T
     centres, halves_, covariances, jacobians, marginals = _placed(model, found.view, others, data)
