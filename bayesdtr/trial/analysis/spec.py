@@ -34,7 +34,7 @@ class Analysis:
     """
 
     engine: str = "auto"
-    draws: int = 256
+    draws: int = 512
     period_effects: bool = False
     audit: float = 0.0
 
