@@ -71,6 +71,7 @@ class LinedPrograms:
 
     def _options(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> Any:
         """A decision's options for each patient, with what is feasible."""
+        fits = _halved(fits)
         weights = jax.vmap(lambda mine: contrasts(mine, self.lines(decision)))(feasible)
 
         def values(draws: Any, nudges: Nudges) -> jax.Array:
@@ -80,7 +81,7 @@ class LinedPrograms:
 
     def _chances(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Of the first of two feasible options of each patient: the probability of starting best, and the error that the draws leave."""
-        count = feasible.shape[1]
+        fits, count = _halved(fits), feasible.shape[1]
         pair = jnp.stack([jnp.argmax(feasible, axis=1), count - 1 - jnp.argmax(feasible[:, ::-1], axis=1)], axis=1)
 
         def values(draws: Any, nudges: Nudges) -> jax.Array:
@@ -112,6 +113,16 @@ class LinedPrograms:
         values, slopes = along(function, fits, lines)
         scores, rises = compared(values[:, None], slopes, earned_between(self.study, decision + 1), jnp)
         return *(jnp.swapaxes(v, -1, -2) for v in (values, slopes)), lines.at, *(jnp.swapaxes(v, -1, -2) for v in (scores[:, 0], rises))
+
+
+def _halved(fits: Fits) -> dict[str, Fitted]:
+    """The first half of the draws, which are spread as evenly as all of them.
+
+    A pair of one patient's options is told apart by half as many draws as several regimes are, and patients are asked about by the hundred.
+    """
+    half = len(next(iter(fits.values())).point) // 2
+    return {n: f._replace(draws={k: v[:half] for k, v in f.draws.items()}, point=f.point[:half], deviations=f.deviations[:half])
+            for n, f in fits.items()}
 
 
 def _alone(found: Any) -> Any:

@@ -18,7 +18,7 @@ class Analysis:
     engine : {"auto", "exact", "laplace", "nuts"}
         "auto" is exact where all models of the study are saturated cells, and Laplace's approximation otherwise.
     draws : int
-        Quasi-random draws per look, of engines that draw; a power of 2.
+        Quasi-random draws per look, of engines that draw; a power of 2. Laplace's approximation asks half of them about options of patients.
     period_effects : bool
         Let the level of every response drift from one block of enrolment to the next (a Gaussian random walk on the linear predictor, the
         same for all options). Blocks end where probabilities of assignment change: at looks and where the burn-in ends. See Notes.
