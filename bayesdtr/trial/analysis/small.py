@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 WRITTEN = 14
-"""Size up to which factors are written out entry by entry: five times as fast as a loop or a call for each matrix, but soon slow to compile."""
+"""Size up to which factors are written out entry by entry: some three times as fast as a loop or a call for each matrix, but soon slow to compile."""
 
 
 class Inverses(NamedTuple):
