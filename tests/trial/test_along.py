@@ -63,16 +63,24 @@ def case(analyst, which):
     return lambda draws, nudges: tree.values(draws, columns, None, share, nudges)[None], contrasts(jnp.ones(count), 3)[None]
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_slopes_are_what_values_change_by(looked, which):
+def lines_of(looked, which):
+    """A case's function, the fits, and its lines."""
     analyst, _, fits = looked
     with double_precision():
         function, weights = case(analyst, which)
-        lines = jax.jit(lambda fits: directions(function, fits, weights))(fits)
+        return function, fits, jax.jit(lambda fits: directions(function, fits, weights))(fits)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_slopes_are_what_values_change_by(looked, which):
+    analyst = looked[0]
+    function, fits, lines = lines_of(looked, which)
+    groups, count, _ = lines.scale.shape
+    with double_precision():
         carried = jax.jit(lambda fits, lines: along(function, fits, lines))
         values, slopes = carried(fits, lines)
-        for group in range(weights.shape[0]):
-            for line in range(weights.shape[1]):
+        for group in range(groups):
+            for line in range(count):
                 ends = []
                 for sign in (1, -1):
                     step = {n: sign * STEP * lines.moves[n][group, line][fits[n].point] * lines.scale[group, line][:, None] for n in lines.moves}
@@ -85,15 +93,12 @@ def test_slopes_are_what_values_change_by(looked, which):
                 near = np.abs(change - np.asarray(slopes)[group, line]) > 1e-6 * (1 + np.abs(change))
                 assert near.mean() < 0.01
     assert np.abs(slopes).max() > 0.01
-    assert values.shape == (weights.shape[0], weights.shape[2], 64)
+    assert values.shape == (groups, slopes.shape[2], 64)
 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_lines_have_length_1_and_their_places_are_those_of_the_draws(looked, which):
-    analyst, _, fits = looked
-    with double_precision():
-        function, weights = case(analyst, which)
-        lines = jax.jit(lambda fits: directions(function, fits, weights))(fits)
+    _, fits, lines = lines_of(looked, which)
     square, at = 0.0, 0.0
     for n, moves in lines.moves.items():
         precision = np.linalg.inv(np.asarray(fits[n].covariances))[fits[n].point]

@@ -44,7 +44,7 @@ class Paths:
         return Paths({**self.columns, name: values}, self.count, self.drawn | {name} if drawn else self.drawn)
 
 
-class Read(NamedTuple):
+class Reading(NamedTuple):
     """One reading of a response's model by a walk.
 
     Attributes
@@ -75,12 +75,12 @@ class Nudges:
 
     def __init__(self, groups: int, added: Any = None):
         self.groups, self.added = groups, added
-        self.read: list[Read] = []
+        self.read: list[Reading] = []
 
     def next(self, name: str, shape: tuple[int, ...], slopes: jax.Array | None = None) -> Any:
         """What is added to the next reading, and 0 where nothing is."""
         place = len(self.read)
-        self.read.append(Read(name, shape, slopes))
+        self.read.append(Reading(name, shape, slopes))
         return 0.0 if self.added is None else self.added[place]
 
 
