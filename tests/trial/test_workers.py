@@ -1,5 +1,6 @@
 """A real scheduler with worker processes gives the same numbers as this process, also when a worker is killed."""
 
+import gc
 import os
 import signal
 import time
@@ -103,6 +104,20 @@ def test_an_unreachable_scheduler_is_refused_in_seconds(tmp_path, monkeypatch):
     assert time.monotonic() - start < 20 and not (tmp_path / "o").exists()
     with pytest.raises(TrialError, match="scheduler takes an address"):
         carry_out(asked(100, 8786, out=tmp_path / "o"), cheap)
+
+
+def test_nothing_is_left_of_a_client_that_found_no_scheduler(monkeypatch):
+    """What is left closes itself at some later time, and where that is inside the start of another client both wait for ever."""
+    monkeypatch.setattr("bayesdtr.trial.running.workers.PATIENCE", 1.0)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(o, distributed.Client) for o in gc.get_objects())
+        with pytest.raises(TrialError, match="No scheduler answers"):
+            carry_out(asked(100, "tcp://127.0.0.1:9"), cheap)
+        assert sum(isinstance(o, distributed.Client) for o in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 def test_without_dask_the_error_says_what_to_install(monkeypatch):

@@ -1,6 +1,7 @@
 """Who simulates batches: this process, or the workers of a Dask cluster. The numbers are the same."""
 
 import ctypes
+import gc
 import importlib
 import itertools
 import os
@@ -239,12 +240,18 @@ def connected(scheduler: Any, file: str | None = None) -> Iterator[Any]:
         raise TrialError("scheduler= needs Dask: `pip install bayesdtr[cluster]`.") from error
     if not isinstance(scheduler, str):
         raise TrialError(f"scheduler takes an address such as 'tcp://10.0.0.1:8786' or a distributed.Client, got {scheduler!r}.")
+    client, failure = None, ""
     with _quiet():
         try:
             client = dask.Client(scheduler, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
-            raise TrialError(f"No scheduler answers at {scheduler!r} within {PATIENCE:.0f} seconds ({type(error).__name__}); start one with "
-                             "`dask scheduler`, and give the address that it prints.") from error
+            failure = type(error).__name__
+        if client is None:
+            # A client that was left half made closes itself when it is collected, and waits for ever if that is while the next one starts.
+            gc.collect()
+    if client is None:
+        raise TrialError(f"No scheduler answers at {scheduler!r} within {PATIENCE:.0f} seconds ({failure}); start one with "
+                         "`dask scheduler`, and give the address that it prints.")
     with client:
         if file is not None:
             by_value(Path(file).parent)
