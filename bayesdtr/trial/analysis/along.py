@@ -10,6 +10,7 @@ from jax import export
 
 from ...inference.latent import Latent
 from .laws import Nudges
+from .lines import ahead_of
 
 
 class Fitted(NamedTuple):
@@ -22,13 +23,18 @@ class Fitted(NamedTuple):
     point : array of int, shape (draw,)
     deviations : array, shape (draw, p)
         Of the draws' coefficients from the means at their points.
+    centres : array, shape (point, p)
     covariances : array, shape (point, p, p)
+    share : array, shape (point,)
+        Of the points; they sum to 1.
     """
 
     draws: dict[str, jax.Array]
     point: jax.Array
     deviations: jax.Array
+    centres: jax.Array
     covariances: jax.Array
+    share: jax.Array
 
 
 export.register_namedtuple_serialization(Fitted, serialized_name="bayesdtr.Fitted")
@@ -117,12 +123,30 @@ def along(function: Function, fits: Fits, lines: Directions) -> tuple[jax.Array,
     values, push, slopes = jax.linearize(_nudged(function, draws, groups), zeros, has_aux=True)
     tangents = []
     for (name, shape), slope in zip(read, slopes, strict=True):
-        moves = lines.moves[name]
-        ahead = jnp.swapaxes(moves, 2, 3) if slope is None else jnp.einsum("gjp,glkp->gljk", slope, moves)
-        tangent = ahead[..., fits[name].point] * lines.scale[:, :, None]
+        moves, point = lines.moves[name], fits[name].point
+        if slope is None:
+            tangent = jnp.swapaxes(moves[:, :, point] * lines.scale[..., None], 2, 3)
+        elif slope.shape[1] < slope.shape[2]:  # taken to draws where there is less to take
+            tangent = jnp.einsum("gjp,glkp->gljk", slope, moves)[..., point] * lines.scale[:, :, None]
+        else:
+            tangent = jnp.einsum("gjp,glbp->gljb", slope, moves[:, :, point] * lines.scale[..., None])
         tangents.append(jnp.swapaxes(tangent, 0, 1).reshape(count, *shape, -1))
     rises = [push([t[line] for t in tangents]) for line in range(count)]
     return values, jnp.stack(rises, axis=1)
+
+
+def ahead(fit: Fitted, offset: jax.Array, slopes: jax.Array) -> jax.Array:
+    """Probabilities that ``offset + slopes x`` is positive for coefficients x ``(group,)``, half where it is 0: no draws, only the points.
+
+    Parameters
+    ----------
+    fit : Fitted
+    offset : array, shape (group,)
+    slopes : array, shape (group, p)
+    """
+    middle = offset[:, None] + slopes @ fit.centres.T
+    square = jnp.einsum("kpq,gpq->gk", fit.covariances, slopes[:, :, None] * slopes[:, None, :])
+    return ahead_of(middle, jnp.sqrt(jnp.maximum(square, 0.0)), 0.0, jnp) @ fit.share
 
 
 def _draws(fits: Fits) -> int:

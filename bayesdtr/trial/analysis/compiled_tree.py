@@ -22,7 +22,7 @@ from ...study import Study
 from ...study.conditions import Condition, Equals, OneOf
 from ...study.rules import Rules
 from ...study.timeline import code_of, finite_values
-from .laws import Draws, Laws, Nudges, Paths
+from .laws import RISING, Draws, Laws, Nudges, Paths
 
 NODES = 16
 """Gauss-Hermite nodes over a Normal response."""
@@ -75,6 +75,29 @@ class Tree:
     ) -> jax.Array:
         """Value of every option for some patients ``(patient,)`` of one trial, ``[patient, option, draw]``, later decisions each draw's best."""
         return _Walk(self, draws, cluster, None, nudges).root(decision, columns)[0]
+
+    def ranked(self, decision: int) -> str | None:
+        """The response whose one linear predictor puts a decision's options in order, since nothing else follows or is paid; None where none does."""
+        responses, study = self.study.after(self.study.decisions[decision].name), self.study
+        if decision + 1 < len(study.decisions) or len(responses) != 1:
+            return None
+        name = responses[0].name
+        linear, kind = self.compiled[name].linear, self.compiled[name].distribution
+        alone = study.weight(name) != 0 and not study.pays(name) and study.charges(name) is None
+        return name if alone and kind in RISING and linear is not None and linear.parts == 1 and linear.affine and linear.predicts else None
+
+    def predictors(
+        self, decision: int, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """What a ranked decision's options are put in order by: offsets ``[patient, option]`` and slopes ``[patient, option, coefficient]``.
+
+        The linear predictor of the response, turned round where little of that is better.
+        """
+        walk, name = _Walk(self, draws, cluster, None, None), self.ranked(decision)
+        assert name is not None
+        offset, slopes = walk.laws.predictors(name, walk.start(decision, columns), walk.patients)
+        sign = np.sign(self.study.weight(name))
+        return sign * offset[:, :, 0], sign * slopes[:, :, 0]
 
     def values(
         self, draws: Draws, columns: Mapping[str, jax.Array], cluster: jax.Array | None, weight: jax.Array, nudges: Nudges | None = None
@@ -148,12 +171,15 @@ class _Walk:
 
     def root(self, decision: int, columns: Mapping[str, jax.Array]) -> list[jax.Array]:
         """Values of a decision's options, ``[patient, option, draw]``."""
-        node = self.study.decisions[decision]
+        paths = self.start(decision, columns)
+        return _broadcast(self.responses(decision, 0, paths), (self.patients, paths.count, self.size))
+
+    def start(self, decision: int, columns: Mapping[str, jax.Array]) -> Paths:
+        """Rows of patients along a decision's options."""
+        node, cluster = self.study.decisions[decision], self.laws.cluster
         count = len(node.options)
-        cluster = self.laws.cluster
         self.patients = len(cluster) if cluster is not None else len(next(iter(columns.values()))) if columns else 1
-        paths = Paths({n: v[:, None, None] for n, v in columns.items()}, count).put(node.name, np.arange(count)[None, :, None])
-        return _broadcast(self.responses(decision, 0, paths), (self.patients, count, self.size))
+        return Paths({n: v[:, None, None] for n, v in columns.items()}, count).put(node.name, np.arange(count)[None, :, None])
 
     def responses(self, stage: int, index: int, paths: Paths) -> list[Any]:
         """Values of what follows a stage's response number `index`, each ``[patient, path, draw]``, or 0."""

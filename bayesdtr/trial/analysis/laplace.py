@@ -110,7 +110,8 @@ class LaplaceAnalyst:
         every = np.arange(data.size)
         if name not in self._fits:
             draws = self.analysis.draws
-            return [Part(every, Fitted({"": np.zeros((1, draws))}, np.zeros((1, draws), dtype=int), np.zeros((1, draws, 0)), np.zeros((1, 1, 0, 0))))]
+            nothing = np.zeros((1, draws, 0)), np.zeros((1, 1, 0)), np.zeros((1, 1, 0, 0)), np.ones((1, 1))
+            return [Part(every, Fitted({"": np.zeros((1, draws))}, np.zeros((1, draws), dtype=int), *nothing))]
         columns, cluster = rows_of(self.study, self.compiled[name], data)
         known, most = ~np.isnan(columns[name]) & data.enrolled, data.enrolled.shape[1]
         count = known.sum(axis=1)
@@ -179,7 +180,7 @@ def _program(study: Study, compiled: CompiledResponse, model: Latent, uniforms: 
             return {n: v for n, v in values.items() if n in compiled.parameters and n not in coefficients}
 
         draws = {n: v[point] for n, v in jax.vmap(reported)(found.others).items()} | jax.vmap(model.named)(x)
-        return Fitted({n: draws[n] for n in compiled.parameters}, point, deviations, placed.covariances)
+        return Fitted({n: draws[n] for n in compiled.parameters}, point, deviations, found.centres, placed.covariances, jnp.exp(found.log_share))
 
     def program(columns: Any, cluster: Any) -> Fitted:
         # Patients are read for some trials side by side; what follows has numbers enough of one trial's.

@@ -16,6 +16,10 @@ Draws = Mapping[str, Mapping[str, jax.Array]]
 """By response and parameter, ``[draw, ...]``."""
 
 
+RISING = frozenset({"bernoulli", "normal", "t", "lognormal", "gamma", "poisson", "negative_binomial", "ordered"})
+"""Distributions whose mean rises with their one linear predictor, whatever their other parameters are."""
+
+
 @dataclass(frozen=True, eq=False)
 class Paths:
     """Rows of the tree: every patient along every path.
@@ -132,14 +136,28 @@ class Laws:
 
         return self._law(name, paths, patients, summary)
 
-    def _law(self, name: str, paths: Paths, patients: int, summary: Any) -> Any:
-        """A summary of a response's distribution, a function of its parameters' list and the number of rows: ``[patient, path, ..., draw]``."""
+    def predictors(self, name: str, paths: Paths, patients: int) -> tuple[jax.Array, jax.Array]:
+        """Linear predictors as offsets ``[patient, path, part]`` and slopes ``[..., coefficient]``, where rows do not differ by draw."""
         compiled, shape = self.compiled[name], (patients, paths.count)
-        rows, mine = shape[0] * shape[1], {p: self.draws[name][p] for p in compiled.parameters}
+        rows, cluster, flat, _ = self._rows(compiled, paths, shape)
+        assert compiled.linear is not None
+        mine = {n: self.draws[name][n][0] for n in compiled.linear.latent}
+        offset, slopes = compiled.linear.design(mine, self._inputs(name, flat, rows, cluster))
+        return offset.reshape(*shape, *offset.shape[1:]), slopes.reshape(*shape, *slopes.shape[1:])
+
+    def _rows(self, compiled: CompiledResponse, paths: Paths, shape: tuple[int, int]) -> tuple[int, Any, dict[str, jax.Array], dict[str, jax.Array]]:
+        """Their number, clusters, and columns: those that are the same for all draws ``(row,)`` and the others ``(row, draw)``."""
+        rows = shape[0] * shape[1]
         cluster = None if self.cluster is None else jnp.broadcast_to(self.cluster[:, None], shape).ravel()
         typed = {n: jnp.asarray(v, dtype=int if v.dtype.kind == "i" else float) for n, v in paths.columns.items() if n in compiled.history}
         drawn = {n: jnp.broadcast_to(v, (*shape, self.size)).reshape(rows, -1) for n, v in typed.items() if n in paths.drawn and n in compiled.uses}
-        flat = {n: jnp.broadcast_to(v[..., :1], (*shape, 1)).ravel() for n, v in typed.items() if n not in drawn}
+        return rows, cluster, {n: jnp.broadcast_to(v[..., :1], (*shape, 1)).ravel() for n, v in typed.items() if n not in drawn}, drawn
+
+    def _law(self, name: str, paths: Paths, patients: int, summary: Any) -> Any:
+        """A summary of a response's distribution, a function of its parameters' list and the number of rows: ``[patient, path, ..., draw]``."""
+        compiled, shape = self.compiled[name], (patients, paths.count)
+        mine = {p: self.draws[name][p] for p in compiled.parameters}
+        rows, cluster, flat, drawn = self._rows(compiled, paths, shape)
         linear = compiled.linear
         if not drawn and linear is not None and linear.predicts and linear.affine:
             inputs = self._inputs(name, flat, rows, cluster)

@@ -16,7 +16,7 @@ from ...study import Study
 from ...study.attitude import earned_between
 from ...study.rules import embedded_regimes
 from ..observed import Observed
-from .along import Fits, Fitted, Function, along, contrasts, directions, uniforms
+from .along import Fits, Fitted, Function, ahead, along, contrasts, directions, uniforms
 from .compiled_tree import Tree
 from .drawn import BATCHES
 from .laws import Nudges
@@ -81,12 +81,16 @@ class LinedPrograms:
 
     def _chances(self, decision: int, fits: Fits, columns: Any, cluster: Any, feasible: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Of the first of two feasible options of each patient: the probability of starting best, and the error that the draws leave."""
-        fits, count = _halved(fits), feasible.shape[1]
-        pair = jnp.stack([jnp.argmax(feasible, axis=1), count - 1 - jnp.argmax(feasible[:, ::-1], axis=1)], axis=1)
+        pair = jnp.stack([jnp.argmax(feasible, axis=1), feasible.shape[1] - 1 - jnp.argmax(feasible[:, ::-1], axis=1)], axis=1)
+        name = self.tree.ranked(decision)
+        if name is not None:
+            offset, slopes = self.tree.predictors(decision, {n: f.draws for n, f in fits.items()}, columns, cluster)
+            gap, rise = -jnp.diff(_taken(offset, pair), axis=1)[:, 0], -jnp.diff(_taken(slopes, pair), axis=1)[:, 0]
+            return ahead(fits[name], gap, rise), jnp.zeros(len(pair))
+        fits = _halved(fits)
 
         def values(draws: Any, nudges: Nudges) -> jax.Array:
-            every = self.tree.options(decision, draws, columns, cluster, nudges)
-            return jnp.take_along_axis(every, pair[:, :, None], axis=1)
+            return _taken(self.tree.options(decision, draws, columns, cluster, nudges), pair)
 
         weights = jnp.tile(jnp.array([1.0, -1.0]), (len(pair), 1, 1))
         lines = directions(values, fits, weights)
@@ -123,6 +127,11 @@ def _halved(fits: Fits) -> dict[str, Fitted]:
     half = len(next(iter(fits.values())).point) // 2
     return {n: f._replace(draws={k: v[:half] for k, v in f.draws.items()}, point=f.point[:half], deviations=f.deviations[:half])
             for n, f in fits.items()}
+
+
+def _taken(every: jax.Array, pair: jax.Array) -> jax.Array:
+    """Two options of each patient ``[patient, 2, ...]``, by number, from those of all."""
+    return jnp.take_along_axis(every, pair.reshape(*pair.shape, *[1] * (every.ndim - 2)), axis=1)
 
 
 def _alone(found: Any) -> Any:

@@ -63,10 +63,13 @@ def rooted(halves: jax.Array, p: int) -> jax.Array:
 def moved(halves: jax.Array, which: jax.Array, standard: np.ndarray) -> jax.Array:
     """Standard coordinates ``[draw, p]`` through the roots, by :func:`rooted`, of some matrices ``(draw,)``; shape (draw, p)."""
     p = standard.shape[1]
-    row = np.triu_indices(p)[1]
-    # Draws last, and the triangles alone: whole roots of every draw would be copied.
-    parts = jnp.split(halves[:, which] * standard[:, p - 1 - row].T, np.cumsum(np.arange(p, 1, -1)))
-    return jnp.stack([jnp.sum(part, axis=0) for part in parts], axis=1)
+    place = places(p)
+
+    def coordinate(i: int) -> jax.Array:
+        # Draws one after the other in memory, and entries alone: whole roots of every draw would be copied.
+        return sum((halves[place[r, i]][which] * jnp.asarray(standard[:, p - 1 - r]) for r in range(i, p)), jnp.zeros(()))
+
+    return jnp.stack([_made(coordinate(i)) for i in range(p)], axis=1)
 
 
 def symmetric_times(packed: jax.Array, v: jax.Array) -> jax.Array:
@@ -85,38 +88,41 @@ class Factors:
         Written out: columns ``[p - j, many]``, from the diagonal down. Called: ``[many, p, p]``.
     smallest : array, shape (many,)
         Smallest pivot; not above 0, or NaN, where a matrix is not positive definite.
+    inverse : list of array, shape (many,)
+        Written out: inverses of the diagonal.
     """
 
     low: Any
     smallest: jax.Array
+    inverse: list[jax.Array]
 
     @staticmethod
     def of(packed: jax.Array, p: int) -> "Factors":
         """Factorise packed matrices."""
         if p > WRITTEN:
             low = jnp.linalg.cholesky(whole(packed, p), symmetrize_input=False)
-            return Factors(low, jnp.min(jnp.diagonal(low, axis1=1, axis2=2), axis=1) ** 2)
+            return Factors(low, jnp.min(jnp.diagonal(low, axis1=1, axis2=2), axis=1) ** 2, [])
         columns, pivots = jnp.split(_made(packed), np.cumsum(np.arange(p, 1, -1))), []
-        low = []
+        low, inverse = [], []
         for j, column in enumerate(columns):
             for k in range(j):
                 column = column - low[k][j - k :] * low[k][j - k]
             pivots.append(column[0])
-            low.append(_made(column * jax.lax.rsqrt(column[0])))
+            inverse.append(_made(jax.lax.rsqrt(column[0])))
+            low.append(_made(column * inverse[j]))
         # NaN where a pivot was negative.
-        return Factors(low, jnp.min(jnp.stack(pivots), axis=0))
+        return Factors(low, jnp.min(jnp.stack(pivots), axis=0), inverse)
 
     def where(self, good: jax.Array, other: "Factors") -> "Factors":
         """These where `good` ``(many,)``, and others where not."""
-        low = jax.tree.map(lambda a, b: jnp.where(good if a.ndim == 2 else good[:, None, None], a, b), self.low, other.low)
-        return Factors(low, jnp.where(good, self.smallest, other.smallest))
+        pick = lambda a, b: jnp.where(good if a.ndim < 3 else good[:, None, None], a, b)  # noqa: E731
+        return Factors(*jax.tree.map(pick, (self.low, self.smallest, self.inverse), (other.low, other.smallest, other.inverse)))
 
     def solve(self, v: jax.Array) -> jax.Array:
         """Matrices' inverses times vectors ``[p, many]``."""
         if not isinstance(self.low, list):
             return jax.vmap(lambda low, b: jax.scipy.linalg.cho_solve((low, True), b), in_axes=(0, 1), out_axes=1)(self.low, v)
-        low, p = self.low, len(self.low)
-        inverse = [_made(1.0 / column[0]) for column in low]
+        low, inverse, p = self.low, self.inverse, len(self.low)
         half: list[jax.Array] = []
         for i in range(p):
             rest = v[i]
@@ -138,8 +144,7 @@ class Factors:
             back = jax.vmap(lambda low: jax.scipy.linalg.solve_triangular(low, jnp.eye(p), lower=True))(self.low)
             whole_ = jnp.einsum("nka,nkb->abn", back, back)
             return Inverses(packed(whole_), packed(jnp.moveaxis(back, 0, -1)), 2 * jnp.sum(jnp.log(jnp.diagonal(self.low, axis1=1, axis2=2)), axis=1))
-        low, p = self.low, len(self.low)
-        inverse = [_made(1.0 / column[0]) for column in low]
+        low, inverse, p = self.low, self.inverse, len(self.low)
         back = []  # columns of the inverse factor, from the diagonal down
         for j in range(p):
             column = [inverse[j]]
