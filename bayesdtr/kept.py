@@ -99,6 +99,11 @@ def write(name: str, content: bytes) -> None:
             raise
 
 
+BESIDE: dict[str, str | bool] = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED", "xla_cpu_multi_thread_eigen": False}
+"""Options of programs that run beside each other. On processors alone; by default steps are put in an order that would let threads share them,
+which spreads what is worked on over more memory: a tenth more time for the looks of a trial."""
+
+
 class Program:
     """A compiled program for arguments of one shape, with the shapes of what it returns.
 
@@ -126,10 +131,13 @@ class Kept:
         Of the response that the function is made from (:class:`bayesdtr.model.CompiledResponse`). With None nothing is kept.
     *what : str
         Names the function among those of the response: all else that its body depends on.
+    beside : bool
+        Whether the program runs beside others, one on each core, so that it is kept to one thread.
     """
 
-    def __init__(self, function: Callable[..., Any], address: str | None, *what: str):
+    def __init__(self, function: Callable[..., Any], address: str | None, *what: str, beside: bool = False):
         self._function, self._address = function, None if address is None else digest(address, *what)
+        self._options = BESIDE if beside else None
         self._programs: dict[Any, Program] = {}
         self._lock = threading.Lock()
 
@@ -152,7 +160,7 @@ class Kept:
         prepare()
         if self._address is None or _folder() is None:
             traced = jax.jit(self._function)
-            return Program(traced.lower(*shapes).compile(), jax.eval_shape(traced, *shapes))
+            return Program(traced.lower(*shapes).compile(self._options), jax.eval_shape(traced, *shapes))
         settings = [str(getattr(jax.config, name)) for name in SETTINGS]
         name = digest(self._address, jax.default_backend(), *settings, str(signature))
         text = read(name)
@@ -161,4 +169,4 @@ class Kept:
             write(name, text)
         exported = export.deserialize(bytearray(text))
         out = jax.tree.unflatten(exported.out_tree, [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in exported.out_avals])
-        return Program(jax.jit(exported.call).lower(*shapes).compile(), out)
+        return Program(jax.jit(exported.call).lower(*shapes).compile(self._options), out)

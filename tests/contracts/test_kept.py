@@ -77,6 +77,20 @@ def test_settings_that_change_a_trace_make_another_program(folder):
     assert traced == [(3,)] and len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.parametrize("address", ["here", None])
+def test_programs_that_run_beside_others_say_the_same(folder, monkeypatch, address):
+    """The compiler knows the options: with one that it does not know nothing would be compiled."""
+    def function(x):
+        return jnp.cumsum(x @ x.T)
+
+    x = jnp.linspace(0, 1, 600).reshape(20, 30)
+    with double_precision():
+        assert np.asarray(kept.Kept(function, address, "beside", beside=True)(x)) == pytest.approx(np.asarray(function(x)), rel=1e-12)
+        monkeypatch.setattr(kept, "BESIDE", {"xla_cpu_no_such_option": True})
+        with pytest.raises(RuntimeError, match="no_such_option"):
+            kept.Kept(function, address, "beside", beside=True)(x)
+
+
 def test_without_an_address_nothing_is_kept(folder):
     first, traced = counted(None)
     assert float(run(first)["pair"][0]) == 3 and traced and not list(folder.iterdir())

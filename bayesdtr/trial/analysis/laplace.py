@@ -187,7 +187,7 @@ def _program(study: Study, compiled: CompiledResponse, model: Latent, uniforms: 
         seen = jax.lax.map(lambda lane: quick.find(model, data(*lane)), (columns, cluster), batch_size=TOGETHER)
         return jax.lax.map(lambda given: fitted(*given), ((columns, cluster), seen))
 
-    return Kept(program, compiled.address, "fit of a look", str(len(uniforms)))
+    return Kept(program, compiled.address, "fit of a look", str(len(uniforms)), beside=True)
 
 
 WIDER = 1.1

@@ -58,7 +58,7 @@ class LinedPrograms:
         def each(fits: Fits, lanes: Any) -> Any:
             return jax.lax.map(lambda lane: function(jax.tree.map(lambda v: v[lane[0]], fits), *lane[1:]), lanes)
 
-        return Kept(each, address, *what)
+        return Kept(each, address, *what, beside=True)
 
     def _regimes(self, fits: Fits, columns: Any, cluster: Any, weight: jax.Array) -> Any:
         """Regimes averaged over patients by their weights."""

@@ -46,12 +46,12 @@ class TreePrograms:
     @functools.cached_property
     def regimes(self) -> Kept:
         """Draws, columns, clusters and weights ``[lane, patient]`` to values ``[lane, regime, draw]``."""
-        return Kept(functools.partial(in_turn, self.tree.values), self._address, "regimes")
+        return Kept(functools.partial(in_turn, self.tree.values), self._address, "regimes", beside=True)
 
     @functools.lru_cache(maxsize=16)  # noqa: B019
     def options(self, decision: int) -> Kept:
         """Draws of all trials, each lane's trial, columns and clusters to values ``[lane, patient, option, draw]``."""
-        return Kept(functools.partial(in_turn, functools.partial(self.tree.options, decision)), self._address, "options", str(decision))
+        return Kept(functools.partial(in_turn, functools.partial(self.tree.options, decision)), self._address, "options", str(decision), beside=True)
 
 
 def in_turn(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -82,7 +82,7 @@ class NutsAnalyst:
 
 def _program(study: Study, compiled: CompiledResponse, draws: int) -> Kept:
     """A chain's number, columns ``[patient]`` and clusters to draws of the reported parameters, ``[draw, ...]``."""
-    return Kept(functools.partial(_chain, study, compiled, draws), compiled.address, "look by nuts", str(draws))
+    return Kept(functools.partial(_chain, study, compiled, draws), compiled.address, "look by nuts", str(draws), beside=True)
 
 
 def _chain(study: Study, compiled: CompiledResponse, draws: int, number: Any, columns: Any, cluster: Any) -> dict[str, jax.Array]:
