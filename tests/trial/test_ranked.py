@@ -12,14 +12,15 @@ from bayesdtr.trial.analysis.laplace import LaplaceAnalyst
 from bayesdtr.trial.observed import Observed
 
 N, SIZE = 60, 40_000
-OUTCOMES = {"bernoulli": dtr.Bernoulli(), "normal": dtr.Normal(), "counts": dtr.NegativeBinomial()}
+OUTCOMES = {"bernoulli": dtr.Bernoulli(), "normal": dtr.Normal(), "counts": dtr.NegativeBinomial(),
+            "score": dtr.BetaBinomial(5), "time": dtr.LogNormal()}
 
 
 def two_stages(outcome, utility="y", extra=(), **more):
     return dtr.Study(
         dtr.Baseline("x"), dtr.Decision("a", ["p", "q"]), dtr.Response("r", dtr.Bernoulli()),
         dtr.Decision("b", {dtr.when(r=0): ["u", "v"], dtr.when(r=1): ["go"]}), *extra, dtr.Response("y", outcome),
-        utility=utility, scales={"x": (0.0, 1.0), **({} if isinstance(outcome, dtr.Bernoulli) else {"y": (0.0, 1.0)})}, **more)
+        utility=utility, scales={"x": (0.0, 1.0), **({} if isinstance(outcome, (dtr.Bernoulli, dtr.BetaBinomial)) else {"y": (0.0, 1.0)})}, **more)
 
 
 def analyst(study):
@@ -30,7 +31,7 @@ def looked(study, seed=0):
     rng = np.random.default_rng(seed)
     r = rng.integers(0, 2, N)
     columns = {"x": rng.normal(size=N), "a": rng.integers(0, 2, N), "r": r.astype(float), "b": np.where(r == 1, 2, rng.integers(0, 2, N)),
-               "y": rng.integers(0, 2, N).astype(float)}
+               "y": rng.integers(0, 2, N) + float(study["y"].family != dtr.Bernoulli())}
     data = Observed({n: v[None] for n, v in columns.items()}, None, np.zeros((1, N), int), np.ones((1, N), bool))
     engine = analyst(study)
     return engine, engine.look(data, np.zeros(1, int), 0)

@@ -22,7 +22,7 @@ from ...study import Study
 from ...study.conditions import Condition, Equals, OneOf
 from ...study.rules import Rules
 from ...study.timeline import code_of, finite_values
-from .laws import RISING, Draws, Laws, Nudges, Paths
+from .laws import Draws, Laws, Nudges, Paths
 
 NODES = 16
 """Gauss-Hermite nodes over a Normal response."""
@@ -32,6 +32,8 @@ SLICED = 32
 """Columns up to which they are picked slice by slice."""
 REACH = 7.0
 """SDs to either side that panels cover."""
+RISING = frozenset({"bernoulli", "beta_binomial", "normal", "t", "lognormal", "poisson", "negative_binomial"})
+"""Distributions whose mean rises with their one linear predictor, whatever their other parameters are."""
 
 
 class Tree:

@@ -16,10 +16,6 @@ Draws = Mapping[str, Mapping[str, jax.Array]]
 """By response and parameter, ``[draw, ...]``."""
 
 
-RISING = frozenset({"bernoulli", "normal", "t", "lognormal", "gamma", "poisson", "negative_binomial", "ordered"})
-"""Distributions whose mean rises with their one linear predictor, whatever their other parameters are."""
-
-
 @dataclass(frozen=True, eq=False)
 class Paths:
     """Rows of the tree: every patient along every path.
